@@ -1,0 +1,1 @@
+//! tether-agentd and tether-principals

@@ -1,0 +1,1 @@
+//! tether-confine and tether-shell

@@ -1,0 +1,1 @@
+//! Command bundles: which commands an agent may run under sudo

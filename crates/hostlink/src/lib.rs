@@ -1,0 +1,1 @@
+//! The local protocol between agentd and the in-host modules

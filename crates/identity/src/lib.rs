@@ -1,0 +1,1 @@
+//! Names and ids: the workload principal, accounts, sessions, key thumbprints

@@ -1,0 +1,1 @@
+//! SSH certificates that carry a delegation

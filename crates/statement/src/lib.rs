@@ -1,0 +1,1 @@
+//! Signed statements, the feed's chain, delegation tokens

@@ -1,0 +1,1 @@
+//! Real throw-away hosts for tests

@@ -1,0 +1,1 @@
+//! libnss_tether.so.2

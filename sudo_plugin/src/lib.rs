@@ -1,0 +1,1 @@
+//! sudo_tether.so

@@ -1,0 +1,2 @@
+//! Demo, test, check, bench, host.
+fn main() {}
