@@ -56,7 +56,12 @@ impl Switch {
     /// Gives the network namespace of the thread `tid` a leg on the switch, named by the last part of its address.
     pub(crate) fn plug(&self, address: Ipv4Addr, tid: nix::unistd::Pid) -> Result<()> {
         let port = port(address);
-        let lines = format!("link add {port} type veth peer name eth0 netns {tid}\nlink set {port} master br0 up\n");
+        // An address keeps its hardware address, or neighbours would write to a host that is gone.
+        let [a, b, c, d] = address.octets();
+        let lines = format!(
+            "link add {port} type veth peer name eth0 address 02:00:{a:02x}:{b:02x}:{c:02x}:{d:02x} netns {tid}\n\
+             link set {port} master br0 up\n"
+        );
         tool(self.command("ip")?.args(["-batch", "-"]), "iproute2", &lines).map(drop)
     }
 

@@ -47,6 +47,7 @@ fn run_dpkg(image: &Image, deb: &Path, building: &Path, upper: &Path) -> Result<
     let cgroup = hierarchies.host(&lab, "dpkg");
     let output = aside(|| {
         cgroup.create()?;
+        let steps = first_steps(&cgroup)?;
         unshare(NAMESPACES).context("make namespaces for", "dpkg")?;
         let hostname = "layer";
         World { lower: image.lower(), upper, work: &work, mountpoint: &mountpoint, volatile: false, hostname }
@@ -54,7 +55,7 @@ fn run_dpkg(image: &Image, deb: &Path, building: &Path, upper: &Path) -> Result<
         let mut command = Command::new("/usr/bin/dpkg");
         command.args(["--install", "/var/cache/layer.deb"]).stdin(Stdio::null());
         command.env_clear().env("PATH", PATH).env("DEBIAN_FRONTEND", "noninteractive").env("LC_ALL", "C.UTF-8");
-        before_exec(&mut command, first_steps(&cgroup)?);
+        before_exec(&mut command, steps);
         command.output().context("run", "dpkg")
     });
     hierarchies.remove_lab(&lab)?;
