@@ -45,7 +45,8 @@ fn a_certificate_logs_in_through_stock_sshd() -> Result<()> {
         host.sh("useradd --create-home --shell /bin/bash deployer && useradd --create-home other")?;
         host.copy_in(folder.path().join("ca.pub"), "/etc/ssh/ca.pub", 0o644)?;
         host.write_file("/etc/ssh/sshd_config.d/ca.conf", "TrustedUserCAKeys /etc/ssh/ca.pub\n", 0o644)?;
-        host.sh("sshd -t && systemctl reload ssh")?;
+        // A reload returns before sshd listens again; a restart does not.
+        host.sh("sshd -t && systemctl restart ssh")?;
 
         let answer = run(ssh(&lab, &host, "deployer", folder.path())?.arg("id -un; hostname; echo $SSH_CONNECTION"));
         assert_eq!(

@@ -127,6 +127,11 @@ impl Host {
         ready::wait(self, limit)
     }
 
+    /// Waits until the host accepts connections on a TCP port.
+    pub fn wait_port(&self, port: u16, limit: Duration) -> Result<()> {
+        ready::wait_port(self, port, limit)
+    }
+
     /// Cuts the power and boots again. What is on disk stays; `/run`, `/tmp` and the boot id are new.
     pub fn reboot(&mut self) -> Result<()> {
         self.power_off()?;

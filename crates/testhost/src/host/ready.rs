@@ -35,11 +35,18 @@ pub(super) fn wait(host: &Host, limit: Duration) -> Result<()> {
         }
         std::thread::sleep(PAUSE);
     }
-    let address = SocketAddr::from((host.address(), SSH));
+    wait_port(host, SSH, deadline.saturating_duration_since(Instant::now()))
+}
+
+/// Waits until something accepts connections there.
+pub(super) fn wait_port(host: &Host, port: u16, limit: Duration) -> Result<()> {
+    let deadline = Instant::now() + limit;
+    let address = SocketAddr::from((host.address(), port));
     while let Err(error) = host.lab.inner.switch.connect(address, Duration::from_secs(1)) {
         check_alive(host)?;
         if Instant::now() >= deadline {
-            return Err(timeout(error.to_string()));
+            let what = format!("the wait for port {port} of {}", host.name());
+            return Err(Error::Timeout { what, after: limit, detail: error.to_string() });
         }
         std::thread::sleep(PAUSE);
     }
