@@ -1,1 +1,22 @@
-//! The local protocol between agentd and the in-host modules
+//! The local protocol between agentd and what runs inside sshd and sudo, and its blocking client.
+//!
+//! One connection carries one request and one reply. A frame is a version byte, a length (u32, big
+//! endian) and JSON; JSON because a module that a long-lived sshd has mapped must still be understood by
+//! an agentd that was upgraded since. Descriptors travel with the reply's first byte (`SCM_RIGHTS`).
+//!
+//! A client trusts a reply only from uid 0, waits no longer than its one deadline, and reads no more than
+//! [`FRAME_MAX`] bytes. Everything else is an [`LinkError`], which callers turn into a refusal.
+#![forbid(unsafe_code)]
+
+mod client;
+mod frame;
+mod message;
+pub mod paths;
+mod server;
+
+pub use client::{Answer, Link, ask, ask_at};
+pub use frame::{Deadline, FRAME_MAX, LinkError, VERSION};
+pub use message::{
+    CommandLine, OpenRequest, Plan, PrincipalsQuery, Refusal, Reply, Request, SessionSummary, StatusReport, codes,
+};
+pub use server::{Connection, Peer};

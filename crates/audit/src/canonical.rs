@@ -1,0 +1,107 @@
+//! Canonical JSON (RFC 8785), for the values that records hold: no fractions, keys in ASCII.
+
+use serde_json::Value;
+
+/// 2^53 − 1: the greatest integer that every JSON reader keeps.
+const SAFE_INTEGER: u64 = (1 << 53) - 1;
+
+/// A value that has no canonical form here.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a record cannot hold {0}")]
+pub struct NotCanonical(String);
+
+/// The one spelling of a value.
+pub fn canonical(value: &Value) -> Result<String, NotCanonical> {
+    let mut out = String::new();
+    write(value, &mut out)?;
+    Ok(out)
+}
+
+fn write(value: &Value, out: &mut String) -> Result<(), NotCanonical> {
+    match value {
+        Value::Null => out.push_str("null"),
+        Value::Bool(truth) => out.push_str(if *truth { "true" } else { "false" }),
+        Value::Number(number) => write_number(number, out)?,
+        Value::String(text) => write_text(text, out),
+        Value::Array(items) => {
+            out.push('[');
+            for (index, item) in items.iter().enumerate() {
+                if index > 0 {
+                    out.push(',');
+                }
+                write(item, out)?;
+            }
+            out.push(']');
+        }
+        Value::Object(members) => write_object(members, out)?,
+    }
+    Ok(())
+}
+
+fn write_object(members: &serde_json::Map<String, Value>, out: &mut String) -> Result<(), NotCanonical> {
+    let mut keys: Vec<&String> = members.keys().collect();
+    // RFC 8785 sorts by UTF-16 units; for ASCII that is the order of bytes.
+    if let Some(key) = keys.iter().find(|key| !key.is_ascii()) {
+        return Err(NotCanonical(format!("the key {key:?}, which is not ASCII")));
+    }
+    keys.sort_unstable();
+    out.push('{');
+    for (index, key) in keys.into_iter().enumerate() {
+        if index > 0 {
+            out.push(',');
+        }
+        write_text(key, out);
+        out.push(':');
+        write(members.get(key).unwrap_or(&Value::Null), out)?;
+    }
+    out.push('}');
+    Ok(())
+}
+
+/// Integers above 2^53 − 1 become strings, since readers that use doubles would change them.
+fn write_number(number: &serde_json::Number, out: &mut String) -> Result<(), NotCanonical> {
+    let size = number.as_i64().map(i64::unsigned_abs).or_else(|| number.as_u64());
+    match size {
+        Some(size) if size <= SAFE_INTEGER => out.push_str(&number.to_string()),
+        Some(_) => write_text(&number.to_string(), out),
+        None => return Err(NotCanonical(format!("the fraction {number}"))),
+    }
+    Ok(())
+}
+
+/// serde_json escapes exactly what RFC 8785 does: quotes, backslash and control characters.
+fn write_text(text: &str, out: &mut String) {
+    out.push_str(&Value::String(text.to_owned()).to_string());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    #[test]
+    fn one_spelling() {
+        let value = json!({"b": [1, true, null], "a": "é\n\u{1}\"", "c": {"z": -3, "y": 0}});
+        assert_eq!(
+            canonical(&value).unwrap(),
+            "{\"a\":\"é\\n\\u0001\\\"\",\"b\":[1,true,null],\"c\":{\"y\":0,\"z\":-3}}"
+        );
+    }
+
+    #[test]
+    fn great_integers_become_text_and_fractions_are_refused() {
+        assert_eq!(canonical(&json!(9_007_199_254_740_991_u64)).unwrap(), "9007199254740991");
+        assert_eq!(canonical(&json!(9_007_199_254_740_992_u64)).unwrap(), "\"9007199254740992\"");
+        assert!(canonical(&json!(0.5)).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn it_reads_back_the_same(text in "\\PC*", number in -1000i64..1000) {
+            let value = json!({"text": text, "number": number});
+            let spelled = canonical(&value).unwrap();
+            prop_assert_eq!(serde_json::from_str::<Value>(&spelled).unwrap(), value);
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! What may be asked and answered. Who may ask what, in which phase, is agentd's table (ARCHITECTURE.md).
+
+use serde::{Deserialize, Serialize};
+use tether_identity::SessionId;
+
+/// A question to agentd.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "ask", rename_all = "snake_case")]
+pub enum Request {
+    /// sshd's principals command: who may log in with this key? No side effect.
+    Principals(PrincipalsQuery),
+    /// PAM account: do grant and freshness still stand? The peer is the sshd monitor.
+    Account {
+        /// The login name.
+        account: String,
+        /// The client's address as PAM has it (`PAM_RHOST`).
+        rhost: Option<String>,
+    },
+    /// PAM open_session: bind this connection. Answered by [`Reply::Opened`] with the session's namespaces.
+    Open(OpenRequest),
+    /// PAM setcred in sshd's user child: put me into the session's cgroup; I enter its namespaces next.
+    Enter {
+        /// The login name.
+        account: String,
+    },
+    /// PAM close_session: only a hint.
+    Close {
+        /// The login name.
+        account: String,
+    },
+    /// sudo: may the agent that this process belongs to run this? Answered by [`Reply::Plan`].
+    Decide(CommandLine),
+    /// The launcher, as its last act before exec.
+    Begin {
+        /// [`Plan::plan`].
+        plan: String,
+    },
+    /// sudo: the command is over.
+    Ended {
+        /// [`Plan::plan`].
+        plan: String,
+        /// The wait status as waitpid(2) gives it.
+        status: i32,
+    },
+    /// `sudo -l`: what may the agent run? Answered by [`Reply::Commands`].
+    Commands,
+    /// `tether session list`, `tether doctor`. Answered by [`Reply::Status`].
+    Status,
+    /// `tether session end`: end one session.
+    End {
+        /// Which.
+        session: SessionId,
+    },
+    /// `tether host stop`: end all sessions and admit none.
+    Stop,
+    /// `tether host start`: admit sessions again.
+    Start,
+}
+
+/// What sshd knows before authentication (`%u %f %i %s %F` of sshd_config(5)).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PrincipalsQuery {
+    /// `%u`: the login name.
+    pub account: String,
+    /// `%f`: fingerprint of the certificate's key, `SHA256:…`.
+    pub key: String,
+    /// `%i`: the certificate's key id.
+    pub key_id: String,
+    /// `%s`: the certificate's serial.
+    pub serial: String,
+    /// `%F`: fingerprint of the CA's key.
+    pub ca: String,
+}
+
+/// What PAM knows when a session opens.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenRequest {
+    /// The login name.
+    pub account: String,
+    /// `ssh-ed25519-cert-v01@openssh.com AAAA…`: the certificate that authenticated the connection.
+    pub certificate: String,
+    /// `SSH_CONNECTION`: client address, client port, server address, server port.
+    pub connection: String,
+}
+
+/// A command line under sudo, as an array from end to end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommandLine {
+    /// What was typed; the first is a name or a path.
+    pub argv: Vec<String>,
+    /// Where it was typed.
+    pub cwd: String,
+    /// The terminal, if there is one.
+    pub tty: Option<String>,
+}
+
+/// What the launcher does: made by agentd, sealed in a memfd, valid once and for two seconds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Names the plan; random, known to agentd, usable once.
+    pub plan: String,
+    /// The session it belongs to.
+    pub session: SessionId,
+    /// The program's resolved path: shown, and argv\[0\]'s value.
+    pub program: String,
+    /// Device of the program, as in `st_dev`.
+    pub device: u64,
+    /// Inode of the program, as in `st_ino`.
+    pub inode: u64,
+    /// argv, first the name it was asked by.
+    pub argv: Vec<String>,
+    /// The whole environment, `NAME=value`.
+    pub environment: Vec<String>,
+    /// Uid and gid the command runs with.
+    pub uid: u32,
+    /// CLOCK_BOOTTIME after which it is void, in milliseconds.
+    pub deadline_boottime_ms: u64,
+}
+
+/// agentd's answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "snake_case")]
+pub enum Reply {
+    /// It stands, or it is done.
+    Done,
+    /// It does not.
+    Refused(Refusal),
+    /// The principals of which a certificate must hold one.
+    Principals {
+        /// One per line of the principals command's output.
+        principals: Vec<String>,
+    },
+    /// The session is bound. Descriptors: mount, IPC and network namespace.
+    Opened {
+        /// Which session.
+        session: SessionId,
+    },
+    /// The command may run. Descriptors: the sealed plan, the program, the host's mount namespace, the
+    /// host's network namespace.
+    Plan {
+        /// Names the plan in [`Request::Ended`].
+        plan: String,
+    },
+    /// What the agent may run, one line each, as a person would type it.
+    Commands {
+        /// The bundle's name and version.
+        bundle: String,
+        /// The lines.
+        commands: Vec<String>,
+    },
+    /// How this host stands.
+    Status(StatusReport),
+}
+
+/// A refusal, made for its reader: a person at a terminal, or a model.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{text} [{code}]")]
+pub struct Refusal {
+    /// Stable, for programs and for the audit record, for example `bundle.no_rule`.
+    pub code: String,
+    /// What was refused and why.
+    pub text: String,
+    /// What to do instead.
+    pub hint: Option<String>,
+}
+
+impl Refusal {
+    /// A refusal without a hint.
+    pub fn new(code: &str, text: impl Into<String>) -> Self {
+        Self { code: code.to_owned(), text: text.into(), hint: None }
+    }
+
+    /// The same, with what to do instead.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+/// Codes that both sides need to know.
+pub mod codes {
+    /// agentd did not answer, or not in time.
+    pub const UNREACHABLE: &str = "agentd.unreachable";
+    /// A module met something it never should.
+    pub const INTERNAL: &str = "internal";
+    /// The request is not one that this peer may make, or not now.
+    pub const NOT_YOURS: &str = "request.not_yours";
+}
+
+/// How a host stands: for the command line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusReport {
+    /// agentd's version.
+    pub version: String,
+    /// This host's id.
+    pub host: String,
+    /// `starting`, `admitting`, `stale` or `stopped`.
+    pub state: String,
+    /// Number of the last statement taken from the feed.
+    pub feed: u64,
+    /// Seconds since the last head was signed; none before the first.
+    pub head_age_s: Option<u64>,
+    /// Sessions that are not gone.
+    pub sessions: Vec<SessionSummary>,
+}
+
+/// One session in a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionSummary {
+    /// Its id.
+    pub session: SessionId,
+    /// The workload principal.
+    pub principal: String,
+    /// The login name.
+    pub account: String,
+    /// The login account's uid.
+    pub uid: u32,
+    /// `reserved`, `open` or `closing`.
+    pub state: String,
+    /// When it was reserved, seconds since 1970.
+    pub since: u64,
+}
