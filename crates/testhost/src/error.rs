@@ -21,7 +21,7 @@ pub enum Error {
         package: &'static str,
     },
     /// A system call on a file, a mount or a process failed; mostly root is missing or a kernel feature is.
-    #[error("cannot {action} {}: {source}", path.display())]
+    #[error("cannot {action} {}", path.display())]
     System {
         /// What was tried.
         action: &'static str,
@@ -58,6 +58,14 @@ pub enum Error {
 }
 
 impl Error {
+    /// The error and what caused it, in one line.
+    pub(crate) fn chain(&self) -> String {
+        match std::error::Error::source(self) {
+            Some(source) => format!("{self}: {source}"),
+            None => self.to_string(),
+        }
+    }
+
     /// The error of a command that ended badly.
     pub(crate) fn command(what: impl Into<String>, output: &Output) -> Self {
         Error::Command {

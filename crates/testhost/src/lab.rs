@@ -193,7 +193,7 @@ impl Drop for Inner {
             && !self.standing
             && let Err(error) = self.remove()
         {
-            eprintln!("tether-testhost: {} is not removed whole: {error}", self.name);
+            eprintln!("tether-testhost: {} is not removed whole: {}", self.name, error.chain());
         }
     }
 }

@@ -91,6 +91,11 @@ impl Host {
         self.machine().as_ref().map(Machine::pid).ok_or_else(|| self.is_down())
     }
 
+    /// Whether its first process still runs.
+    pub fn is_running(&self) -> bool {
+        self.machine().as_ref().is_some_and(|machine| !machine.has_ended())
+    }
+
     /// Its root folder, seen from the machine. An absolute symbolic link below it leads to the machine's files, so use
     /// [`Host::read_file`] and [`Host::write_file`] where there may be one.
     pub fn root(&self) -> Result<PathBuf> {

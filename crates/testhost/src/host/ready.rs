@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::{Host, boot::Machine};
+use super::Host;
 use crate::error::{Error, Result};
 
 const SSH: u16 = 22;
@@ -54,7 +54,7 @@ pub(super) fn wait_port(host: &Host, port: u16, limit: Duration) -> Result<()> {
 }
 
 fn check_alive(host: &Host) -> Result<()> {
-    if host.machine().as_ref().is_some_and(|machine: &Machine| !machine.has_ended()) {
+    if host.is_running() {
         return Ok(());
     }
     let log = std::fs::read_to_string(host.log()).unwrap_or_default();
