@@ -1,2 +1,58 @@
-//! Demo, test, check, bench, host.
-fn main() {}
+//! The project's commands: what a newcomer and the CI run.
+//!
+//! Progress goes to stderr, data to stdout. Exit status: 0 done, 1 failed, 2 wrong usage; `host exec` passes on the
+//! command's own.
+
+mod check;
+mod deb;
+mod host;
+mod run;
+mod setup;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Build, test and try Tether", disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Install the build tools that are missing (Debian, as root); the other commands do this first
+    Setup,
+    /// Build the Debian package and print its path
+    Deb,
+    /// Throw-away hosts to try things on; they stay until they are taken down
+    #[command(subcommand)]
+    Host(host::Command),
+    /// Build the package, then run every test
+    Test {
+        /// Also run the tests that take minutes
+        #[arg(long)]
+        long: bool,
+    },
+    /// Check format, lints, dependencies, exported symbols and unsafe code
+    Check,
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Task::Setup => setup::run().map(|()| ExitCode::SUCCESS),
+        Task::Deb => deb::build().map(|path| {
+            println!("{}", path.display());
+            ExitCode::SUCCESS
+        }),
+        Task::Host(command) => host::run(command),
+        Task::Test { long } => test::run(long),
+        Task::Check => check::run_all(),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}

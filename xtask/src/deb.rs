@@ -1,0 +1,42 @@
+//! The Debian package.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+
+use crate::run::{capture, cargo, cargo_tool, program, root, run, say, target};
+use crate::setup;
+
+const CARGO_DEB: &str = "3.8.0";
+
+/// What is not shipped.
+const EXCLUDED: [&str; 6] = ["--exclude", "tether-tests", "--exclude", "xtask", "--exclude", "tether-testhost"];
+
+/// Whether the package is described yet.
+pub(crate) fn is_described() -> Result<bool> {
+    let manifest = root().join("agentd/Cargo.toml");
+    let text = std::fs::read_to_string(&manifest).with_context(|| format!("cannot read {}", manifest.display()))?;
+    Ok(text.lines().any(|line| line.trim() == "[package.metadata.deb]"))
+}
+
+/// Builds all that is shipped and packs it; gives the package's path.
+pub(crate) fn build() -> Result<PathBuf> {
+    setup::ensure()?;
+    if !is_described()? {
+        bail!("agentd/Cargo.toml has no [package.metadata.deb]: there is nothing to pack yet");
+    }
+    let cargo_deb = cargo_tool("cargo-deb", CARGO_DEB)?;
+    say("building the release binaries");
+    run(cargo(&["build", "--release", "--locked", "--workspace"]).args(EXCLUDED))?;
+    let folder = target().join("debian");
+    std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let mut pack = program(cargo_deb, &["--package", "tether-agentd", "--no-build", "--locked", "--output"]);
+    // The time of the last commit stands in the package, so that the same files make the same package.
+    if let Ok(time) = capture(&mut program("git", &["log", "-1", "--format=%ct"])) {
+        pack.env("SOURCE_DATE_EPOCH", time.trim());
+    }
+    let printed = capture(pack.arg(&folder))?;
+    let path = printed.lines().last().map(PathBuf::from).context("cargo-deb did not say what it made")?;
+    say(format!("made {}", path.display()));
+    Ok(path)
+}
