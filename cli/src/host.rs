@@ -1,0 +1,74 @@
+//! The host: how it stands, stop, start.
+
+use crate::Found;
+use anyhow::{Result, bail};
+use clap::Subcommand;
+use std::time::Duration;
+use tether_hostlink::{Deadline, Reply, Request, StatusReport, ask};
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// End all agents' sessions at once and admit none until `tether host start`, across restarts too
+    Stop,
+    /// Admit agents again
+    Start,
+}
+
+pub fn run(command: &Command, json: bool) -> Result<Found> {
+    let (request, words) = match command {
+        Command::Stop => {
+            (Request::Stop, "All agents' sessions are ending; none is admitted until `tether host start`.")
+        }
+        Command::Start => (Request::Start, "Agents are admitted again."),
+    };
+    answer(&request)?;
+    if json {
+        println!("{{\"done\":true}}");
+    } else {
+        println!("{words}");
+    }
+    Ok(Found::Fine)
+}
+
+pub fn status(json: bool) -> Result<Found> {
+    let status = fetch()?;
+    if json {
+        println!("{}", serde_json::to_string(&status)?);
+        return Ok(Found::Fine);
+    }
+    let age = status.head_age_s.map_or_else(|| "never".to_owned(), |age| format!("{age} s ago"));
+    println!("host     {} (tether {})", status.host, status.version);
+    println!("state    {}", explained(&status.state));
+    println!("central  last heard {age}, {} statements read", status.feed);
+    println!("sessions {}", status.sessions.len());
+    Ok(Found::Fine)
+}
+
+fn explained(state: &str) -> String {
+    let why = match state {
+        "starting" => "central has not answered since agentd started; no agent is admitted",
+        "stale" => "central has not been heard for too long; no agent is admitted",
+        "stopped" => "an admin stopped all agents; `tether host start` admits them again",
+        _ => return state.to_owned(),
+    };
+    format!("{state}: {why}")
+}
+
+/// How the host stands.
+pub fn fetch() -> Result<StatusReport> {
+    match answer(&Request::Status)? {
+        Reply::Status(status) => Ok(status),
+        other => bail!("agentd gave another answer than was asked for: {other:?}"),
+    }
+}
+
+/// One question; a refusal is an error.
+pub fn answer(request: &Request) -> Result<Reply> {
+    match ask(request, Deadline::after(Duration::from_secs(10)))?.reply {
+        Reply::Refused(refusal) => {
+            let hint = refusal.hint.as_deref().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
+            bail!("{refusal}{hint}")
+        }
+        reply => Ok(reply),
+    }
+}

@@ -1,0 +1,74 @@
+//! `tether`: where are the agents on this host, what did they do, for whom; and the panic button.
+//!
+//! Exit codes: 0 done, 1 refused or failed, 2 wrong use, 3 a check found something.
+#![forbid(unsafe_code)]
+
+mod bundle;
+mod chain;
+mod doctor;
+mod host;
+mod render;
+mod session;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Sessions of AI agents on this host, and the humans they act for.
+#[derive(Parser)]
+#[command(version, propagate_version = true)]
+struct Arguments {
+    /// Print one JSON object to stdout instead of words
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// How this host stands: central, feed, sessions
+    Status,
+    /// Sessions: who acts for whom
+    #[command(subcommand)]
+    Session(session::Command),
+    /// The audit chain
+    #[command(subcommand)]
+    Audit(chain::Command),
+    /// The panic button: end all agents' sessions and admit none, or admit again
+    #[command(subcommand)]
+    Host(host::Command),
+    /// Bundles of commands
+    #[command(subcommand)]
+    Bundle(bundle::Command),
+    /// Check that everything on this host is as it must be, with the mend for what is not
+    Doctor,
+}
+
+/// What a command found: `Ok` is 0, a finding 3.
+pub enum Found {
+    /// Nothing to complain of.
+    Fine,
+    /// Something; it has been printed.
+    Something,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let json = arguments.json;
+    let done = match arguments.command {
+        Command::Status => host::status(json),
+        Command::Session(command) => session::run(&command, json),
+        Command::Audit(command) => chain::run(&command, json),
+        Command::Host(command) => host::run(&command, json),
+        Command::Bundle(command) => bundle::run(&command, json),
+        Command::Doctor => doctor::run(json),
+    };
+    match done {
+        Ok(Found::Fine) => ExitCode::SUCCESS,
+        Ok(Found::Something) => ExitCode::from(3),
+        Err(error) => {
+            eprintln!("tether: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! A host with Tether installed from its package, enrolled with a central of the test's own.
+
+use crate::agent::Agent;
+use crate::central::Central;
+use crate::draft::Draft;
+use crate::trail::Trail;
+use anyhow::{Context, Result, bail};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+use tether_hostlink::StatusReport;
+use tether_testhost::{Host, HostSpec, Image, Lab, Storage, Suite};
+
+/// How long a host may take to be ready.
+const READY: Duration = Duration::from_secs(60);
+/// The bundle that the package ships.
+pub const SHIPPED_BUNDLE: &str = include_str!("../../packaging/bundles/triage.toml");
+
+/// A host, its central, and the lab that they are in.
+pub struct Scene {
+    /// The lab.
+    pub lab: Lab,
+    /// The host.
+    pub host: Host,
+    /// Its central.
+    pub central: Central,
+    nonce: Option<String>,
+}
+
+/// The package to test: `TETHER_DEB`, or the one that was built last.
+pub fn package() -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os("TETHER_DEB") {
+        return Ok(path.into());
+    }
+    let target = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target"), PathBuf::from);
+    let packages = std::fs::read_dir(target.join("debian")).context("no package is built: run `cargo xtask deb`")?;
+    let mut packages: Vec<_> =
+        packages.flatten().map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "deb")).collect();
+    packages.sort();
+    packages.pop().context("no package is built: run `cargo xtask deb`")
+}
+
+impl Scene {
+    /// A host of a suite with the package installed, enrolled and admitting.
+    pub fn new(suite: Suite) -> Result<Self> {
+        Self::with(suite, Storage::Memory, "")
+    }
+
+    /// The same with more settings for `host.toml` and the host's files on a storage.
+    pub fn with(suite: Suite, storage: Storage, settings: &str) -> Result<Self> {
+        let image = Image::ensure(suite, &mut |line| eprintln!("{line}"))?.with_deb(&package()?)?;
+        let lab = Lab::new()?;
+        let host = lab.boot(HostSpec::new("web-01", &image).storage(storage))?;
+        let mut scene = Self { lab, host, central: Central::new()?, nonce: None };
+        scene.enrol(settings)?;
+        scene.host.wait_ready(READY)?;
+        Ok(scene)
+    }
+
+    fn enrol(&mut self, settings: &str) -> Result<()> {
+        let toml = format!("{}{settings}", self.central.host_toml());
+        self.host.write_file("/etc/tether/host.toml", toml, 0o644)?;
+        self.host.wait_ready(READY)?;
+        let keys = self.central.keys()?;
+        self.central.drop(&self.host, "keys.jws", &keys)?;
+        self.host.sh("systemctl restart tether-agentd")?;
+        self.resume()?;
+        self.central.publish(&self.host, SHIPPED_BUNDLE)?;
+        self.wait("the bundle", |status| status.feed >= 1)
+    }
+
+    /// Answers the question that agentd asked at its last start, and waits until it admits.
+    pub fn resume(&mut self) -> Result<()> {
+        let question = self.central.question(&self.host, self.nonce.as_deref())?;
+        self.nonce = Some(question.nonce.clone());
+        self.central.answer(&self.host, &question)?;
+        self.wait("central's answer", |status| status.state == "admitting")
+    }
+
+    /// Restarts agentd and answers it.
+    pub fn restart_agentd(&mut self) -> Result<()> {
+        self.host.sh("systemctl restart tether-agentd")?;
+        self.resume()
+    }
+
+    /// Papers for a session, delivered; its account is there.
+    pub fn session(&mut self) -> Result<(Draft, Agent)> {
+        self.session_with(|_| {})
+    }
+
+    /// The same, with papers that are changed before they are signed.
+    pub fn session_with(&mut self, change: impl FnOnce(&mut Draft)) -> Result<(Draft, Agent)> {
+        let mut draft = Draft::new(&self.central)?;
+        change(&mut draft);
+        let agent = draft.issue(&mut self.central, &self.lab, &self.host)?;
+        self.read()?;
+        Ok((draft, agent))
+    }
+
+    /// Waits until the host has read the whole feed.
+    pub fn read(&self) -> Result<()> {
+        let number = self.central.feed.position().number;
+        self.wait("the feed", |status| status.feed >= number)
+    }
+
+    /// How the host stands, as `tether status --json` says.
+    pub fn status(&self) -> Result<StatusReport> {
+        let output = self.host.exec(&["tether", "--json", "status"])?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        serde_json::from_str(&text)
+            .with_context(|| format!("tether status: {text}{}", String::from_utf8_lossy(&output.stderr)))
+    }
+
+    /// Waits for a status. Polls: the other side is a process in another namespace.
+    pub fn wait(&self, what: &str, until: impl Fn(&StatusReport) -> bool) -> Result<()> {
+        let start = Instant::now();
+        let mut last = None;
+        while start.elapsed() < Duration::from_secs(10) {
+            if let Ok(status) = self.status() {
+                if until(&status) {
+                    return Ok(());
+                }
+                last = Some(status);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        bail!("waited 10 s for {what}; last: {last:?}\n{}", self.host.journal("tether-agentd")?)
+    }
+
+    /// Waits until a session is gone; how long that took.
+    pub fn wait_gone(&self, session: &str) -> Result<Duration> {
+        let start = Instant::now();
+        self.wait("the session's end", |status| !status.sessions.iter().any(|s| s.session.as_str() == session))?;
+        Ok(start.elapsed())
+    }
+
+    /// The host's audit records.
+    pub fn trail(&self) -> Result<Trail> {
+        Trail::read(&self.host)
+    }
+}
