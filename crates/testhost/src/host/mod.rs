@@ -6,6 +6,7 @@ mod files;
 mod ready;
 
 use std::fs;
+use std::io::ErrorKind;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::Output;
@@ -150,8 +151,12 @@ impl Host {
 
     pub(crate) fn boot(lab: &Lab, spec: HostSpec<'_>) -> Result<Host> {
         let folder = lab.inner.host_folder(check_name(spec.name)?);
-        fs::create_dir(&folder)
-            .context("make the host's folder (is there a host of that name in the lab?)", &folder)?;
+        match fs::create_dir(&folder) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                return Err(Error::Request(format!("the lab has a host named {} already: stop it first", spec.name)));
+            }
+            made => made.context("make", &folder)?,
+        }
         let (name, lower) = (spec.name.to_owned(), spec.image.lower().to_vec());
         let address = lab.inner.take_address()?;
         let record = Record { name, address, lower, storage: spec.storage, pid1: 0, started: 0 };
@@ -165,7 +170,12 @@ impl Host {
 
     pub(crate) fn attach(lab: &Lab, name: &str) -> Result<Host> {
         let file = lab.inner.host_folder(check_name(name)?).join("host.json");
-        let text = fs::read(&file).context("find the host: there is no", &file)?;
+        let text = match fs::read(&file) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return Err(Error::Request(format!("the lab has no host named {name}")));
+            }
+            text => text.context("read", &file)?,
+        };
         let record: Record = serde_json::from_slice(&text).map_err(std::io::Error::from).context("read", &file)?;
         let machine = Machine::attach(record.pid1, record.started)?;
         Ok(Host { lab: lab.clone(), record, machine: Mutex::new(machine) })
@@ -228,7 +238,7 @@ impl Drop for Host {
             && self.folder().exists()
             && let Err(error) = self.remove()
         {
-            eprintln!("tether-testhost: {} is not removed whole: {error}", self.name());
+            eprintln!("tether-testhost: {} is not removed whole: {}", self.name(), error.chain());
         }
     }
 }
