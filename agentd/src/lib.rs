@@ -1,1 +1,19 @@
-//! tether-agentd and tether-principals
+//! agentd: decides who may log in and what may run, owns accounts, sessions and the audit chain.
+//!
+//! - [`trust`]: what central says, checked: keys, feed, freshness. Signatures are trusted, not channels.
+//! - [`session`]: the life of a session as a pure machine; `host` turns its effects into deeds.
+//! - [`requests`]: the table of who may ask what in which phase, and the answers.
+//! - [`world`]: accounts, namespaces and cgroups on this host, and how they end.
+#![deny(unsafe_code)]
+
+pub mod clock;
+pub mod config;
+pub mod host;
+pub mod log;
+pub mod requests;
+pub mod server;
+pub mod session;
+pub mod store;
+pub mod trust;
+pub mod watch;
+pub mod world;

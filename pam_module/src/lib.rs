@@ -1,1 +1,18 @@
-//! pam_tether.so
+//! `pam_tether.so`: the gates after authentication, and the way into a session's namespaces.
+//!
+//! [`gate`] decides and knows nothing of PAM's C interface; [`entry`] is the six functions that libpam calls,
+//! each behind one panic guard that returns the closed answer. For a user who is no agent, asked for by
+//! nobody who is, every function says `PAM_IGNORE` without a word to anybody.
+#![deny(unsafe_code)]
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod caller;
+mod enter;
+#[cfg(not(test))]
+mod entry;
+mod gate;
+#[cfg(not(test))]
+mod handle;
+
+#[cfg(test)]
+mod tests;

@@ -2,12 +2,36 @@
 //!
 //! agentd writes it under `/run/tether/accounts/name/` and `…/uid/`; the NSS module answers look-ups
 //! from it, the PAM module compares principals with it. Lines of `key=value` after a version line, read
-//! strictly: what is not exactly this form is no account. No dependencies, since this is linked into
+//! strictly: what is not exactly this form is no account. Only libc beside it, since this is linked into
 //! every process that looks up a name.
 #![forbid(unsafe_code)]
 
+mod store;
+
+pub use store::Store;
+
 /// The most bytes that an account file may have.
 pub const FILE_MAX: usize = 4096;
+/// Account files, `name/ag-…` and `uid/65536`. 0711: found by name, not listed.
+pub const ACCOUNTS: &str = "/run/tether/accounts";
+/// The lowest uid that an agent's account may have.
+pub const UID_FIRST: u32 = 65536;
+/// The highest uid that an agent's account may have; humans' subordinate uids start above.
+pub const UID_LAST: u32 = 99999;
+
+/// Whether a uid lies in the range that belongs to agents' accounts.
+pub const fn is_agent_uid(uid: u32) -> bool {
+    uid >= UID_FIRST && uid <= UID_LAST
+}
+
+/// Whether a name could be an agent's: a prefix of two to eight letters and `-`, then `a-z`, `0-9`, `-`; at
+/// most 32 bytes. Names that fail cost a look-up no system call. The host's prefix is a setting, so any of
+/// the right shape passes here; the account file decides.
+pub fn has_account_shape(name: &[u8]) -> bool {
+    let stem = name.iter().take_while(|byte| byte.is_ascii_lowercase()).count();
+    let plain = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || *byte == b'-';
+    (2..=8).contains(&stem) && name.get(stem) == Some(&b'-') && name.len() <= 32 && name.iter().all(plain)
+}
 
 const VERSION_LINE: &str = "tether-account 1";
 
@@ -99,6 +123,17 @@ mod tests {
         let none = AccountFile { principal: None, ..account() };
         for file in [account(), none] {
             assert_eq!(AccountFile::read(file.write().unwrap().as_bytes()), Some(file));
+        }
+    }
+
+    #[test]
+    fn only_names_of_the_right_shape_are_looked_up() {
+        for name in ["ag-a", "ag-0123456789abcdef-ro", "opsagent-x", "ab-"] {
+            assert!(has_account_shape(name.as_bytes()), "{name}");
+        }
+        let long = format!("ag-{}", "a".repeat(30));
+        for name in ["", "root", "a-b", "toolongas-x", "ag", "Ag-x", "ag-X", "ag-../x", "ag-a/b", "ag-a\0", "ag-é", &long] {
+            assert!(!has_account_shape(name.as_bytes()), "{name:?}");
         }
     }
 

@@ -1,29 +1,21 @@
 //! Where things are on a host. Compiled in: what runs inside sshd and sudo reads no environment.
 
+// They stand with the account files because the NSS module knows nothing of this protocol.
+pub use tether_accountfile::{ACCOUNTS, UID_FIRST, UID_LAST, is_agent_uid};
+
 /// Root's listener: PAM, sudo, the launcher, the command line. Mode 0600.
 pub const ROOT_SOCKET: &str = "/run/tether/root.sock";
 /// The listener of sshd's principals command, owned by [`PRINCIPALS_USER`]. Mode 0600.
 pub const PRINCIPALS_SOCKET: &str = "/run/tether/principals.sock";
 /// The system user that sshd runs `tether-principals` as.
 pub const PRINCIPALS_USER: &str = "tether-principals";
-/// Account files, `name/ag-…` and `uid/65536`. 0711: found by name, not listed.
-pub const ACCOUNTS: &str = "/run/tether/accounts";
 /// The home of every agent's account: in a session its own tmpfs, outside an empty folder.
 pub const HOME: &str = "/run/tether/home";
 /// CA keys that sshd trusts for agents' accounts only. agentd writes it from the `keys` statement.
 pub const USER_CA_KEYS: &str = "/run/tether/user_ca_keys";
-/// The lowest uid that an agent's account may have.
-pub const UID_FIRST: u32 = 65536;
-/// The highest uid that an agent's account may have; humans' subordinate uids start above.
-pub const UID_LAST: u32 = 99999;
 /// The cgroup (below the v2 mount) that holds one folder per session.
 pub const CGROUP: &str = "tether.sessions";
 /// The launcher that runs what agentd allowed under sudo.
 pub const CONFINE: &str = "/usr/libexec/tether/tether-confine";
 /// The login shell of agents' accounts.
 pub const SHELL: &str = "/usr/libexec/tether/tether-shell";
-
-/// Whether a uid lies in the range that belongs to agents' accounts.
-pub const fn is_agent_uid(uid: u32) -> bool {
-    uid >= UID_FIRST && uid <= UID_LAST
-}

@@ -57,6 +57,9 @@ pub struct Resume {
     pub nonce: String,
     /// How far the feed goes.
     pub position: Position,
+    /// How far central has ever seen this host read. A grant up to there that the host reads only now was
+    /// read before, on a disk that has been put back since: it is void.
+    pub seen: u64,
     /// The greatest uid that central has seen from this host: the mark never falls below.
     pub uid_mark: u32,
     /// When.

@@ -1,0 +1,195 @@
+//! `/etc/tether/host.toml` and `/etc/tether/ceiling.toml`: what the host's admin wrote down.
+//!
+//! Both are read once, at start, and strictly: an unknown setting, a wrong type or a value out of bounds
+//! stops agentd with words that name file, setting and mend. Without agentd no agent logs in.
+
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tether_identity::{HostId, Prefix, Scheme};
+use tether_statement::{Grant, PublicKey};
+
+/// Where the host's own settings are.
+pub const HOST_FILE: &str = "/etc/tether/host.toml";
+/// Where the admin's limits are.
+pub const CEILING_FILE: &str = "/etc/tether/ceiling.toml";
+
+/// A setting that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("{path} cannot be read: {source}; see tether-host.toml(5) for what it must hold")]
+    Unreadable {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is not what it should be.
+    #[error("{path}: {why}")]
+    Malformed {
+        /// Which file.
+        path: PathBuf,
+        /// Which line and setting, and what is wrong.
+        why: String,
+    },
+}
+
+/// `host.toml`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Host {
+    /// This host's id, as central knows it.
+    pub host: HostId,
+    /// Scheme of workload principals.
+    #[serde(default)]
+    pub scheme: Scheme,
+    /// How agents' login names begin. Fixed at `ag-` in this version.
+    #[serde(default)]
+    pub prefix: Prefix,
+    /// The root's public keys by `kid`: they sign key sets, nothing else.
+    pub roots: BTreeMap<String, PublicKey>,
+    /// Times.
+    #[serde(default)]
+    pub times: Times,
+}
+
+/// `[times]` of `host.toml`, all in seconds.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Times {
+    /// Without a head this young there is no new login and no new privileged command.
+    pub max_silence: u64,
+    /// Without a head this young sessions end.
+    pub max_silence_live: u64,
+    /// A connection that passed the account gate and is not bound by then is killed.
+    pub login_grace: u64,
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        Self { max_silence: 60, max_silence_live: 900, login_grace: 30 }
+    }
+}
+
+impl Times {
+    /// [`Times::max_silence`].
+    pub fn silence(&self) -> Duration {
+        Duration::from_secs(self.max_silence)
+    }
+
+    /// [`Times::max_silence_live`].
+    pub fn silence_live(&self) -> Duration {
+        Duration::from_secs(self.max_silence_live)
+    }
+}
+
+/// `ceiling.toml`: no statement may give more, whoever signed it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Ceiling {
+    /// The longest that a session may live, in seconds.
+    pub session_seconds: u64,
+    /// The longest span of a certificate, in seconds.
+    pub certificate_seconds: u64,
+    /// The longest span of a delegation token, in seconds.
+    pub delegation_seconds: u64,
+    /// The most connections that one session may have.
+    pub connections: u32,
+    /// The most sessions at a time.
+    pub sessions: usize,
+    /// The issuers whose tokens are taken; any that the key set names if this is left out.
+    pub issuers: Option<Vec<String>>,
+    /// The teams whose agents may come; any if this is left out.
+    pub teams: Option<Vec<String>>,
+    /// The bundles that may be used; any if this is left out.
+    pub bundles: Option<Vec<String>>,
+    /// Size of a session's own files, in MiB.
+    pub scratch_mib: u64,
+}
+
+impl Default for Ceiling {
+    fn default() -> Self {
+        Self {
+            session_seconds: 8 * 3600,
+            certificate_seconds: 8 * 3600,
+            delegation_seconds: 8 * 3600,
+            connections: 4,
+            sessions: 1000,
+            issuers: None,
+            teams: None,
+            bundles: None,
+            scratch_mib: 64,
+        }
+    }
+}
+
+impl Ceiling {
+    /// The first limit that a grant exceeds, as a code and in words.
+    pub fn excess(&self, grant: &Grant) -> Option<(&'static str, String)> {
+        let span = grant.expires_at.saturating_sub(grant.not_before);
+        if span > self.session_seconds {
+            let words = format!("the session may live {span} s, the ceiling is {} s", self.session_seconds);
+            return Some(("ceiling.session_seconds", words));
+        }
+        if grant.connections > self.connections {
+            let words = format!("{} connections, the ceiling is {}", grant.connections, self.connections);
+            return Some(("ceiling.connections", words));
+        }
+        let listed = |list: &Option<Vec<String>>, text: &str| list.as_ref().is_none_or(|l| l.iter().any(|x| x == text));
+        if !listed(&self.issuers, &grant.issuer) {
+            return Some(("ceiling.issuers", format!("the ceiling does not list the issuer {}", grant.issuer)));
+        }
+        if !listed(&self.teams, grant.principal.team.as_str()) {
+            return Some(("ceiling.teams", format!("the ceiling does not list the team {}", grant.principal.team)));
+        }
+        if !listed(&self.bundles, grant.bundle.as_str()) {
+            return Some(("ceiling.bundles", format!("the ceiling does not list the bundle {}", grant.bundle)));
+        }
+        None
+    }
+}
+
+/// Everything that is configured.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `host.toml`.
+    pub host: Host,
+    /// `ceiling.toml`, or its defaults if there is none.
+    pub ceiling: Ceiling,
+}
+
+impl Config {
+    /// Reads both files.
+    pub fn load() -> Result<Self, ConfigError> {
+        let host: Host = read(Path::new(HOST_FILE))?;
+        host.check().map_err(|why| ConfigError::Malformed { path: HOST_FILE.into(), why })?;
+        let ceiling =
+            if Path::new(CEILING_FILE).exists() { read(Path::new(CEILING_FILE))? } else { Ceiling::default() };
+        Ok(Self { host, ceiling })
+    }
+}
+
+impl Host {
+    fn check(&self) -> Result<(), String> {
+        if self.roots.is_empty() {
+            return Err("[roots] names no key: no statement could ever be believed".to_owned());
+        }
+        if self.prefix != Prefix::default() {
+            return Err("prefix: the NSS module of this version answers for \"ag-\" only".to_owned());
+        }
+        let Times { max_silence, max_silence_live, login_grace } = self.times;
+        if max_silence == 0 || max_silence_live < max_silence || login_grace == 0 {
+            return Err("[times]: max_silence and login_grace must be above 0, max_silence_live not below max_silence"
+                .to_owned());
+        }
+        Ok(())
+    }
+}
+
+fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, ConfigError> {
+    let text =
+        std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+    toml::from_str(&text).map_err(|error| ConfigError::Malformed { path: path.to_owned(), why: error.to_string() })
+}

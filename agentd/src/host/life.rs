@@ -1,0 +1,230 @@
+//! Sessions through their lives: steps, effects, deadlines, the end.
+
+use super::{Host, PlanPhase, TearDown, file_of, ids_of};
+use crate::clock::{Moment, wall_seconds};
+use crate::log::warn;
+use crate::session::{Effect, Input, Monitor, Phase, Reason, Refused, Session};
+use crate::store::StoreError;
+use crate::watch::Watched;
+use crate::world::process;
+use crate::world::remains::Remains;
+use serde_json::json;
+use std::time::Duration;
+use tether_audit::Ids;
+use tether_identity::SessionId;
+
+/// Why a step was not made.
+#[derive(Debug, thiserror::Error)]
+pub enum StepError {
+    /// There is no such session.
+    #[error("there is no such session")]
+    NoSession,
+    /// The machine says no.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// The new state cannot be kept, so nothing was done.
+    #[error("the session's state cannot be kept: {0}")]
+    Store(#[from] StoreError),
+    /// The connection's process ended meanwhile.
+    #[error("the connection's process is gone")]
+    ProcessGone,
+}
+
+impl Host {
+    /// One step of one session: the new state on disk, then its effects.
+    pub fn step(&mut self, id: &SessionId, input: Input) -> Result<(), StepError> {
+        let session = self.sessions.get(id).ok_or(StepError::NoSession)?;
+        let mut next = session.clone();
+        let effects = next.step(input)?;
+        let ending = matches!(next.phase, Phase::Closing { .. } | Phase::Gone { .. });
+        match self.keep(&next) {
+            // An end is not put off because a disk is full: the state on disk then leads to the same end.
+            Err(error) if ending => warn(error),
+            other => other?,
+        }
+        self.sessions.insert(id.clone(), next.clone());
+        for effect in effects {
+            self.do_effect(&next, effect);
+        }
+        Ok(())
+    }
+
+    fn do_effect(&mut self, session: &Session, effect: Effect) {
+        match effect {
+            Effect::Watch(monitor) => self.watch_monitor(&session.grant.session, &monitor),
+            Effect::RemoveAccount => {
+                if let Err(error) = self.accounts.remove(session) {
+                    self.record_error("account.stuck", "host.disk", ids_of(session), json!({"why": error.to_string()}));
+                }
+            }
+            Effect::TearDown { monitors, reason } => self.tear_down(session, monitors, reason),
+            Effect::Forget => self.forget(session),
+        }
+    }
+
+    fn watch_monitor(&mut self, session: &SessionId, monitor: &Monitor) {
+        let watched = Watched::Monitor { session: session.clone(), pid: monitor.pid };
+        let pinned =
+            process::pin_pid(monitor.pid).ok().filter(|_| process::start_of(monitor.pid) == Some(monitor.start));
+        let gone = match pinned {
+            Some(process) => self.watch.add(process, watched).is_err(),
+            None => true,
+        };
+        if gone {
+            self.step(session, Input::MonitorGone(monitor.pid)).unwrap_or_default();
+        }
+    }
+
+    fn tear_down(&mut self, session: &Session, monitors: Vec<Monitor>, reason: Reason) {
+        let about = json!({"reason": reason.as_str(), "connections": monitors.len()});
+        if let Err(error) = self.record_done("session.ending", ids_of(session), about) {
+            warn(error);
+        }
+        let pin = |monitor: Monitor| {
+            let alive = process::start_of(monitor.pid) == Some(monitor.start);
+            let pinned = alive.then(|| process::pin_pid(monitor.pid).ok()).flatten();
+            (monitor, pinned)
+        };
+        let job = TearDown {
+            session: Box::new(session.clone()),
+            monitors: monitors.into_iter().map(pin).collect(),
+            world: self.worlds.remove(&session.grant.session),
+            reason,
+        };
+        let id = session.grant.session.clone();
+        self.pending.retain(|_, pending| {
+            let of_it = pending.session == id;
+            if of_it {
+                process::kill(&pending.process);
+            }
+            !of_it
+        });
+        if self.workers.send(job).is_err() {
+            warn("no worker is left to take a session down; agentd must be restarted");
+        }
+    }
+
+    /// A worker took a session down and looked for remains.
+    pub fn torn_down(&mut self, session: &Session, remains: &Remains, trouble: Option<String>) {
+        let id = &session.grant.session;
+        self.plans.retain(|_, plan| plan.session != *id);
+        if let Some(why) = trouble {
+            self.record_error("session.stuck", "session.teardown", ids_of(session), json!({"why": why}));
+            return;
+        }
+        if remains.is_clean() {
+            if let Err(error) = self.record_done("session.removed", ids_of(session), remains.details()) {
+                warn(error);
+            }
+        } else {
+            self.record_error("session.removed", "session.remains", ids_of(session), remains.details());
+        }
+        self.step(id, Input::TornDown).unwrap_or_else(|error| warn(format_args!("session {id}: {error}")));
+    }
+
+    fn forget(&mut self, session: &Session) {
+        let id = &session.grant.session;
+        if let Err(error) = self.uids.release(session.uids, self.any_time()) {
+            warn(format_args!("the uid ledger cannot be written: {error}"));
+        }
+        if let Err(error) = self.store.remove(&file_of(id)) {
+            warn(error);
+        }
+        self.sessions.remove(id);
+    }
+
+    /// A watched process is gone.
+    pub fn process_gone(&mut self, watched: Watched) {
+        match watched {
+            Watched::Monitor { session, pid } => {
+                self.step(&session, Input::MonitorGone(pid)).unwrap_or_default();
+            }
+            Watched::Pending { pid } => {
+                self.pending.remove(&pid);
+            }
+            Watched::Asker { plan } => self.command_over(&plan, None),
+        }
+    }
+
+    /// sudo is gone, or said that the command is over: whatever is left of it is killed.
+    pub fn command_over(&mut self, name: &str, status: Option<i32>) {
+        let Some(plan) = self.plans.remove(name) else { return };
+        if plan.phase != PlanPhase::Running {
+            return;
+        }
+        if let Err(error) = self.cgroups.end_command(&plan.session, name) {
+            warn(format_args!("a command of session {} cannot be ended: {error}", plan.session));
+        }
+        let Some(session) = self.sessions.get(&plan.session) else { return };
+        let ids = ids_of(session);
+        let mut about = super::details(plan.about);
+        about.insert("status".to_owned(), status.map_or(serde_json::Value::Null, Into::into));
+        if let Err(error) = self.record_done("sudo.ended", ids, about.into()) {
+            warn(error);
+        }
+    }
+
+    /// Ends what is over. Returns when to look again.
+    pub fn run_deadlines(&mut self, now: Moment) -> Duration {
+        self.end_sessions_that_are_over(now);
+        self.kill_unbound(now);
+        self.plans.retain(|_, plan| plan.phase == PlanPhase::Running || plan.until > now);
+        Duration::from_millis(500)
+    }
+
+    fn end_sessions_that_are_over(&mut self, now: Moment) {
+        let silent = self.trust.silence(now) > self.config.host.times.silence_live();
+        let time = self.trust.time(now).unwrap_or_else(wall_seconds);
+        let over: Vec<(SessionId, Reason)> = self
+            .sessions
+            .iter()
+            .filter(|(_, session)| matches!(session.phase, Phase::Reserved | Phase::Open { .. }))
+            .filter_map(|(id, session)| {
+                let reason = if session.grant.expires_at <= time { Reason::Expired } else { Reason::Silence };
+                (silent || reason == Reason::Expired).then(|| (id.clone(), reason))
+            })
+            .collect();
+        for (id, reason) in over {
+            self.end_session(&id, reason);
+        }
+    }
+
+    /// Connections that passed the account gate and were not bound in time.
+    fn kill_unbound(&mut self, now: Moment) {
+        let late: Vec<u32> = self.pending.iter().filter(|(_, p)| p.until <= now).map(|(pid, _)| *pid).collect();
+        for pid in late {
+            let Some(pending) = self.pending.remove(&pid) else { continue };
+            process::kill(&pending.process);
+            let ids = self.sessions.get(&pending.session).map_or_else(|| Ids::unknown("the session is gone"), ids_of);
+            self.record_error("login.unbound", "session.not_bound", ids, json!({"pid": pid}));
+        }
+    }
+
+    /// Writes down how many refusals before authentication there were since the last time.
+    pub fn flush_refused(&mut self) {
+        let counted: Vec<_> =
+            self.refused.iter().filter(|(_, count)| **count > 0).map(|(key, n)| (key.clone(), *n)).collect();
+        for ((account, code), count) in counted {
+            let about = json!({"account": account, "count": count});
+            self.record_refused("login.refused_again", &code, Ids::unknown("before authentication"), about);
+        }
+        self.refused.clear();
+    }
+}
+
+impl TearDown {
+    /// Kills, waits, drops, looks. Returns what is left and what went wrong.
+    pub fn run(self, cgroups: &crate::world::cgroup::Cgroups) -> (Box<Session>, Remains, Option<String>) {
+        let trouble = cgroups.end(&self.session.grant.session).err().map(|error| error.to_string());
+        for (_, process) in self.monitors.iter().filter_map(|(m, p)| Some((m, p.as_ref()?))) {
+            // With its child gone a monitor closes its PAM session and goes; one that hangs is killed.
+            if !process::has_ended_within(process, Duration::from_millis(200)) {
+                process::kill(process);
+                process::has_ended_within(process, Duration::from_secs(2));
+            }
+        }
+        drop(self.world);
+        let remains = Remains::look(&self.session);
+        (self.session, remains, trouble)
+    }
+}

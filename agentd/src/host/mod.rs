@@ -1,0 +1,191 @@
+//! Everything agentd knows, behind one lock, and the deeds that follow from it.
+//!
+//! What takes long (killing and waiting) is not done here but by [`TearDown`] workers.
+
+mod feed;
+mod life;
+mod plans;
+mod recover;
+mod spent;
+
+use crate::clock::{Moment, wall_seconds};
+use crate::config::Config;
+use crate::log::{AuditLog, LogError, warn};
+use crate::session::{Monitor, Reason, Session};
+use crate::store::{Store, StoreError};
+use crate::trust::Trust;
+use crate::watch::Watch;
+use crate::world::accounts::Accounts;
+use crate::world::cgroup::Cgroups;
+use crate::world::namespaces::World;
+use crate::world::program::Programs;
+use crate::world::uids::Uids;
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::sync::mpsc::Sender;
+use tether_audit::{Event, Ids, Known, Outcome};
+use tether_identity::SessionId;
+use tether_statement::Grant;
+
+pub use feed::{INBOX, RESUME_REQUEST};
+pub use plans::{OpenPlan, PlanPhase};
+pub use recover::{STOPPED_FILE, random_id};
+pub use spent::Spent;
+
+/// Why agentd cannot start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// Its state on disk.
+    #[error("state: {0}")]
+    Store(#[from] StoreError),
+    /// The audit chain.
+    #[error("audit: {0}")]
+    Log(#[from] LogError),
+    /// Folders, cgroups and the like.
+    #[error("{what}: {source}")]
+    System {
+        /// What was being done.
+        what: &'static str,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+}
+
+/// A session to take down; done by a worker that does not hold the lock.
+#[derive(Debug)]
+pub struct TearDown {
+    /// Which.
+    pub session: Box<Session>,
+    /// Its connections.
+    pub monitors: Vec<(Monitor, Option<OwnedFd>)>,
+    /// Its namespaces: dropping them takes time.
+    pub world: Option<World>,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// A connection that passed the account gate and is not bound yet.
+#[derive(Debug)]
+pub struct Pending {
+    /// Its monitor.
+    pub process: OwnedFd,
+    /// When it is killed.
+    pub until: Moment,
+    /// The session whose grant it passed with.
+    pub session: SessionId,
+}
+
+/// The state.
+#[derive(Debug)]
+pub struct Host {
+    /// What the admin wrote down.
+    pub config: Config,
+    /// The kernel's boot id.
+    pub boot: String,
+    /// State on disk.
+    pub store: Store,
+    /// What central says.
+    pub trust: Trust,
+    /// The chain.
+    pub log: AuditLog,
+    /// Sessions that are not gone.
+    pub sessions: BTreeMap<SessionId, Session>,
+    /// Their namespaces.
+    pub worlds: BTreeMap<SessionId, World>,
+    /// Connections between the account gate and being bound, by pid.
+    pub pending: BTreeMap<u32, Pending>,
+    /// Delegations and sessions that were used.
+    pub spent: Spent,
+    /// The uid ledger.
+    pub uids: Uids,
+    /// Account files.
+    pub accounts: Accounts,
+    /// Cgroups.
+    pub cgroups: Cgroups,
+    /// Digests of programs.
+    pub programs: Programs,
+    /// Commands that were allowed and are not over.
+    pub plans: BTreeMap<String, OpenPlan>,
+    /// Refusals before authentication, counted by account and code since their last record.
+    pub refused: BTreeMap<(String, String), u64>,
+    /// Whether the admin stopped all agents.
+    pub stopped: bool,
+    /// Who watches processes.
+    pub watch: Watch,
+    /// Who takes sessions down.
+    pub workers: Sender<TearDown>,
+}
+
+/// Who a record about a session is about.
+pub fn ids_of(session: &Session) -> Ids {
+    ids_of_grant(&session.grant)
+}
+
+/// Who a record about a grant is about.
+pub fn ids_of_grant(grant: &Grant) -> Ids {
+    let id = |text: &dyn std::fmt::Display| Known::Id(text.to_string());
+    Ids {
+        human: id(&grant.principal.human),
+        agent: id(&grant.principal.agent),
+        instance: id(&grant.instance),
+        delegation: id(&grant.delegation),
+        session: id(&grant.session),
+    }
+}
+
+/// Details of a record from JSON; anything but an object has none.
+pub fn details(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(map) => map,
+        _ => Map::new(),
+    }
+}
+
+impl Host {
+    /// Records that something happened, and waits until the record is on disk.
+    pub fn record_done(&mut self, event: &str, ids: Ids, about: Value) -> Result<(), LogError> {
+        self.record(event, Outcome::Allowed, "", ids, about)
+    }
+
+    /// Records a refusal. That it is refused does not hang on its record.
+    pub fn record_refused(&mut self, event: &str, code: &str, ids: Ids, about: Value) {
+        self.record_best(event, Outcome::Refused, code, ids, about);
+    }
+
+    /// Records something that a person should look at.
+    pub fn record_error(&mut self, event: &str, code: &str, ids: Ids, about: Value) {
+        warn(format_args!("{event} [{code}]: {about}"));
+        self.record_best(event, Outcome::Error, code, ids, about);
+    }
+
+    fn record_best(&mut self, event: &str, outcome: Outcome, code: &str, ids: Ids, about: Value) {
+        if let Err(error) = self.record(event, outcome, code, ids, about) {
+            warn(format_args!("{event} [{code}] could not be recorded: {error}"));
+        }
+    }
+
+    fn record(&mut self, event: &str, outcome: Outcome, code: &str, ids: Ids, about: Value) -> Result<(), LogError> {
+        let (event, code) = (event.to_owned(), code.to_owned());
+        self.log.append(Event { event, outcome, code, ids, details: details(about) })
+    }
+
+    /// The session that has this login name.
+    pub fn by_account(&self, account: &str) -> Option<&Session> {
+        self.sessions.values().find(|session| session.grant.account.as_str() == account)
+    }
+
+    /// Central's time, or the wall clock's before central answered; for what needs a time but decides nothing.
+    pub fn any_time(&self) -> u64 {
+        self.trust.time(Moment::now()).unwrap_or_else(wall_seconds)
+    }
+
+    /// Writes a session's state to disk.
+    pub fn keep(&self, session: &Session) -> Result<(), StoreError> {
+        self.store.put(&file_of(&session.grant.session), session)
+    }
+}
+
+fn file_of(session: &SessionId) -> String {
+    format!("sessions/{session}.json")
+}

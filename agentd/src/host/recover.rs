@@ -1,0 +1,194 @@
+//! Starting: what is on disk and on the host is taken up where it was.
+
+use super::{Host, HostError, Spent, TearDown, ids_of};
+use crate::clock::Moment;
+use crate::config::Config;
+use crate::log::{AuditLog, warn};
+use crate::session::{Input, Phase, Reason, Session};
+use crate::store::Store;
+use crate::trust::{Kept, Trust};
+use crate::watch::Watch;
+use crate::world::accounts::Accounts;
+use crate::world::cgroup::Cgroups;
+use crate::world::namespaces::World;
+use crate::world::process;
+use crate::world::program::Programs;
+use crate::world::uids::Uids;
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::sync::mpsc::Sender;
+use tether_audit::Ids;
+use tether_hostlink::paths;
+use tether_identity::SessionId;
+
+const STATE: &str = "/var/lib/tether";
+/// Present while the admin has stopped all agents.
+pub const STOPPED_FILE: &str = "stopped.json";
+
+impl Host {
+    /// Reads everything, asks central, and takes up the sessions that were there.
+    pub fn start(config: Config, watch: Watch, workers: Sender<TearDown>) -> Result<Self, HostError> {
+        let asked = Moment::now();
+        let boot = boot_id().map_err(|source| system("the boot id", source))?;
+        let store = Store::open(STATE)?;
+        make_run_folders().map_err(|source| system("the folders under /run/tether", source))?;
+        let trust =
+            Trust::restore(&config.host, store.get("trust.json")?.unwrap_or_else(Kept::default), nonce()?, asked);
+        let host = Self {
+            log: AuditLog::open(&store, config.host.host.as_str(), &boot)?,
+            trust,
+            sessions: read_sessions(&store)?,
+            worlds: BTreeMap::new(),
+            pending: BTreeMap::new(),
+            spent: Spent::load(&store)?,
+            uids: Uids::open(&store.path("uids")).map_err(|source| system("the uid ledger", source))?,
+            accounts: Accounts::open(paths::ACCOUNTS).map_err(|source| system("the account folders", source))?,
+            cgroups: Cgroups::open().map_err(|source| system("the cgroup of sessions", source))?,
+            programs: Programs::default(),
+            plans: BTreeMap::new(),
+            refused: BTreeMap::new(),
+            stopped: store.get::<bool>(STOPPED_FILE)?.unwrap_or(false),
+            config,
+            boot,
+            store,
+            watch,
+            workers,
+        };
+        host.started()
+    }
+
+    fn started(mut self) -> Result<Self, HostError> {
+        let about = json!({"version": env!("CARGO_PKG_VERSION"), "sessions": self.sessions.len()});
+        self.record_done("agentd.started", Ids::unknown("of the host"), about)?;
+        self.write_ca_keys().map_err(|source| system(paths::USER_CA_KEYS, source))?;
+        let request = self.trust.resume_request(&self.boot, self.uids.mark());
+        let text =
+            serde_json::to_vec(&request).map_err(|error| system("the resume request", io::Error::other(error)))?;
+        write_readable(super::feed::RESUME_REQUEST, &text).map_err(|source| system("the resume request", source))?;
+        self.sweep();
+        let ids: Vec<SessionId> = self.sessions.keys().cloned().collect();
+        for id in ids {
+            self.take_up(&id);
+        }
+        self.read_inbox();
+        Ok(self)
+    }
+
+    /// What belongs to no session goes: account files, and cgroups under our own folder.
+    fn sweep(&mut self) {
+        let sessions: Vec<&Session> = self.sessions.values().collect();
+        if let Err(error) = self.accounts.sweep(&sessions) {
+            warn(format_args!("account files cannot be swept: {error}"));
+        }
+        for id in self.cgroups.sessions().unwrap_or_default() {
+            if !self.sessions.contains_key(&id)
+                && let Err(error) = self.cgroups.end(&id)
+            {
+                warn(format_args!("the cgroup of an unknown session {id} cannot be ended: {error}"));
+            }
+        }
+    }
+
+    fn take_up(&mut self, id: &SessionId) {
+        let Some(session) = self.sessions.get(id).cloned() else { return };
+        if session.boot != self.boot && !matches!(session.phase, Phase::Closing { .. } | Phase::Gone { .. }) {
+            return self.end_session(id, Reason::Rebooted);
+        }
+        match session.phase {
+            Phase::Reserved => self.take_up_reserved(id),
+            Phase::Open { .. } => self.take_up_open(&session),
+            Phase::Closing { reason } => self.close_again(session, reason),
+            Phase::Gone { .. } => self.forget_gone(&session),
+        }
+    }
+
+    fn take_up_reserved(&mut self, id: &SessionId) {
+        if let Err(why) = self.make_visible(id) {
+            warn(format_args!("session {id}: {why}"));
+            self.end_session(id, Reason::Broken);
+        }
+    }
+
+    /// The account files outlived agentd in /run; the namespaces live in the session's processes.
+    fn take_up_open(&mut self, session: &Session) {
+        let id = &session.grant.session;
+        if let Err(error) = self.accounts.write(session) {
+            warn(format_args!("session {id}: {error}"));
+        }
+        if let Some(world) = self.cgroups.any_login(id).and_then(|pid| World::of_process(pid).ok()) {
+            self.worlds.insert(id.clone(), world);
+        }
+        for monitor in session.monitors() {
+            let watched = crate::watch::Watched::Monitor { session: id.clone(), pid: monitor.pid };
+            let alive = process::start_of(monitor.pid) == Some(monitor.start);
+            let pinned = alive.then(|| process::pin_pid(monitor.pid).ok()).flatten();
+            let is_watched = pinned.is_some_and(|process| self.watch.add(process, watched).is_ok());
+            if !is_watched {
+                self.step(id, Input::MonitorGone(monitor.pid)).unwrap_or_default();
+            }
+        }
+    }
+
+    fn close_again(&mut self, session: Session, reason: Reason) {
+        if let Err(error) = self.accounts.remove(&session) {
+            self.record_error("account.stuck", "host.disk", ids_of(&session), json!({"why": error.to_string()}));
+        }
+        let job = TearDown { session: Box::new(session), monitors: Vec::new(), world: None, reason };
+        if self.workers.send(job).is_err() {
+            warn("no worker is left to take a session down; agentd must be restarted");
+        }
+    }
+
+    fn forget_gone(&mut self, session: &Session) {
+        let id = &session.grant.session;
+        if let Err(error) = self.store.remove(&super::file_of(id)) {
+            warn(error);
+        }
+        self.sessions.remove(id);
+    }
+}
+
+fn read_sessions(store: &Store) -> Result<BTreeMap<SessionId, Session>, HostError> {
+    let mut sessions = BTreeMap::new();
+    for name in store.list("sessions")? {
+        if let Some(session) = store.get::<Session>(&format!("sessions/{name}"))? {
+            sessions.insert(session.grant.session.clone(), session);
+        }
+    }
+    Ok(sessions)
+}
+
+fn make_run_folders() -> io::Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o755).create("/run/tether")?;
+    std::fs::DirBuilder::new().recursive(true).mode(0o755).create(paths::HOME)
+}
+
+fn write_readable(path: &str, bytes: &[u8]) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    crate::store::replace(path.as_ref(), bytes)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o644))
+}
+
+fn boot_id() -> io::Result<String> {
+    Ok(std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
+}
+
+/// 128 random bits in hex.
+pub fn random_id() -> io::Result<String> {
+    let mut bytes = [0_u8; 16];
+    let filled = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
+    if filled != bytes.len() {
+        return Err(io::Error::other("the kernel gave too few random bytes"));
+    }
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+fn nonce() -> Result<String, HostError> {
+    random_id().map_err(|source| system("random bytes", source))
+}
+
+fn system(what: &'static str, source: io::Error) -> HostError {
+    HostError::System { what, source }
+}

@@ -1,0 +1,48 @@
+//! tether-agentd: see the library's documentation and ARCHITECTURE.md.
+#![forbid(unsafe_code)]
+
+use anyhow::Context;
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, mpsc};
+use tether_agentd::config::Config;
+use tether_agentd::host::Host;
+use tether_agentd::log::{note, warn};
+use tether_agentd::server::{self, Sockets};
+use tether_agentd::watch::Watch;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            warn(format_args!("tether-agentd cannot go on: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> anyhow::Result<()> {
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+    let config = Config::load()?;
+    let watch = Watch::new().context("epoll")?;
+    let (jobs, queue) = mpsc::channel();
+    let host = Host::start(config, watch.clone(), jobs)?;
+    let sockets = Sockets::open().context("the sockets under /run/tether and the inbox")?;
+    let host = Arc::new(Mutex::new(host));
+    let queue = Arc::new(Mutex::new(queue));
+    for _ in 0..server::WORKERS {
+        let (host, queue) = (Arc::clone(&host), Arc::clone(&queue));
+        std::thread::Builder::new().name("teardown".to_owned()).spawn(move || server::work(&host, &queue))?;
+    }
+    notify_ready();
+    note("tether-agentd is ready");
+    server::run(&host, &watch, &sockets).context("the main loop")
+}
+
+/// sd_notify(3): one datagram. Without systemd there is nobody to tell.
+fn notify_ready() {
+    let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return };
+    let sent = std::os::unix::net::UnixDatagram::unbound().and_then(|socket| socket.send_to(b"READY=1", &path));
+    if let Err(error) = sent {
+        warn(format_args!("systemd could not be told: {error}"));
+    }
+}

@@ -1,0 +1,117 @@
+//! Who may ask what, and the answers.
+//!
+//! | request | listener | who may | when |
+//! |---|---|---|---|
+//! | `principals` | principals' | that user | a session has the account |
+//! | `account` | root's | root outside of sessions | reserved or open |
+//! | `open` | root's | root outside of sessions | reserved or open |
+//! | `enter` | root's | root, child of a bound connection | open |
+//! | `close` | root's | root outside of sessions | always; a hint |
+//! | `decide`, `commands` | root's | sudo inside a session | open |
+//! | `begin` | root's | the launcher inside a session, once, within 2 s | open |
+//! | `ended` | root's | the sudo that asked | running |
+//! | `status`, `end`, `stop`, `start` | root's | root outside of sessions | always |
+//!
+//! Root outside of sessions is uid 0 in the initial user namespace, not below our cgroup, with no agent's
+//! loginuid: a root process that an agent got hold of is that agent.
+
+mod address;
+mod admin;
+mod login;
+mod principals;
+mod sudo;
+
+use crate::host::Host;
+use crate::world::cgroup;
+use crate::world::process::Process;
+use std::os::fd::OwnedFd;
+use tether_hostlink::{Peer, Refusal, Reply, Request, codes, paths};
+use tether_identity::SessionId;
+
+/// A reply, and the descriptors that go with it.
+#[derive(Debug)]
+pub struct Response {
+    /// The reply.
+    pub reply: Reply,
+    /// The descriptors.
+    pub descriptors: Vec<OwnedFd>,
+}
+
+impl From<Result<Reply, Refusal>> for Response {
+    fn from(result: Result<Reply, Refusal>) -> Self {
+        Self { reply: result.unwrap_or_else(Reply::Refused), descriptors: Vec::new() }
+    }
+}
+
+/// Which socket a request came in by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listener {
+    /// Root's.
+    Root,
+    /// The principals command's.
+    Principals,
+}
+
+/// Who is asking.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Asker {
+    /// The principals command.
+    Principals,
+    /// Root, outside of sessions.
+    Root(Process),
+    /// A process of root's inside a session: sudo, or the launcher that it started.
+    Session(SessionId, Process),
+}
+
+impl Host {
+    /// Answers one request. Whatever is not in the table is refused.
+    pub fn answer(&mut self, listener: Listener, peer: Peer, request: Request) -> Response {
+        let asker = match self.asker(listener, peer) {
+            Ok(asker) => asker,
+            Err(refusal) => return Err(refusal).into(),
+        };
+        match (asker, request) {
+            (Asker::Principals, Request::Principals(query)) => self.principals(&query).into(),
+            (Asker::Root(peer), Request::Account { account, rhost }) => {
+                self.account(&peer, &account, rhost.as_deref()).into()
+            }
+            (Asker::Root(peer), Request::Open(request)) => self.open(&peer, &request),
+            (Asker::Root(peer), Request::Enter { account }) => self.enter(&peer, &account).into(),
+            (Asker::Root(_), Request::Close { .. }) => Ok(Reply::Done).into(),
+            (Asker::Root(_), Request::Status) => Ok(Reply::Status(self.status())).into(),
+            (Asker::Root(_), Request::End { session }) => self.end_by_admin(&session).into(),
+            (Asker::Root(_), Request::Stop) => self.stop().into(),
+            (Asker::Root(_), Request::Start) => self.go_on().into(),
+            (Asker::Session(session, peer), Request::Decide(line)) => self.decide(&session, &peer, &line),
+            (Asker::Session(session, _), Request::Commands) => self.commands(&session).into(),
+            (Asker::Session(session, peer), Request::Begin { plan }) => self.begin(&session, &peer, &plan).into(),
+            (Asker::Session(session, peer), Request::Ended { plan, status }) => {
+                self.ended(&session, &peer, &plan, status).into()
+            }
+            _ => Err(not_yours()).into(),
+        }
+    }
+
+    fn asker(&self, listener: Listener, peer: Peer) -> Result<Asker, Refusal> {
+        if listener == Listener::Principals {
+            // The socket is that user's alone, and root's; both may ask it nothing else.
+            return Ok(Asker::Principals);
+        }
+        let process = Process::look(peer.pid).map_err(|_| not_yours())?;
+        if peer.uid != 0 || !process.initial_user_namespace {
+            return Err(not_yours());
+        }
+        let agents = cgroup::is_agents(&process.cgroup) || process.loginuid.is_some_and(paths::is_agent_uid);
+        if !agents {
+            return Ok(Asker::Root(process));
+        }
+        let session = cgroup::session_of(&process.cgroup).and_then(|id| self.sessions.get(&id));
+        let session = session.filter(|session| process.loginuid == Some(session.uids.login)).ok_or_else(not_yours)?;
+        Ok(Asker::Session(session.grant.session.clone(), process))
+    }
+}
+
+/// The answer to what the table does not have.
+pub(crate) fn not_yours() -> Refusal {
+    Refusal::new(codes::NOT_YOURS, "this is not for you to ask, or not now")
+}

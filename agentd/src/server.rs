@@ -1,0 +1,166 @@
+//! Listeners and the one loop.
+//!
+//! Each connection gets a thread of its own with a deadline; each listener has a limit, so that a flood on
+//! one neither holds nor starves the other. Only the lock on [`Host`] is shared, and nothing waits under it.
+
+use crate::clock::Moment;
+use crate::host::{Host, TearDown};
+use crate::log::warn;
+use crate::requests::{Listener, Response};
+use crate::watch::{Ready, Watch};
+use rustix::fs::inotify;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::net::UnixListener;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::Receiver;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tether_hostlink::{Connection, Deadline, paths};
+
+/// How long one exchange may take.
+const EXCHANGE: Duration = Duration::from_secs(2);
+/// How many connections each listener serves at a time.
+const CONNECTIONS_MAX: usize = 64;
+/// How many sessions are taken down at a time.
+pub const WORKERS: usize = 4;
+/// How often counted refusals are written down.
+const FLUSH: Duration = Duration::from_secs(60);
+
+const INBOX: u64 = 0;
+const LISTENERS: [(u64, Listener); 2] = [(1, Listener::Root), (2, Listener::Principals)];
+
+/// The state that all threads share.
+pub type Shared = Arc<Mutex<Host>>;
+
+/// Takes the lock. A thread that panicked under it left the state as it was after its last step.
+pub fn lock(host: &Shared) -> MutexGuard<'_, Host> {
+    host.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The open sockets.
+#[derive(Debug)]
+pub struct Sockets {
+    root: UnixListener,
+    principals: UnixListener,
+    inbox: OwnedFd,
+}
+
+impl Sockets {
+    /// Opens both, each for its own user only.
+    pub fn open() -> io::Result<Self> {
+        let principals = listen(paths::PRINCIPALS_SOCKET)?;
+        let owner = uid_of(paths::PRINCIPALS_USER)?;
+        chown(paths::PRINCIPALS_SOCKET, Some(owner), None)?;
+        let inbox = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
+        let events = inotify::WatchFlags::MOVED_TO | inotify::WatchFlags::CLOSE_WRITE | inotify::WatchFlags::ONLYDIR;
+        inotify::add_watch(&inbox, crate::host::INBOX, events)?;
+        Ok(Self { root: listen(paths::ROOT_SOCKET)?, principals, inbox })
+    }
+}
+
+/// Runs for ever.
+pub fn run(host: &Shared, watch: &Watch, sockets: &Sockets) -> io::Result<()> {
+    watch.add_other(&sockets.inbox, INBOX)?;
+    watch.add_other(&sockets.root, LISTENERS[0].0)?;
+    watch.add_other(&sockets.principals, LISTENERS[1].0)?;
+    let busy = [Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0))];
+    lock(host).read_inbox();
+    let mut flushed = Moment::now();
+    loop {
+        let now = Moment::now();
+        let next = lock(host).run_deadlines(now);
+        if now.since(flushed) >= FLUSH {
+            lock(host).flush_refused();
+            flushed = now;
+        }
+        for ready in watch.wait(next)? {
+            match ready {
+                Ready::Gone(watched) => lock(host).process_gone(watched),
+                Ready::Other(INBOX) => {
+                    drain(&sockets.inbox);
+                    lock(host).read_inbox();
+                }
+                Ready::Other(1) => accept(host, &sockets.root, Listener::Root, &busy[0]),
+                Ready::Other(_) => accept(host, &sockets.principals, Listener::Principals, &busy[1]),
+            }
+        }
+    }
+}
+
+fn accept(host: &Shared, listener: &UnixListener, which: Listener, busy: &Arc<AtomicUsize>) {
+    let connection = match Connection::accept(listener) {
+        Ok(connection) => connection,
+        Err(error) => return warn(format_args!("a connection could not be taken: {error}")),
+    };
+    if busy.fetch_add(1, Ordering::SeqCst) >= CONNECTIONS_MAX {
+        busy.fetch_sub(1, Ordering::SeqCst);
+        // Dropped: the other side sees a closed connection at once, which is a refusal.
+        return;
+    }
+    let (host, guard) = (Arc::clone(host), Busy(Arc::clone(busy)));
+    let spawned = std::thread::Builder::new().name("request".to_owned()).spawn(move || {
+        let _guard = guard;
+        serve(&host, &connection, which);
+    });
+    if let Err(error) = spawned {
+        warn(format_args!("no thread for a connection: {error}"));
+    }
+}
+
+/// Counts a connection as served until it is dropped, also when its thread panics.
+struct Busy(Arc<AtomicUsize>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+fn serve(host: &Shared, connection: &Connection, which: Listener) {
+    let deadline = Deadline::after(EXCHANGE);
+    // Who asks nothing, or nonsense, gets nothing.
+    let Ok(request) = connection.question(deadline) else { return };
+    let Response { reply, descriptors } = lock(host).answer(which, connection.peer, request);
+    let borrowed: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
+    if let Err(error) = connection.answer(&reply, &borrowed, deadline) {
+        warn(format_args!("process {} did not take its answer: {error}", connection.peer.pid));
+    }
+}
+
+/// One of the workers that take sessions down.
+pub fn work(host: &Shared, jobs: &Mutex<Receiver<TearDown>>) {
+    let cgroups = lock(host).cgroups.clone();
+    loop {
+        let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(job) = job else { return };
+        let (session, remains, trouble) = job.run(&cgroups);
+        lock(host).torn_down(&session, &remains, trouble);
+    }
+}
+
+fn listen(path: &str) -> io::Result<UnixListener> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// From /etc/passwd itself: agentd asks no name service, which could ask agentd.
+fn uid_of(user: &str) -> io::Result<u32> {
+    let text = std::fs::read_to_string("/etc/passwd")?;
+    let line = text.lines().find(|line| line.split(':').next() == Some(user));
+    let uid = line.and_then(|line| line.split(':').nth(2)?.parse().ok());
+    uid.ok_or_else(|| io::Error::other(format!("there is no user {user}; installing the package anew makes it")))
+}
+
+fn drain(inbox: &OwnedFd) {
+    let mut buffer = [std::mem::MaybeUninit::uninit(); 4096];
+    let mut reader = inotify::Reader::new(inbox, &mut buffer);
+    while reader.next().is_ok() {}
+}

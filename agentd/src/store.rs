@@ -1,0 +1,94 @@
+//! State on disk: small files, replaced whole, on stable storage before anything is done about them.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// A file of state that cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+#[error("{path}: {source}")]
+pub struct StoreError {
+    /// Which file.
+    pub path: PathBuf,
+    /// Why.
+    pub source: io::Error,
+}
+
+/// A folder of state, `/var/lib/tether` outside of tests.
+#[derive(Debug, Clone)]
+pub struct Store(PathBuf);
+
+impl Store {
+    /// Makes the folder, if need be, for root only.
+    pub fn open(folder: impl Into<PathBuf>) -> Result<Self, StoreError> {
+        let folder = folder.into();
+        make_private(&folder)?;
+        make_private(&folder.join("sessions"))?;
+        make_private(&folder.join("audit"))?;
+        Ok(Self(folder))
+    }
+
+    /// The path of a file in it.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// Replaces a file: written beside, flushed, renamed, the folder flushed.
+    pub fn put(&self, name: &str, value: &impl Serialize) -> Result<(), StoreError> {
+        let path = self.path(name);
+        let text = serde_json::to_vec(value).map_err(|error| at(&path, io::Error::other(error)))?;
+        replace(&path, &text).map_err(|source| at(&path, source))
+    }
+
+    /// Reads a file; `None` if there is none. A damaged file is an error: nothing is guessed.
+    pub fn get<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, StoreError> {
+        let path = self.path(name);
+        match fs::read(&path) {
+            Ok(text) => serde_json::from_slice(&text).map(Some).map_err(|error| at(&path, io::Error::other(error))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(at(&path, error)),
+        }
+    }
+
+    /// Removes a file, if it is there.
+    pub fn remove(&self, name: &str) -> Result<(), StoreError> {
+        let path = self.path(name);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at(&path, error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Names of the files in a folder of it, without those that a crash left half written.
+    pub fn list(&self, folder: &str) -> Result<Vec<String>, StoreError> {
+        let path = self.path(folder);
+        let entries = fs::read_dir(&path).map_err(|error| at(&path, error))?;
+        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        Ok(names.filter(|name| !name.starts_with('.')).collect())
+    }
+}
+
+/// Writes beside and renames. Also for files outside the store.
+pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let beside = folder.join(format!(".{name}.new"));
+    let mut file = File::options().create(true).truncate(true).write(true).mode(0o600).open(&beside)?;
+    file.write_all(bytes)?;
+    file.sync_data()?;
+    fs::rename(&beside, path)?;
+    File::open(folder)?.sync_all()
+}
+
+fn make_private(folder: &Path) -> Result<(), StoreError> {
+    use std::os::unix::fs::DirBuilderExt;
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.map_err(|error| at(folder, error))
+}
+
+fn at(path: &Path, source: io::Error) -> StoreError {
+    StoreError { path: path.to_owned(), source }
+}

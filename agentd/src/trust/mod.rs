@@ -1,0 +1,12 @@
+//! What central says, checked: which keys, how far the feed goes, how fresh that is, which bundles.
+//!
+//! Pure but for the persisted form: no I/O here. [`inbox`] reads what a courier dropped.
+
+mod bundles;
+mod freshness;
+pub mod inbox;
+mod state;
+
+pub use bundles::{BundleRefused, Bundles};
+pub use freshness::{Anchor, Freshness};
+pub use state::{Kept, Taken, Trust, TrustError};

@@ -1,0 +1,298 @@
+//! The state of trust, moved forward by what arrives.
+
+use super::bundles::{BundleRefused, Bundles};
+use super::freshness::{Anchor, Freshness};
+use crate::clock::Moment;
+use crate::config;
+use serde::{Deserialize, Serialize};
+use tether_identity::HostId;
+use tether_statement::{
+    Body, BundlePin, FeedError, FeedStatement, Head, JwsError, Position, Resume, ResumeRequest, TrustedKeys, UnixTime,
+};
+
+/// What is kept on disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Kept {
+    /// The newest key set, compact.
+    pub keys: Option<String>,
+    /// How far the feed was read.
+    pub position: Position,
+    /// The greatest time ever seen signed.
+    pub floor: UnixTime,
+    /// What bundle names mean.
+    pub pins: Vec<BundlePin>,
+    /// The bundles, compact.
+    pub bundles: Vec<String>,
+}
+
+impl Default for Kept {
+    fn default() -> Self {
+        Self { keys: None, position: Position::start(), floor: 0, pins: Vec::new(), bundles: Vec::new() }
+    }
+}
+
+/// Why something that arrived is not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum TrustError {
+    /// The key set.
+    #[error("the key set is refused: {0}")]
+    Keys(JwsError),
+    /// An older key set than the one in use.
+    #[error("the key set has version {found}, version {known} is in use")]
+    OldKeys {
+        /// Its version.
+        found: u64,
+        /// The version in use.
+        known: u64,
+    },
+    /// There is no valid key set yet.
+    #[error("no valid key set has come yet")]
+    NoKeys,
+    /// Nothing is taken from the feed before central answered this start.
+    #[error("central has not answered this start yet")]
+    NotResumed,
+    /// A statement, head or resume.
+    #[error(transparent)]
+    Feed(#[from] FeedError),
+    /// The answer is to another start.
+    #[error("the resume answers another start than this one")]
+    OtherNonce,
+    /// The feed that central knows and this host's differ.
+    #[error("at number {0} central's feed and this host's differ")]
+    Fork(u64),
+    /// A signed time before one that was seen already.
+    #[error("it was signed at {found}, but {floor} was seen signed already")]
+    BeforeFloor {
+        /// Its time.
+        found: UnixTime,
+        /// The greatest seen.
+        floor: UnixTime,
+    },
+    /// A bundle.
+    #[error(transparent)]
+    Bundle(#[from] BundleRefused),
+}
+
+impl TrustError {
+    /// The stable code of the refusal.
+    pub fn code(&self) -> String {
+        match self {
+            Self::Keys(error) => format!("keys.{}", error.code()),
+            Self::OldKeys { .. } => "keys.old".to_owned(),
+            Self::NoKeys => "keys.none".to_owned(),
+            Self::NotResumed => "feed.not_resumed".to_owned(),
+            Self::Feed(error) => error.code(),
+            Self::OtherNonce => "resume.other_start".to_owned(),
+            Self::Fork(_) => "feed.fork".to_owned(),
+            Self::BeforeFloor { .. } => "feed.before_floor".to_owned(),
+            Self::Bundle(BundleRefused::NotPinned(_)) => "bundle.not_pinned".to_owned(),
+            Self::Bundle(_) => "bundle.refused".to_owned(),
+        }
+    }
+}
+
+/// What a statement that was taken asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Taken {
+    /// Its number.
+    pub number: u64,
+    /// What it says.
+    pub body: Body,
+    /// Central saw this host read it before: the disk was put back since.
+    pub replayed: bool,
+}
+
+/// What this host believes.
+#[derive(Debug)]
+pub struct Trust {
+    host: HostId,
+    roots: std::collections::BTreeMap<String, tether_statement::PublicKey>,
+    compact_keys: Option<String>,
+    keys: Option<TrustedKeys>,
+    position: Position,
+    floor: UnixTime,
+    /// What bundle names mean, and the bundles.
+    pub bundles: Bundles,
+    nonce: String,
+    asked: Moment,
+    resumed: Option<Anchor>,
+    head: Option<Head>,
+    complete: Option<UnixTime>,
+    seen: u64,
+}
+
+impl Trust {
+    /// At start: `nonce` is new, and was made at `asked`.
+    pub fn restore(config: &config::Host, kept: Kept, nonce: String, asked: Moment) -> Self {
+        let keys = kept.keys.as_ref().and_then(|compact| TrustedKeys::verify(compact, &config.roots).ok());
+        Self {
+            host: config.host.clone(),
+            roots: config.roots.clone(),
+            bundles: Bundles::restore(kept.pins, kept.bundles, keys.as_ref()),
+            compact_keys: kept.keys,
+            keys,
+            position: kept.position,
+            floor: kept.floor,
+            nonce,
+            asked,
+            resumed: None,
+            head: None,
+            complete: None,
+            seen: 0,
+        }
+    }
+
+    /// What to keep on disk.
+    pub fn keep(&self) -> Kept {
+        let (pins, bundles) = self.bundles.keep();
+        Kept { keys: self.compact_keys.clone(), position: self.position.clone(), floor: self.floor, pins, bundles }
+    }
+
+    /// What to ask central at start.
+    pub fn resume_request(&self, boot_id: &str, uid_mark: u32) -> ResumeRequest {
+        ResumeRequest {
+            host: self.host.clone(),
+            nonce: self.nonce.clone(),
+            boot_id: boot_id.to_owned(),
+            position: self.position.clone(),
+            uid_mark,
+        }
+    }
+
+    /// A key set arrived. `true` if it is newer than the one in use.
+    pub fn take_keys(&mut self, compact: &str) -> Result<bool, TrustError> {
+        if self.compact_keys.as_deref() == Some(compact) && self.keys.is_some() {
+            return Ok(false);
+        }
+        let keys = TrustedKeys::verify(compact, &self.roots).map_err(TrustError::Keys)?;
+        if let Some(known) = self.keys.as_ref().map(|known| known.set().version)
+            && keys.set().version <= known
+        {
+            return Err(TrustError::OldKeys { found: keys.set().version, known });
+        }
+        self.compact_keys = Some(compact.to_owned());
+        self.keys = Some(keys);
+        Ok(true)
+    }
+
+    /// Central's answer to this start arrived. The uid mark that it knows of.
+    pub fn take_resume(&mut self, compact: &str) -> Result<u32, TrustError> {
+        let resume = Resume::verify(compact, self.any_keys()?, &self.host)?;
+        if resume.nonce != self.nonce {
+            return Err(TrustError::OtherNonce);
+        }
+        self.check_floor(resume.time)?;
+        self.check_fork(&resume.position)?;
+        self.floor = resume.time;
+        self.seen = resume.seen;
+        self.resumed = Some(Anchor::new(resume.time, self.asked));
+        self.head = Some(Head { host: resume.host, position: resume.position, time: resume.time });
+        self.note_complete();
+        Ok(resume.uid_mark)
+    }
+
+    /// A head arrived. `true` if it is newer than the one known.
+    pub fn take_head(&mut self, compact: &str, now: Moment) -> Result<bool, TrustError> {
+        let anchor = self.resumed.ok_or(TrustError::NotResumed)?;
+        let head = Head::verify(compact, self.any_keys()?, &self.host)?;
+        if self.head.as_ref().is_some_and(|known| known.time >= head.time) {
+            return Ok(false);
+        }
+        self.check_floor(head.time)?;
+        self.check_fork(&head.position)?;
+        self.floor = head.time;
+        self.resumed = Some(anchor.seen(head.time, now));
+        self.head = Some(head);
+        self.note_complete();
+        Ok(true)
+    }
+
+    /// A feed statement arrived.
+    pub fn take_statement(&mut self, compact: &str) -> Result<Taken, TrustError> {
+        if self.resumed.is_none() {
+            return Err(TrustError::NotResumed);
+        }
+        let statement = FeedStatement::verify(compact, self.any_keys()?, &self.host, &self.position)?;
+        self.position = statement.position;
+        self.note_complete();
+        if let Body::Pin(pin) = &statement.body {
+            self.bundles.pin(pin.clone());
+        }
+        let number = self.position.number;
+        Ok(Taken { number, body: statement.body, replayed: number <= self.seen })
+    }
+
+    /// A bundle arrived. `true` if it was not here before.
+    pub fn take_bundle(&mut self, compact: &str) -> Result<bool, TrustError> {
+        if self.bundles.has(&tether_statement::digest(compact)) {
+            return Ok(false);
+        }
+        let keys = self.keys.as_ref().ok_or(TrustError::NoKeys)?;
+        self.bundles.take(compact, keys)?;
+        Ok(true)
+    }
+
+    /// How far the feed was read.
+    pub fn position(&self) -> &Position {
+        &self.position
+    }
+
+    /// The newest key set, valid or not: for sshd, which is asked about nothing that agentd does not check too.
+    pub fn any_key_set(&self) -> Option<&tether_statement::KeySet> {
+        self.keys.as_ref().map(TrustedKeys::set)
+    }
+
+    /// The keys, if they are still valid at central's time.
+    pub fn keys(&self, now: Moment) -> Result<&TrustedKeys, TrustError> {
+        let time = self.time(now).ok_or(TrustError::NotResumed)?;
+        self.keys.as_ref().filter(|keys| keys.is_valid_at(time)).ok_or(TrustError::NoKeys)
+    }
+
+    /// Central's time, as far as it is known; what expiry is measured by.
+    pub fn time(&self, now: Moment) -> Option<UnixTime> {
+        self.resumed.map(|anchor| anchor.at(now))
+    }
+
+    /// How this host stands towards central. Only a head of which every statement was read counts: one that
+    /// names statements that are withheld does not make the feed any younger.
+    pub fn freshness(&self, now: Moment) -> Freshness {
+        match (self.resumed, self.complete) {
+            (Some(anchor), Some(complete)) => {
+                Freshness::Age(std::time::Duration::from_secs(anchor.at(now).saturating_sub(complete)))
+            }
+            _ => Freshness::NotResumed,
+        }
+    }
+
+    /// How long ago the feed was last known to be whole; since agentd's start, if it never was.
+    pub fn silence(&self, now: Moment) -> std::time::Duration {
+        match self.freshness(now) {
+            Freshness::Age(age) => age,
+            Freshness::NotResumed => now.since(self.asked),
+        }
+    }
+
+    fn note_complete(&mut self) {
+        if let Some(head) = self.head.as_ref().filter(|head| head.position.number <= self.position.number) {
+            self.complete = Some(head.time);
+        }
+    }
+
+    fn any_keys(&self) -> Result<&TrustedKeys, TrustError> {
+        self.keys.as_ref().ok_or(TrustError::NoKeys)
+    }
+
+    fn check_floor(&self, found: UnixTime) -> Result<(), TrustError> {
+        if found < self.floor { Err(TrustError::BeforeFloor { found, floor: self.floor }) } else { Ok(()) }
+    }
+
+    /// Equal numbers with unequal hashes, or a central that knows less than this host: not one feed.
+    fn check_fork(&self, theirs: &Position) -> Result<(), TrustError> {
+        let differs = theirs.number == self.position.number && theirs.hash != self.position.hash;
+        if differs || theirs.number < self.position.number {
+            return Err(TrustError::Fork(theirs.number));
+        }
+        Ok(())
+    }
+}

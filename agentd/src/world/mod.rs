@@ -1,0 +1,10 @@
+//! This host's side of a session: accounts, uids, namespaces, cgroups, and how they end.
+
+pub mod accounts;
+pub mod cgroup;
+pub mod namespaces;
+pub mod process;
+pub mod program;
+pub mod remains;
+mod sys;
+pub mod uids;

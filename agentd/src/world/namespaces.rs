@@ -1,0 +1,117 @@
+//! A session's namespaces: mounts, IPC, network. Made by a thread that unshares, held by descriptors only,
+//! so they are gone when the last process and the last descriptor are.
+//!
+//! In them everything is read-only but /dev/pts and one tmpfs with a limit, which is home, /tmp, /var/tmp
+//! and /dev/shm. Propagation is private: a later mount of the host does not appear, writable, inside.
+//! The network namespace is empty: no way out, and no abstract sockets of the host.
+
+use super::sys::{make_read_only, make_writable};
+use rustix::fs::{CWD, Gid, Mode, OFlags, Uid, chmod, chownat, mkdir, openat};
+use rustix::io::Errno;
+use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_bind, mount_change};
+use rustix::thread::UnshareFlags;
+use std::ffi::CString;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use tether_hostlink::paths::HOME;
+
+/// What must be masked: sockets through which a process outside could be asked to act.
+const MASKED: [&str; 2] = ["/run/user", "/run/dbus"];
+/// Where the parts of the session's tmpfs appear, besides home.
+const SCRATCH: [(&str, &str); 3] = [("tmp", "/tmp"), ("var-tmp", "/var/tmp"), ("shm", "/dev/shm")];
+
+/// A step of the making that failed.
+#[derive(Debug, thiserror::Error)]
+#[error("the session's namespaces cannot be made: {step}: {errno}")]
+pub struct WorldError {
+    /// Which step.
+    pub step: String,
+    /// Why.
+    pub errno: Errno,
+}
+
+/// The descriptors that hold a session's namespaces.
+#[derive(Debug)]
+pub struct World {
+    /// Mounts.
+    pub mount: OwnedFd,
+    /// IPC.
+    pub ipc: OwnedFd,
+    /// Network.
+    pub network: OwnedFd,
+}
+
+impl World {
+    /// Makes them for a login account.
+    pub fn make(uid: u32, scratch_mib: u64) -> Result<Self, WorldError> {
+        let made = std::thread::Builder::new().name("world".to_owned()).spawn(move || in_thread(uid, scratch_mib));
+        let thread = made.map_err(|_| failed("thread", Errno::AGAIN))?;
+        thread.join().unwrap_or_else(|_| Err(failed("thread", Errno::FAULT)))
+    }
+
+    /// Takes them from a process that is in them: after a restart of agentd.
+    pub fn of_process(pid: u32) -> Result<Self, WorldError> {
+        open_all(&format!("/proc/{pid}/ns"))
+    }
+}
+
+fn in_thread(uid: u32, scratch_mib: u64) -> Result<World, WorldError> {
+    step("unshare", unshare())?;
+    step("private /", mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC))?;
+    step("read-only /", make_read_only(c"/", true))?;
+    step("writable /dev/pts", make_writable(c"/dev/pts"))?;
+    for path in MASKED.into_iter().filter(|path| Path::new(path).is_dir()) {
+        mask(path)?;
+    }
+    scratch(uid, scratch_mib)?;
+    if Path::new("/dev/mqueue").is_dir() {
+        let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+        step("/dev/mqueue", mount("mqueue", "/dev/mqueue", "mqueue", flags, None))?;
+    }
+    open_all("/proc/thread-self/ns")
+}
+
+fn unshare() -> Result<(), Errno> {
+    super::sys::unshare_thread(UnshareFlags::NEWNS | UnshareFlags::NEWIPC | UnshareFlags::NEWNET)
+}
+
+fn mask(path: &str) -> Result<(), WorldError> {
+    let flags = MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    step(path, mount("tether-mask", path, "tmpfs", flags, Some(c"size=4k,nr_inodes=2,mode=555")))
+}
+
+/// One tmpfs with one limit. It is mounted over home first, its parts are bound to their places, and its
+/// own home folder comes to lie over its root.
+fn scratch(uid: u32, mib: u64) -> Result<(), WorldError> {
+    let options = CString::new(format!("size={mib}m,nr_inodes={},mode=700", mib.saturating_mul(1024)));
+    let options = options.map_err(|_| failed("scratch options", Errno::INVAL))?;
+    let flags = MountFlags::NOSUID | MountFlags::NODEV;
+    step(HOME, mount("tether-session", HOME, "tmpfs", flags, Some(options.as_c_str())))?;
+    let part = |name: &str| format!("{HOME}/{name}");
+    for (name, target) in SCRATCH.into_iter().filter(|(_, target)| Path::new(target).is_dir()) {
+        step(name, mkdir(part(name), Mode::RWXU))?;
+        step(name, chmod(part(name), Mode::from_raw_mode(0o1777)))?;
+        step(target, mount_bind(part(name), target))?;
+    }
+    let home = part("home");
+    step("home", mkdir(&home, Mode::RWXU))?;
+    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(uid));
+    step("home", chownat(CWD, &home, Some(uid), Some(gid), rustix::fs::AtFlags::SYMLINK_NOFOLLOW))?;
+    step("home", mount_bind(&home, HOME))
+}
+
+fn open_all(folder: &str) -> Result<World, WorldError> {
+    let open = |name: &str| {
+        let path = format!("{folder}/{name}");
+        step(&path, openat(CWD, &path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()))
+    };
+    Ok(World { mount: open("mnt")?, ipc: open("ipc")?, network: open("net")? })
+}
+
+fn step<T>(what: &str, result: Result<T, Errno>) -> Result<T, WorldError> {
+    result.map_err(|errno| failed(what, errno))
+}
+
+fn failed(step: &str, errno: Errno) -> WorldError {
+    WorldError { step: step.to_owned(), errno }
+}

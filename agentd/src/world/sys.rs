@@ -1,0 +1,56 @@
+//! Two system calls that no library here wraps safely. All of agentd's `unsafe` is in this file.
+#![allow(unsafe_code)]
+
+use rustix::io::Errno;
+use rustix::thread::{UnshareFlags, unshare_unsafe};
+use std::ffi::CStr;
+
+/// `struct mount_attr` of mount_setattr(2).
+#[repr(C)]
+struct MountAttr {
+    set: u64,
+    clear: u64,
+    propagation: u64,
+    userns: u64,
+}
+
+const MOUNT_ATTR_RDONLY: u64 = 1;
+
+/// Makes a mount, and with `recursive` all below it, read-only (mount_setattr(2)).
+pub fn make_read_only(path: &CStr, recursive: bool) -> Result<(), Errno> {
+    let flags = if recursive { libc::AT_RECURSIVE } else { 0 };
+    mount_setattr(path, flags, &MountAttr { set: MOUNT_ATTR_RDONLY, clear: 0, propagation: 0, userns: 0 })
+}
+
+/// Makes one mount writable again.
+pub fn make_writable(path: &CStr) -> Result<(), Errno> {
+    mount_setattr(path, 0, &MountAttr { set: 0, clear: MOUNT_ATTR_RDONLY, propagation: 0, userns: 0 })
+}
+
+/// unshare(2) for the calling thread alone. Not for `CLONE_FILES`, which would part it from the descriptors
+/// that Rust counts on; that flag is taken out.
+pub fn unshare_thread(flags: UnshareFlags) -> Result<(), Errno> {
+    // SAFETY: without CLONE_FILES the thread keeps the process's descriptor table, and so every OwnedFd
+    // stays what it says it is.
+    unsafe { unshare_unsafe(flags.difference(UnshareFlags::FILES)) }
+}
+
+fn mount_setattr(path: &CStr, flags: i32, attributes: &MountAttr) -> Result<(), Errno> {
+    // SAFETY: the path is NUL-terminated and the struct has the kernel's layout and the size that is passed;
+    // both outlive the call, and the kernel only reads them.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            libc::AT_FDCWD,
+            path.as_ptr(),
+            flags,
+            std::ptr::from_ref(attributes),
+            size_of::<MountAttr>(),
+        )
+    };
+    if result == 0 {
+        return Ok(());
+    }
+    let error = std::io::Error::last_os_error();
+    Err(Errno::from_io_error(&error).unwrap_or(Errno::INVAL))
+}

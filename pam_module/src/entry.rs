@@ -1,0 +1,82 @@
+//! The six functions that libpam calls. Their return codes are those of `<security/_pam_types.h>`.
+#![allow(unsafe_code)]
+
+use crate::gate::{self, Transaction, Verdict, ask_agentd};
+use crate::handle::{Handle, PAM_SUCCESS, RawHandle};
+use libc::{c_char, c_int};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Once;
+
+const PAM_PERM_DENIED: c_int = 6;
+const PAM_AUTH_ERR: c_int = 7;
+const PAM_SESSION_ERR: c_int = 14;
+const PAM_CRED_ERR: c_int = 17;
+const PAM_IGNORE: c_int = 25;
+const PAM_ABORT: c_int = 26;
+const PAM_ESTABLISH_CRED: c_int = 2;
+const PAM_REINITIALIZE_CRED: c_int = 8;
+
+type Argv = *const *const c_char;
+
+#[unsafe(no_mangle)]
+extern "C" fn pam_sm_authenticate(handle: *mut RawHandle, _flags: c_int, _argc: c_int, _argv: Argv) -> c_int {
+    guarded(handle, PAM_AUTH_ERR, |handle| gate::authenticate(handle))
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn pam_sm_acct_mgmt(handle: *mut RawHandle, _flags: c_int, _argc: c_int, _argv: Argv) -> c_int {
+    guarded(handle, PAM_PERM_DENIED, |handle| gate::account(handle, ask_agentd))
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn pam_sm_open_session(handle: *mut RawHandle, _flags: c_int, _argc: c_int, _argv: Argv) -> c_int {
+    guarded(handle, PAM_SESSION_ERR, |handle| gate::open_session(handle, ask_agentd))
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn pam_sm_close_session(handle: *mut RawHandle, _flags: c_int, _argc: c_int, _argv: Argv) -> c_int {
+    guarded(handle, PAM_SESSION_ERR, |handle| gate::close_session(handle, ask_agentd))
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn pam_sm_chauthtok(handle: *mut RawHandle, _flags: c_int, _argc: c_int, _argv: Argv) -> c_int {
+    guarded(handle, PAM_PERM_DENIED, |handle| gate::authenticate(handle))
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn pam_sm_setcred(handle: *mut RawHandle, flags: c_int, _argc: c_int, _argv: Argv) -> c_int {
+    if flags & (PAM_ESTABLISH_CRED | PAM_REINITIALIZE_CRED) == 0 {
+        return PAM_IGNORE;
+    }
+    let result = guarded(handle, PAM_CRED_ERR, |handle| gate::establish(handle, ask_agentd));
+    if !matches!(result, PAM_SUCCESS | PAM_IGNORE) {
+        // sshd ignores an error of setcred: without this the agent would be in the host's own namespaces.
+        // SAFETY: _exit(2) ends this process, an sshd of this one connection, and runs no handlers.
+        unsafe { libc::_exit(1) };
+    }
+    result
+}
+
+/// Runs a phase. A panic is the closed answer, and it is silent: sshd's stderr may be a user's terminal.
+fn guarded(raw: *mut RawHandle, denied: c_int, phase: impl FnOnce(&Handle<'_>) -> Verdict) -> c_int {
+    static SILENCE: Once = Once::new();
+    SILENCE.call_once(|| std::panic::set_hook(Box::new(|_| {})));
+    let run = || {
+        // SAFETY: libpam called the entry function that called this with its handle.
+        let Some(handle) = (unsafe { Handle::new(raw) }) else { return PAM_ABORT };
+        match phase(&handle) {
+            Verdict::Ignore => PAM_IGNORE,
+            Verdict::Success => PAM_SUCCESS,
+            Verdict::Deny(refusal) => {
+                handle.tell(&told(&refusal, handle.user().as_deref()));
+                denied
+            }
+        }
+    };
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or(PAM_ABORT)
+}
+
+fn told(refusal: &tether_hostlink::Refusal, user: Option<&str>) -> String {
+    let hint = refusal.hint.as_deref().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
+    format!("tether: {} [{}] ({}){hint}", refusal.text, refusal.code, user.unwrap_or("no user"))
+}
