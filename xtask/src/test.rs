@@ -28,7 +28,7 @@ pub(crate) fn run(long: bool) -> Result<ExitCode> {
     say("running the tests");
     let mut child = tests.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("cannot run cargo test")?;
     let stdout = child.stdout.take().context("cargo test has no stdout")?;
-    let tally = follow(BufReader::new(stdout))?;
+    let tally = follow(BufReader::new(stdout), std::io::stderr())?;
     let status = child.wait().context("cannot wait for cargo test")?;
     for name in &tally.failures {
         println!("FAILED {name}");
@@ -48,12 +48,12 @@ struct Tally {
     failures: Vec<String>,
 }
 
-/// Copies the test harness' lines to stderr as they come and counts.
-fn follow(lines: impl BufRead) -> Result<Tally> {
+/// Copies the test harness' lines as they come and counts.
+fn follow(lines: impl BufRead, mut copy: impl Write) -> Result<Tally> {
     let mut tally = Tally::default();
     for line in lines.lines() {
         let line = line.context("cannot read what cargo test says")?;
-        writeln!(std::io::stderr(), "{line}").context("stderr is closed")?;
+        writeln!(copy, "{line}").context("cannot write progress")?;
         if let Some(name) = line.strip_prefix("test ").and_then(|rest| rest.strip_suffix(" ... FAILED")) {
             tally.failures.push(name.to_owned());
         }
@@ -80,7 +80,7 @@ mod tests {
         let text = "running 3 tests\ntest a ... ok\ntest b::c ... FAILED\n\n\
             test result: FAILED. 1 passed; 1 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.10s\n\
             test result: ok. 20 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.00s\n";
-        let tally = follow(text.as_bytes()).unwrap();
+        let tally = follow(text.as_bytes(), std::io::sink()).unwrap();
         assert_eq!((tally.passed, tally.failed, tally.ignored), (21, 1, 1));
         assert_eq!(tally.failures, ["b::c"]);
     }

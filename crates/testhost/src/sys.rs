@@ -10,10 +10,12 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
 use nix::mount::{MsFlags, mount};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::signal::Signal;
+use nix::sys::stat::Mode;
 
 /// One thing a child does after fork and before exec.
 pub(crate) enum Step {
@@ -31,6 +33,8 @@ pub(crate) enum Step {
     Unlink(CString),
     ChangeDir(CString),
     NewSession,
+    /// Have no login uid, as on a machine that has just booted; where the kernel keeps none, nothing happens.
+    ForgetLogin,
     /// Be killed when the thread that forked ends.
     DieWithParent,
     /// Give up a capability for good (its number in `linux/capability.h`).
@@ -53,6 +57,7 @@ impl Step {
             Step::Unlink(path) => nix::unistd::unlink(path.as_c_str()),
             Step::ChangeDir(path) => nix::unistd::chdir(path.as_c_str()),
             Step::NewSession => nix::unistd::setsid().map(drop),
+            Step::ForgetLogin => forget_login(),
             Step::DieWithParent => nix::sys::prctl::set_pdeathsig(Signal::SIGKILL),
             Step::DropCapability(number) => {
                 // SAFETY: PR_CAPBSET_DROP takes one number and touches no memory.
@@ -69,9 +74,18 @@ impl Step {
             Step::Mount { target, .. } => target.to_bytes(),
             Step::Unlink(path) | Step::ChangeDir(path) => path.to_bytes(),
             Step::NewSession => b"make a session",
+            Step::ForgetLogin => b"forget the login uid",
             Step::DieWithParent => b"ask for the death signal",
             Step::DropCapability(_) => b"drop a capability",
         }
+    }
+}
+
+fn forget_login() -> nix::Result<()> {
+    let path = c"/proc/self/loginuid";
+    match open(path, OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty()) {
+        Err(Errno::ENOENT) => Ok(()),
+        file => nix::unistd::write(file?, b"4294967295").map(drop),
     }
 }
 

@@ -112,9 +112,10 @@ impl World<'_> {
         let fresh_id =
             || fs::read_to_string("/proc/sys/kernel/random/uuid").context("read", "/proc/sys/kernel/random/uuid");
         let write = |file: &str, text: String| fs::write(self.path(file), text).context("write", self.path(file));
-        write("etc/hostname", format!("{name}\n"))?;
-        write("etc/hosts", format!("127.0.0.1 localhost\n127.0.1.1 {name}\n"))?;
-        if fs::metadata(self.path("etc/machine-id")).map_or(true, |file| file.len() == 0) {
+        // Only at the first boot: what the host made of them since is its own.
+        if !self.path("etc/hostname").exists() {
+            write("etc/hostname", format!("{name}\n"))?;
+            write("etc/hosts", format!("127.0.0.1 localhost\n127.0.1.1 {name}\n"))?;
             write("etc/machine-id", fresh_id()?.replace('-', ""))?;
         }
         write(BOOT_ID, fresh_id()?)
@@ -140,6 +141,7 @@ pub(crate) fn first_steps(cgroup: &HostCgroup) -> Result<Vec<Step>> {
         mount_step("", "/proc/sys/kernel/random/boot_id", "", locked),
         Step::Unlink(c"/run/.boot-id".into()),
         Step::NewSession,
+        Step::ForgetLogin,
     ]);
     // Some kernels are built without it.
     if Path::new("/proc/sysrq-trigger").exists() {

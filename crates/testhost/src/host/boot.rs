@@ -167,7 +167,7 @@ fn keep(plan: Plan, report: &Sender<Result<Child>>, released: &Receiver<()>) {
 
 fn with_log(host: &Host, error: Error) -> Error {
     let log = fs::read_to_string(host.log()).unwrap_or_default();
-    Error::Request(format!("{} does not boot: {error}\n{log}", host.name()))
+    Error::Request(format!("{} does not boot: {}\n{log}", host.name(), error.chain()))
 }
 
 /// Field 22 of `/proc/PID/stat`; the second field may hold blanks and brackets.

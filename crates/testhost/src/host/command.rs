@@ -1,9 +1,8 @@
 //! Commands on a host: in all its namespaces, beside its pid 1 in its cgroup.
 
 use std::ffi::CString;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use nix::sched::{CloneFlags, setns};
@@ -11,6 +10,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
 use super::Host;
+use super::collector::Collector;
 use crate::error::{Context, Error, Result};
 use crate::image::PATH;
 use crate::scratch::aside;
@@ -168,6 +168,7 @@ impl<'h> HostCommand<'h> {
         steps.push(Step::ChangeDir(
             CString::new(self.folder.as_str()).map_err(std::io::Error::from).context("enter", &self.folder)?,
         ));
+        steps.push(Step::ForgetLogin);
         steps.extend(forbid());
         if own_session {
             steps.push(Step::NewSession);
@@ -183,38 +184,5 @@ impl<'h> HostCommand<'h> {
     fn describe(&self) -> String {
         let words = std::iter::once(&self.program).chain(&self.args).cloned().collect::<Vec<_>>().join(" ");
         format!("on {}: {words}", self.host.name())
-    }
-}
-
-/// Reads a pipe to its end on a thread of its own.
-struct Collector {
-    chunks: std::sync::mpsc::Receiver<Vec<u8>>,
-}
-
-impl Collector {
-    fn start(pipe: Option<impl Read + Send + 'static>) -> Self {
-        let (send, chunks) = channel();
-        std::thread::spawn(move || {
-            let Some(mut pipe) = pipe else { return };
-            let mut buffer = [0; 16384];
-            while let Ok(count @ 1..) = pipe.read(&mut buffer) {
-                if send.send(buffer[..count].to_vec()).is_err() {
-                    return;
-                }
-            }
-        });
-        Collector { chunks }
-    }
-
-    /// All that came until the pipe's end or the deadline, and whether it was the end.
-    fn finish(self, deadline: Instant) -> (Vec<u8>, bool) {
-        let mut all = Vec::new();
-        loop {
-            match self.chunks.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok(chunk) => all.extend(chunk),
-                Err(RecvTimeoutError::Disconnected) => return (all, true),
-                Err(RecvTimeoutError::Timeout) => return (all, false),
-            }
-        }
     }
 }

@@ -1,11 +1,13 @@
 //! A host: booted, used, rebooted, stopped.
 
 mod boot;
+mod collector;
 mod command;
 mod files;
+mod power;
 mod ready;
+mod spec;
 
-use std::fs;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::Output;
@@ -15,45 +17,12 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use command::HostCommand;
+pub use spec::{HostSpec, Storage};
 
 use crate::cgroup::HostCgroup;
-use crate::error::{Context, Error, Result};
-use crate::image::Image;
+use crate::error::{Error, Result};
 use crate::lab::Lab;
-use crate::scratch;
 use boot::Machine;
-
-/// How a host keeps what changes on it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Storage {
-    /// In memory: fast, and fsync does nothing.
-    Memory,
-    /// On the file system of the image cache, with a real fsync: for tests of durability and for measurements.
-    Disk,
-}
-
-/// What host to boot.
-#[derive(Clone, Copy, Debug)]
-pub struct HostSpec<'a> {
-    /// Its name: small letters, digits and `-`, one host of that name a lab.
-    pub name: &'a str,
-    /// What it boots from.
-    pub image: &'a Image,
-    /// Where its changes go.
-    pub storage: Storage,
-}
-
-impl<'a> HostSpec<'a> {
-    /// A host with its changes in memory.
-    pub fn new(name: &'a str, image: &'a Image) -> Self {
-        HostSpec { name, image, storage: Storage::Memory }
-    }
-
-    /// The same with its changes kept elsewhere.
-    pub fn storage(self, storage: Storage) -> Self {
-        HostSpec { storage, ..self }
-    }
-}
 
 /// A running host. Dropping it stops it and removes all of it, unless it belongs to the standing lab.
 #[derive(Debug)]
@@ -148,54 +117,6 @@ impl Host {
         self.remove()
     }
 
-    pub(crate) fn boot(lab: &Lab, spec: HostSpec<'_>) -> Result<Host> {
-        let folder = lab.inner.host_folder(check_name(spec.name)?);
-        fs::create_dir(&folder)
-            .context("make the host's folder (is there a host of that name in the lab?)", &folder)?;
-        let (name, lower) = (spec.name.to_owned(), spec.image.lower().to_vec());
-        let address = lab.inner.take_address()?;
-        let record = Record { name, address, lower, storage: spec.storage, pid1: 0, started: 0 };
-        let mut host = Host { lab: lab.clone(), record, machine: Mutex::new(None) };
-        if let Err(error) = host.power_on() {
-            let _ = host.remove();
-            return Err(error);
-        }
-        Ok(host)
-    }
-
-    pub(crate) fn attach(lab: &Lab, name: &str) -> Result<Host> {
-        let file = lab.inner.host_folder(check_name(name)?).join("host.json");
-        let text = fs::read(&file).context("find the host: there is no", &file)?;
-        let record: Record = serde_json::from_slice(&text).map_err(std::io::Error::from).context("read", &file)?;
-        let machine = Machine::attach(record.pid1, record.started)?;
-        Ok(Host { lab: lab.clone(), record, machine: Mutex::new(machine) })
-    }
-
-    fn power_on(&mut self) -> Result<()> {
-        let machine = Machine::start(self)?;
-        (self.record.pid1, self.record.started) = machine.identity()?;
-        *self.machine() = Some(machine);
-        let file = self.folder().join("host.json");
-        let text = serde_json::to_vec_pretty(&self.record).map_err(std::io::Error::from).context("write", &file)?;
-        fs::write(&file, text).context("write", &file)
-    }
-
-    fn power_off(&self) -> Result<()> {
-        self.lab.inner.switch.unplug(self.address())?;
-        if let Some(machine) = self.machine().take() {
-            machine.kill()?;
-        }
-        self.cgroup().remove()
-    }
-
-    fn remove(&self) -> Result<()> {
-        let off = self.power_off();
-        scratch::remove(&self.changes())?;
-        scratch::remove(&self.folder())?;
-        self.lab.inner.free_address(self.address())?;
-        off
-    }
-
     fn machine(&self) -> MutexGuard<'_, Option<Machine>> {
         self.machine.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -228,15 +149,7 @@ impl Drop for Host {
             && self.folder().exists()
             && let Err(error) = self.remove()
         {
-            eprintln!("tether-testhost: {} is not removed whole: {error}", self.name());
+            eprintln!("tether-testhost: {} is not removed whole: {}", self.name(), error.chain());
         }
-    }
-}
-
-fn check_name(name: &str) -> Result<&str> {
-    let good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    match (1..=32).contains(&name.len()) && name.bytes().all(good) && !name.starts_with('-') {
-        true => Ok(name),
-        false => Err(Error::Request(format!("{name:?} cannot name a host: use a-z, 0-9 and -, at most 32"))),
     }
 }

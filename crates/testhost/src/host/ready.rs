@@ -46,7 +46,7 @@ pub(super) fn wait_port(host: &Host, port: u16, limit: Duration) -> Result<()> {
         check_alive(host)?;
         if Instant::now() >= deadline {
             let what = format!("the wait for port {port} of {}", host.name());
-            return Err(Error::Timeout { what, after: limit, detail: error.to_string() });
+            return Err(Error::Timeout { what, after: limit, detail: error.chain() });
         }
         std::thread::sleep(PAUSE);
     }

@@ -11,7 +11,7 @@ use super::Image;
 use crate::cgroup::Hierarchies;
 use crate::error::{Context, Error, Result};
 use crate::scratch::{aside, remove};
-use crate::sys::before_exec;
+use crate::sys::{Step, before_exec};
 use crate::world::{NAMESPACES, World, first_steps};
 
 /// What every program in a host starts with.
@@ -42,12 +42,15 @@ pub(super) fn install(image: &Image, deb: &Path, building: &Path) -> Result<()> 
 fn run_dpkg(image: &Image, deb: &Path, building: &Path, upper: &Path) -> Result<()> {
     let (work, mountpoint) = (building.join("work"), building.join("mount"));
     let hierarchies = Hierarchies::find()?;
-    let lab = format!("tether-testhost-layer-{}-{}", std::process::id(), image.key);
+    // The layer's lock is held, so whatever has this name was left by a process that was killed.
+    let lab = format!("tether-testhost-layer-{}", building.file_stem().unwrap_or_default().to_string_lossy());
+    hierarchies.remove_lab(&lab)?;
     hierarchies.create_lab(&lab)?;
     let cgroup = hierarchies.host(&lab, "dpkg");
     let output = aside(|| {
         cgroup.create()?;
-        let steps = first_steps(&cgroup)?;
+        let mut steps = first_steps(&cgroup)?;
+        steps.push(Step::DieWithParent);
         unshare(NAMESPACES).context("make namespaces for", "dpkg")?;
         let hostname = "layer";
         World { lower: image.lower(), upper, work: &work, mountpoint: &mountpoint, volatile: false, hostname }
