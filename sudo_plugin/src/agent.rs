@@ -1,0 +1,159 @@
+//! An agent's sudo: everything is agentd's decision, and no answer is a refusal.
+#![forbid(unsafe_code)]
+
+use crate::options;
+use crate::run::Run;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+use tether_hostlink::{Answer, CommandLine, Deadline, LinkError, Refusal, Reply, Request, codes};
+
+/// How long agentd may take to decide. A plan is void after the same time.
+const DECISION: Duration = Duration::from_secs(2);
+/// How long the news of an end may take: agentd sees the end itself, too.
+const FAREWELL: Duration = Duration::from_millis(500);
+/// The wait status for "the launcher could not be run": exit code 126.
+const NOT_RUN: i32 = 126 << 8;
+
+/// What is known of this sudo, from its two `open` calls on.
+#[derive(Debug)]
+pub struct Agent {
+    /// Whether the options passed, as each `open` saw them; none before it was called.
+    words: Option<Result<(), Refusal>>,
+    settings: Option<Result<(), Refusal>>,
+    cwd: String,
+    tty: Option<String>,
+    caller: Vec<Vec<u8>>,
+    held: Option<Held>,
+}
+
+/// A plan that is being carried out. The descriptors stay open until sudo has handed them to the launcher.
+#[derive(Debug)]
+struct Held {
+    plan: String,
+    _descriptors: Vec<OwnedFd>,
+}
+
+impl Agent {
+    /// Before any `open`: nothing may run. So a sudo.conf that lost one of our lines refuses.
+    pub const fn new() -> Self {
+        Self { words: None, settings: None, cwd: String::new(), tty: None, caller: Vec::new(), held: None }
+    }
+
+    /// The audit plugin's `open`: the command line up to the command.
+    pub fn submitted(&mut self, words: &[Vec<u8>]) {
+        self.words = Some(options::check_words(words));
+    }
+
+    /// The policy's `open`.
+    pub fn opened(&mut self, settings: &[Vec<u8>], user_info: &[Vec<u8>], environment: Vec<Vec<u8>>) {
+        self.settings = Some(options::check_settings(settings));
+        self.cwd = info(user_info, "cwd=").unwrap_or_default();
+        self.tty = info(user_info, "tty=");
+        self.caller = environment;
+    }
+
+    /// `sudo COMMAND`: asks agentd and prepares the run.
+    pub fn check(&mut self, argv: Vec<Vec<u8>>, assigned: &[Vec<u8>], ask: impl Asks) -> Result<Run, Refusal> {
+        self.may_ask()?;
+        if !assigned.is_empty() {
+            return Err(options::refused("setting of environment variables"));
+        }
+        let argv = argv.into_iter().map(text).collect::<Result<_, _>>()?;
+        let line = CommandLine { argv, cwd: self.cwd.clone(), tty: self.tty.clone() };
+        let Answer { reply, descriptors } = answer(ask, &Request::Decide(line), DECISION)?;
+        let Reply::Plan { plan } = reply else { return Err(unexpected()) };
+        let run = Run::new(&descriptors, &self.caller)?;
+        self.held = Some(Held { plan, _descriptors: descriptors });
+        Ok(run)
+    }
+
+    /// `sudo -l`, `sudo -l COMMAND`: the lines to print.
+    pub fn list(&self, argv: Vec<Vec<u8>>, of_another: bool, ask: impl Asks) -> Result<String, Refusal> {
+        self.may_ask()?;
+        if of_another {
+            return Err(options::refused("option `-U`"));
+        }
+        let Answer { reply, .. } = answer(ask, &Request::Commands, DECISION)?;
+        let Reply::Commands { bundle, commands } = reply else { return Err(unexpected()) };
+        match argv.into_iter().next().map(text).transpose()? {
+            None => Ok(lines(&format!("You may run, by bundle {bundle}:"), &commands)),
+            Some(program) => naming(&program, &bundle, &commands),
+        }
+    }
+
+    /// `sudo -v`: there is no password to refresh; only the options are looked at.
+    pub fn validate(&self) -> Result<(), Refusal> {
+        self.may_ask()
+    }
+
+    /// The policy's `close`, after the command or instead of it.
+    pub fn closed(&mut self, status: i32, error: i32, ask: impl Asks) {
+        if let Some(Held { plan, .. }) = self.held.take() {
+            let status = if error == 0 { status } else { NOT_RUN };
+            // agentd watches the command itself, so news that does not arrive is not lost.
+            let _ = ask(&Request::Ended { plan, status }, Deadline::after(FAREWELL));
+        }
+    }
+
+    fn may_ask(&self) -> Result<(), Refusal> {
+        let (Some(words), Some(settings)) = (&self.words, &self.settings) else {
+            return Err(Refusal::new("sudo.not_set_up", "sudo.conf names only some of tether's plugins").hint(
+                "an administrator: /etc/sudo.conf needs the lines for tether_policy, tether_audit and tether_io",
+            ));
+        };
+        words.clone()?;
+        settings.clone()
+    }
+}
+
+/// How agentd is asked; tests answer themselves.
+pub trait Asks: FnOnce(&Request, Deadline) -> Result<Answer, LinkError> {}
+impl<F: FnOnce(&Request, Deadline) -> Result<Answer, LinkError>> Asks for F {}
+
+/// The answer, unless it is a refusal or none.
+fn answer(ask: impl Asks, request: &Request, span: Duration) -> Result<Answer, Refusal> {
+    match ask(request, Deadline::after(span)) {
+        Ok(Answer { reply: Reply::Refused(refusal), .. }) => Err(refusal),
+        Ok(answer) => Ok(answer),
+        Err(LinkError::TooLong(_)) => Err(Refusal::new("sudo.too_long", "the command line is too long to be decided")
+            .hint("pass fewer arguments at a time")),
+        Err(error) => Err(Refusal::new(codes::UNREACHABLE, error.to_string())
+            .hint("nothing was run; tell the human you act for that the host's agentd does not answer")),
+    }
+}
+
+fn unexpected() -> Refusal {
+    Refusal::new(codes::INTERNAL, "agentd answered something that was not asked")
+}
+
+/// The lines for one program, by its name or path. Whether the arguments fit is decided when it is run.
+fn naming(program: &str, bundle: &str, commands: &[String]) -> Result<String, Refusal> {
+    let is_named = |line: &&String| {
+        let first = line.split(' ').next().unwrap_or_default();
+        first == program || first.rsplit('/').next() == Some(program)
+    };
+    let named: Vec<_> = commands.iter().filter(is_named).cloned().collect();
+    if named.is_empty() {
+        return Err(Refusal::new("bundle.no_rule", format!("bundle {bundle} has no rule for {program}"))
+            .hint("`sudo -l` shows what you may run"));
+    }
+    Ok(lines(&format!("Bundle {bundle} has for {program}:"), &named))
+}
+
+fn lines(title: &str, commands: &[String]) -> String {
+    commands.iter().fold(format!("{title}\n"), |text, line| text + "    " + line + "\n")
+}
+
+fn text(bytes: Vec<u8>) -> Result<String, Refusal> {
+    String::from_utf8(bytes)
+        .map_err(|_| Refusal::new("sudo.not_utf8", "an argument is not UTF-8, so it cannot be recorded"))
+}
+
+fn info(user_info: &[Vec<u8>], start: &str) -> Option<String> {
+    let value = user_info.iter().find_map(|line| line.strip_prefix(start.as_bytes()))?;
+    Some(String::from_utf8_lossy(value).into_owned())
+}
+
+#[cfg(test)]
+#[path = "agent_tests.rs"]
+mod tests;

@@ -1,0 +1,124 @@
+use super::*;
+use std::cell::RefCell;
+
+fn bytes(words: &[&str]) -> Vec<Vec<u8>> {
+    words.iter().map(|word| word.as_bytes().to_vec()).collect()
+}
+
+fn agent() -> Agent {
+    let mut agent = Agent::new();
+    agent.submitted(&bytes(&["-n"]));
+    agent.opened(
+        &bytes(&["progname=sudo"]),
+        &bytes(&["user=ag-a", "cwd=/tmp", "tty=/dev/pts/1"]),
+        bytes(&["TERM=vt100"]),
+    );
+    agent
+}
+
+fn descriptors() -> Vec<OwnedFd> {
+    (0..4).map(|_| std::fs::File::open("/dev/null").unwrap().into()).collect()
+}
+
+type Asking = dyn FnOnce(&Request, Deadline) -> Result<Answer, LinkError>;
+
+fn never(_: &Request, _: Deadline) -> Result<Answer, LinkError> {
+    unreachable!("agentd must not be asked")
+}
+
+fn replies(reply: Reply) -> impl Asks {
+    move |_: &Request, _: Deadline| Ok(Answer { reply, descriptors: Vec::new() })
+}
+
+#[test]
+fn what_agentd_allows_is_run_by_the_launcher_and_its_end_is_told() {
+    let mut agent = agent();
+    let asked = RefCell::new(None);
+    let run = agent.check(bytes(&["cat", "/etc/hosts"]), &[], |request: &Request, _: Deadline| {
+        asked.replace(Some(request.clone()));
+        Ok(Answer { reply: Reply::Plan { plan: "p1".into() }, descriptors: descriptors() })
+    });
+    let line = CommandLine {
+        argv: vec!["cat".into(), "/etc/hosts".into()],
+        cwd: "/tmp".into(),
+        tty: Some("/dev/pts/1".into()),
+    };
+    assert_eq!(asked.take(), Some(Request::Decide(line)));
+    assert!(run.unwrap().info.contains(&"command=/usr/libexec/tether/tether-confine".to_owned()));
+    agent.closed(256, 0, |request: &Request, _: Deadline| {
+        asked.replace(Some(request.clone()));
+        Err(LinkError::TimedOut)
+    });
+    assert_eq!(asked.take(), Some(Request::Ended { plan: "p1".into(), status: 256 }));
+    agent.closed(0, 0, never);
+}
+
+#[test]
+fn a_launcher_that_did_not_start_ends_with_126() {
+    let mut agent = agent();
+    let plan =
+        |_: &Request, _: Deadline| Ok(Answer { reply: Reply::Plan { plan: "p".into() }, descriptors: descriptors() });
+    agent.check(bytes(&["cat"]), &[], plan).unwrap();
+    agent.closed(0, libc::ENOENT, |request: &Request, _: Deadline| {
+        assert_eq!(*request, Request::Ended { plan: "p".into(), status: 126 << 8 });
+        Err(LinkError::TimedOut)
+    });
+}
+
+#[test]
+fn no_answer_and_a_wrong_answer_are_refusals() {
+    let refused = Reply::Refused(Refusal::new("bundle.no_rule", "no"));
+    let cases: Vec<(Box<Asking>, &str)> = vec![
+        (Box::new(|_, _| Err(LinkError::TimedOut)), "agentd.unreachable"),
+        (Box::new(|_, _| Err(LinkError::TooLong(1))), "sudo.too_long"),
+        (Box::new(replies(refused)), "bundle.no_rule"),
+        (Box::new(replies(Reply::Done)), "internal"),
+        (Box::new(replies(Reply::Plan { plan: "p".into() })), "internal"), // no descriptors
+    ];
+    for (ask, code) in cases {
+        let mut agent = agent();
+        assert_eq!(agent.check(bytes(&["cat"]), &[], ask).unwrap_err().code, code);
+        agent.closed(0, 0, never);
+    }
+}
+
+#[test]
+fn agentd_is_not_asked_about_what_is_not_for_agents() {
+    let code = |result: Result<Run, Refusal>| result.unwrap_err().code;
+    assert_eq!(code(agent().check(bytes(&["cat"]), &bytes(&["A=b"]), never)), options::CODE);
+    let mut other = agent();
+    other.submitted(&bytes(&["-u", "bob"]));
+    assert_eq!(code(other.check(bytes(&["cat"]), &[], never)), options::CODE);
+    let mut edit = agent();
+    edit.opened(&bytes(&["progname=sudoedit", "sudoedit=true"]), &[], Vec::new());
+    assert_eq!(code(edit.check(bytes(&["sudoedit", "/etc/hosts"]), &[], never)), options::CODE);
+    assert_eq!(code(agent().check(vec![vec![0xff]], &[], never)), "sudo.not_utf8");
+}
+
+/// sudo.conf with the policy line only, or the audit line only.
+#[test]
+fn a_missing_line_in_sudo_conf_refuses() {
+    let mut no_audit = Agent::new();
+    no_audit.opened(&[], &[], Vec::new());
+    assert_eq!(no_audit.check(bytes(&["cat"]), &[], never).unwrap_err().code, "sudo.not_set_up");
+    let mut no_policy = Agent::new();
+    no_policy.submitted(&[]);
+    assert_eq!(no_policy.check(bytes(&["cat"]), &[], never).unwrap_err().code, "sudo.not_set_up");
+}
+
+#[test]
+fn a_list_shows_the_bundle_or_its_lines_for_one_program() {
+    let commands = || {
+        let commands = vec!["/usr/bin/cat PATH".into(), "/usr/bin/ss -tlnp".into()];
+        replies(Reply::Commands { bundle: "read 3".into(), commands })
+    };
+    let whole = agent().list(Vec::new(), false, commands()).unwrap();
+    assert_eq!(whole, "You may run, by bundle read 3:\n    /usr/bin/cat PATH\n    /usr/bin/ss -tlnp\n");
+    for program in ["ss", "/usr/bin/ss"] {
+        assert!(
+            agent().list(bytes(&[program, "-x"]), false, commands()).unwrap().ends_with(":\n    /usr/bin/ss -tlnp\n")
+        );
+    }
+    assert_eq!(agent().list(bytes(&["s"]), false, commands()).unwrap_err().code, "bundle.no_rule");
+    assert_eq!(agent().list(Vec::new(), true, never).unwrap_err().code, options::CODE);
+}

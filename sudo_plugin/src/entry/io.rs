@@ -1,0 +1,83 @@
+//! `tether_io`. For an agent it says "not needed" and has no log functions: a `log_stdin` alone would make
+//! sudo swallow what the caller still wants to read.
+
+use crate::abi::{API, ErrorText, IO, IoPlugin, Opaque, Printf, Texts};
+use crate::c;
+use crate::guard::guarded;
+use crate::side::is_agent;
+use crate::stock::stock;
+use libc::{c_int, c_uint};
+
+/// The I/O plugin's struct; `sudo.conf`: `Plugin tether_io sudo_tether.so`.
+#[unsafe(no_mangle)]
+#[allow(non_upper_case_globals)]
+pub static mut tether_io: IoPlugin = IoPlugin {
+    kind: IO,
+    version: API,
+    open: Some(open),
+    close: None,
+    show_version: None,
+    log_ttyin: None,
+    log_ttyout: None,
+    log_stdin: None,
+    log_stdout: None,
+    log_stderr: None,
+    register_hooks: Some(register_hooks),
+    deregister_hooks: None,
+    change_winsize: None,
+    log_suspend: None,
+    event_alloc: std::ptr::null(),
+};
+
+/// Takes over what sudoers' struct says now, but for the calls that must pass through here.
+fn adopt(stock: IoPlugin) {
+    // SAFETY: sudo reads the struct between calls, not during one.
+    let ours = unsafe { tether_io };
+    let adopted = IoPlugin { version: ours.version, open: ours.open, register_hooks: ours.register_hooks, ..stock };
+    // SAFETY: as above.
+    unsafe { tether_io = adopted };
+}
+
+unsafe extern "C" fn open(
+    version: c_uint,
+    conversation: Opaque,
+    printf: Option<Printf>,
+    settings: Texts,
+    user_info: Texts,
+    info: Texts,
+    argc: c_int,
+    argv: Texts,
+    environment: Texts,
+    options: Texts,
+    error: ErrorText,
+) -> c_int {
+    guarded(|| {
+        c::remember_printf(printf);
+        if is_agent() {
+            return 0;
+        }
+        let Ok(stock) = stock() else { return -1 };
+        // SAFETY: sudo wrote it after loading us and does not write again.
+        stock.set_event_alloc(unsafe { tether_io.event_alloc });
+        let Some(open) = stock.io().open else { return -1 };
+        // SAFETY: sudo's own arguments, with the settings as sudoers would have got them.
+        let result = unsafe {
+            let settings = stock.settings(settings);
+            open(version, conversation, printf, settings, user_info, info, argc, argv, environment, options, error)
+        };
+        adopt(stock.io());
+        result
+    })
+}
+
+unsafe extern "C" fn register_hooks(version: c_int, register: Opaque) {
+    guarded(|| {
+        if !is_agent()
+            && let Some(hooks) = stock().ok().and_then(|stock| stock.io().register_hooks)
+        {
+            // SAFETY: sudo's own arguments.
+            unsafe { hooks(version, register) };
+        }
+        0
+    });
+}
