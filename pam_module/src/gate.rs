@@ -88,7 +88,7 @@ pub fn account(transaction: &impl Transaction, ask: Ask) -> Verdict {
 
 /// The session gate: certificate, delegation and grant, and the binding.
 pub fn open_session(transaction: &impl Transaction, ask: Ask) -> Verdict {
-    let account = match whose(transaction) {
+    let account = match whose_login(transaction) {
         Whose::Human => return Verdict::Ignore,
         Whose::AskedByAgent => return Verdict::Deny(asked_by_agent()),
         Whose::Agent(account) => account,
@@ -104,7 +104,7 @@ pub fn open_session(transaction: &impl Transaction, ask: Ask) -> Verdict {
 
 /// The end is agentd's to see; this is a hint.
 pub fn close_session(transaction: &impl Transaction, ask: Ask) -> Verdict {
-    match whose(transaction) {
+    match whose_login(transaction) {
         Whose::Agent(account) => {
             let _ = ask(&Request::Close { account });
             Verdict::Success
@@ -116,7 +116,7 @@ pub fn close_session(transaction: &impl Transaction, ask: Ask) -> Verdict {
 /// Called in the monitor, before the session is bound, and once more in the child that becomes the user's.
 /// sshd ignores an error here, so for the child a refusal has to mean its end: the caller sees to that.
 pub fn establish(transaction: &impl Transaction, ask: Ask) -> Verdict {
-    let Whose::Agent(account) = whose(transaction) else { return Verdict::Ignore };
+    let Whose::Agent(account) = whose_login(transaction) else { return Verdict::Ignore };
     let Some(kept) = transaction.kept() else {
         return deny("pam.no_account_gate", "this connection passed no account gate");
     };
@@ -195,11 +195,20 @@ enum Whose {
 }
 
 fn whose(transaction: &impl Transaction) -> Whose {
-    let user = transaction.user();
-    if caller::is_agent() {
-        return Whose::AskedByAgent;
+    if caller::is_agent() { Whose::AskedByAgent } else { named(transaction) }
+}
+
+/// The same after the account gate of sshd, where "who logged in" has become the agent that logs in.
+fn whose_login(transaction: &impl Transaction) -> Whose {
+    match named(transaction) {
+        Whose::Agent(_) if caller::is_inside_session() => Whose::AskedByAgent,
+        Whose::Agent(account) if transaction.service().as_deref() == Some(SERVICE) => Whose::Agent(account),
+        _ => whose(transaction),
     }
-    match user {
+}
+
+fn named(transaction: &impl Transaction) -> Whose {
+    match transaction.user() {
         Some(user) if user.starts_with(PREFIX) => Whose::Agent(user),
         _ => Whose::Human,
     }

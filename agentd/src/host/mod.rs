@@ -70,6 +70,8 @@ pub struct TearDown {
 pub struct Pending {
     /// Its monitor.
     pub process: OwnedFd,
+    /// When that started, in clock ticks since boot.
+    pub start: u64,
     /// When it is killed.
     pub until: Moment,
     /// The session whose grant it passed with.

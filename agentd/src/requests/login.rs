@@ -77,7 +77,7 @@ impl Host {
         let watched = process.try_clone().map_err(|error| error.to_string())?;
         self.watch.add(watched, Watched::Pending { pid: peer.pid }).map_err(|error| error.to_string())?;
         let until = Moment::now().plus(Duration::from_secs(self.config.host.times.login_grace));
-        self.pending.insert(peer.pid, Pending { process, until, session });
+        self.pending.insert(peer.pid, Pending { process, start: peer.start, until, session });
         Ok(())
     }
 

@@ -4,9 +4,9 @@
 //! |---|---|---|---|
 //! | `principals` | principals' | that user | a session has the account |
 //! | `account` | root's | root outside of sessions | reserved or open |
-//! | `open` | root's | root outside of sessions | reserved or open |
-//! | `enter` | root's | root, child of a bound connection | open |
-//! | `close` | root's | root outside of sessions | always; a hint |
+//! | `open` | root's | the sshd that passed the account gate | reserved or open |
+//! | `enter` | root's | the child of a bound sshd | open |
+//! | `close` | root's | a bound sshd | always; a hint |
 //! | `decide`, `commands` | root's | sudo inside a session | open |
 //! | `begin` | root's | the launcher inside a session, once, within 2 s | open |
 //! | `ended` | root's | the sudo that asked | running |
@@ -22,6 +22,7 @@ mod principals;
 mod sudo;
 
 use crate::host::Host;
+use crate::session::Monitor;
 use crate::world::cgroup;
 use crate::world::process::Process;
 use std::os::fd::OwnedFd;
@@ -59,6 +60,8 @@ pub enum Asker {
     Principals,
     /// Root, outside of sessions.
     Root(Process),
+    /// An sshd between the account gate and its session's end: pam_loginuid has made the agent its login.
+    Login(Process),
     /// A process of root's inside a session: sudo, or the launcher that it started.
     Session(SessionId, Process),
 }
@@ -75,9 +78,9 @@ impl Host {
             (Asker::Root(peer), Request::Account { account, rhost }) => {
                 self.account(&peer, &account, rhost.as_deref()).into()
             }
-            (Asker::Root(peer), Request::Open(request)) => self.open(&peer, &request),
-            (Asker::Root(peer), Request::Enter { account }) => self.enter(&peer, &account).into(),
-            (Asker::Root(_), Request::Close { .. }) => Ok(Reply::Done).into(),
+            (Asker::Login(peer), Request::Open(request)) => self.open(&peer, &request),
+            (Asker::Login(peer), Request::Enter { account }) => self.enter(&peer, &account).into(),
+            (Asker::Login(_), Request::Close { .. }) => Ok(Reply::Done).into(),
             (Asker::Root(_), Request::Status) => Ok(Reply::Status(self.status())).into(),
             (Asker::Root(_), Request::End { session }) => self.end_by_admin(&session).into(),
             (Asker::Root(_), Request::Stop) => self.stop().into(),
@@ -101,13 +104,23 @@ impl Host {
         if peer.uid != 0 || !process.initial_user_namespace {
             return Err(not_yours());
         }
-        let agents = cgroup::is_agents(&process.cgroup) || process.loginuid.is_some_and(paths::is_agent_uid);
-        if !agents {
+        let inside = cgroup::is_agents(&process.cgroup);
+        if !inside && self.serves_a_login(&process) {
+            return Ok(Asker::Login(process));
+        }
+        if !inside && !process.loginuid.is_some_and(paths::is_agent_uid) {
             return Ok(Asker::Root(process));
         }
         let session = cgroup::session_of(&process.cgroup).and_then(|id| self.sessions.get(&id));
         let session = session.filter(|session| process.loginuid == Some(session.uids.login)).ok_or_else(not_yours)?;
         Ok(Asker::Session(session.grant.session.clone(), process))
+    }
+
+    /// Whether a process is the monitor of a connection that passed the account gate, or its child.
+    fn serves_a_login(&self, process: &Process) -> bool {
+        let waits = self.pending.get(&process.pid).is_some_and(|pending| pending.start == process.start);
+        let bound = |monitor: &Monitor| monitor.pid == process.pid || monitor.pid == process.parent;
+        waits || self.sessions.values().flat_map(|session| session.monitors()).any(bound)
     }
 }
 

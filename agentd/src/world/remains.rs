@@ -47,8 +47,7 @@ impl Remains {
 
     /// For the record.
     pub fn details(&self) -> Value {
-        let mut checked = self.checked.clone();
-        checked.dedup();
+        let checked: std::collections::BTreeSet<_> = self.checked.iter().collect();
         json!({"checked": checked, "found": self.found, "kept": KEPT})
     }
 
