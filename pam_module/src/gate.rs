@@ -137,7 +137,8 @@ pub fn establish(transaction: &impl Transaction, ask: Ask) -> Verdict {
 
 fn bind(transaction: &impl Transaction, account: String, ask: Ask) -> Result<(), Refusal> {
     let certificate = certificate_of(transaction)?;
-    check_identities(&certificate, &account)?;
+    // Looked at before the exchange, told after it: agentd's refusal is the one that is recorded.
+    let identities = check_identities(&certificate, &account);
     let connection = transaction.variable("SSH_CONNECTION").unwrap_or_default();
     let answer = ask(&Request::Open(OpenRequest { account, certificate, connection })).map_err(unreachable)?;
     match answer.reply {
@@ -145,6 +146,7 @@ fn bind(transaction: &impl Transaction, account: String, ask: Ask) -> Result<(),
         Reply::Refused(refusal) => return Err(refusal),
         _ => return Err(Refusal::new(codes::INTERNAL, "agentd gave another answer than was asked for")),
     }
+    identities?;
     let namespaces: [OwnedFd; 3] = answer
         .descriptors
         .try_into()

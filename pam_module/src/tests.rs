@@ -93,9 +93,17 @@ fn without_a_certificate_no_session_opens() {
         agent.variables.insert("SSH_AUTH_INFO_0", line);
         assert_eq!(code(gate::open_session(&agent, never)), "certificate.none", "{line:?}");
     }
+}
+
+#[test]
+fn a_certificate_that_this_module_cannot_read_is_refused_whatever_agentd_says() {
+    let opened = |_: &Request| {
+        let session = "0123456789abcdef".parse().unwrap();
+        Ok(Answer { reply: Reply::Opened { session }, descriptors: Vec::new() })
+    };
     let mut agent = login("ag-a");
     agent.variables.insert("SSH_AUTH_INFO_0", "publickey ssh-ed25519-cert-v01@openssh.com AAAA");
-    assert_eq!(code(gate::open_session(&agent, never)), "certificate.malformed");
+    assert_eq!(code(gate::open_session(&agent, opened)), "certificate.malformed");
 }
 
 #[test]

@@ -50,7 +50,7 @@ impl Agent {
             "IdentityAgent=none".to_owned(),
             "StrictHostKeyChecking=no".to_owned(),
             "UserKnownHostsFile=/dev/null".to_owned(),
-            "LogLevel=ERROR".to_owned(),
+            "LogLevel=INFO".to_owned(),
             "ConnectTimeout=20".to_owned(),
             format!("IdentityFile={}", path("key")),
             format!("CertificateFile={}", path("key-cert.pub")),
@@ -59,6 +59,11 @@ impl Agent {
         arguments.extend(options.into_iter().flat_map(|option| ["-o".to_owned(), option]));
         let destination = format!("{account}@{}", host.address());
         Ok(Self { folder, lab: lab.clone(), arguments, destination, account: account.to_owned() })
+    }
+
+    /// The options that name key, certificate and nothing of the user's own settings.
+    pub fn options(&self) -> &[String] {
+        &self.arguments
     }
 
     /// `ssh` with the session's key and certificate, to be given more options, the destination and a command.
@@ -127,6 +132,11 @@ impl Connection<'_> {
         ssh.args(["-S", &self.control, "-o", "ControlMaster=no"]);
         ssh.stdout(Stdio::piped()).stderr(Stdio::piped()).stdin(Stdio::piped());
         ssh.arg(&self.agent.destination).arg(command).spawn().context("ssh")
+    }
+
+    /// The path of its control socket.
+    pub fn control(&self) -> String {
+        self.control.clone()
     }
 
     /// Closes it, as an agent does that is done.

@@ -12,3 +12,16 @@ pub use agent::Agent;
 pub use central::Central;
 pub use draft::Draft;
 pub use scene::Scene;
+
+/// Makes a test of each function for bookworm and one for trixie.
+#[macro_export]
+macro_rules! on_both_suites {
+    ($($name:ident),+ $(,)?) => {
+        mod bookworm {
+            $(#[test] fn $name() -> anyhow::Result<()> { super::$name(tether_testhost::Suite::Bookworm) })+
+        }
+        mod trixie {
+            $(#[test] fn $name() -> anyhow::Result<()> { super::$name(tether_testhost::Suite::Trixie) })+
+        }
+    };
+}

@@ -17,6 +17,7 @@ const NEEDED: [(&str, &str); 14] = [
     ("unshare", "util-linux"),
     ("ssh", "openssh-client"),
     ("ssh-keygen", "openssh-client"),
+    ("ansible", "ansible-core"),
     ("git", "git"),
     ("/etc/ssl/certs/ca-certificates.crt", "ca-certificates"),
     ("/usr/include/security/pam_modules.h", "libpam0g-dev"),

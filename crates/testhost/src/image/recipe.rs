@@ -10,7 +10,7 @@ use super::{Suite, mirror, short_hash};
 use crate::error::{Context, Error, Result};
 
 const PACKAGES: &str = "systemd,systemd-sysv,libpam-systemd,dbus,openssh-server,openssh-client,openssh-sftp-server,sudo,\
-    iproute2,procps,netcat-openbsd,cron,at,python3-minimal,tmux,expect,gcc,libc6-dev,passwd,login,util-linux,strace,attr,\
+    iproute2,procps,netcat-openbsd,cron,at,python3,tmux,expect,gcc,libc6-dev,passwd,login,util-linux,strace,attr,\
     uidmap,ca-certificates";
 
 /// Units that would touch the machine's kernel or devices, or only cost time.
