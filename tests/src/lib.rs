@@ -4,6 +4,7 @@
 
 pub mod agent;
 pub mod central;
+pub mod demo;
 pub mod draft;
 pub mod scene;
 pub mod trail;
