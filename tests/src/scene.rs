@@ -5,7 +5,7 @@ use crate::central::Central;
 use crate::draft::Draft;
 use crate::trail::Trail;
 use anyhow::{Context, Result, bail};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tether_hostlink::StatusReport;
 use tether_testhost::{Host, HostSpec, Image, Lab, Storage, Suite};
@@ -46,9 +46,18 @@ impl Scene {
         Self::with(suite, Storage::Memory, "")
     }
 
+    /// The same from a package at a path.
+    pub fn from_package(suite: Suite, package: &Path) -> Result<Self> {
+        Self::build(suite, package, Storage::Memory, "")
+    }
+
     /// The same with more settings for `host.toml` and the host's files on a storage.
     pub fn with(suite: Suite, storage: Storage, settings: &str) -> Result<Self> {
-        let image = Image::ensure(suite, &mut |line| eprintln!("{line}"))?.with_deb(&package()?)?;
+        Self::build(suite, &package()?, storage, settings)
+    }
+
+    fn build(suite: Suite, package: &Path, storage: Storage, settings: &str) -> Result<Self> {
+        let image = Image::ensure(suite, &mut |line| eprintln!("{line}"))?.with_deb(package)?;
         let lab = Lab::new()?;
         let host = lab.boot(HostSpec::new("web-01", &image).storage(storage))?;
         let mut scene = Self { lab, host, central: Central::new()?, nonce: None };

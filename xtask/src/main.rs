@@ -5,6 +5,7 @@
 
 mod check;
 mod deb;
+mod demo;
 mod host;
 mod run;
 mod setup;
@@ -13,6 +14,7 @@ mod test;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use tether_testhost::Suite;
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "Build, test and try Tether", disable_help_subcommand = true)]
@@ -30,6 +32,15 @@ enum Task {
     /// Throw-away hosts to try things on; they stay until they are taken down
     #[command(subcommand)]
     Host(host::Command),
+    /// Tell the analyst's story on one host: a reverse shell is found, root's hands are refused, nothing is left
+    Demo {
+        /// Print one JSON object to stdout instead of words
+        #[arg(long)]
+        json: bool,
+        /// Which Debian the host runs
+        #[arg(long, default_value = "bookworm")]
+        suite: Suite,
+    },
     /// Build the package, then run every test
     Test {
         /// Also run the tests that take minutes
@@ -48,6 +59,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }),
         Task::Host(command) => host::run(command),
+        Task::Demo { json, suite } => demo::run(suite, json),
         Task::Test { long } => test::run(long),
         Task::Check => check::run_all(),
     };

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use crate::run::{self, program, say};
 
 /// A program on the PATH or a file, and the package it is in.
-const NEEDED: [(&str, &str); 14] = [
+const NEEDED: [(&str, &str); 15] = [
     ("gcc", "gcc"),
     ("make", "make"),
     ("nm", "binutils"),

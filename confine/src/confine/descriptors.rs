@@ -2,7 +2,7 @@
 
 use super::{Refused, Step};
 use crate::sys;
-use rustix::fs::{FileType, fstat, major, minor};
+use rustix::fs::{FileType, Mode, OFlags, fstat, major, minor, open};
 use rustix::io::{FdFlags, fcntl_setfd};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -38,27 +38,33 @@ pub fn take(arguments: &[String]) -> Result<Given, Refused> {
     Ok(Given { plan: open(plan)?, program: open(program)?, mounts: open(mounts)?, network: open(network)? })
 }
 
-/// 0 to 2 must be a terminal of a pseudo-terminal, a pipe or /dev/null. A socket could carry descriptors out,
-/// a file or device could be written through although the command itself may write nowhere.
+/// 0 to 2 must be a pseudo-terminal, a pipe or /dev/null. A socket could carry descriptors out, a file or a
+/// device could be written through although the command itself may write nowhere.
+///
+/// stdin that is something else is /dev/null for the command: over ssh without a terminal it is a socket,
+/// and no command of a bundle needs it. Output is sudo's own pipe or terminal, since our plugin asks for it.
 pub fn check_standard() -> Result<(), Refused> {
-    let all: [(&str, BorrowedFd<'_>); 3] =
-        [("stdin", rustix::stdio::stdin()), ("stdout", rustix::stdio::stdout()), ("stderr", rustix::stdio::stderr())];
-    for (name, descriptor) in all {
-        let about = fstat(descriptor).step("confine.descriptor", name)?;
-        let device = (major(about.st_rdev), minor(about.st_rdev));
-        let fine = match FileType::from_raw_mode(about.st_mode) {
-            FileType::Fifo => true,
-            FileType::CharacterDevice => PTY_MAJORS.contains(&device.0) || device == (1, 3),
-            _ => false,
-        };
-        if !fine {
-            let text = format!(
-                "{name} is neither a terminal, a pipe nor /dev/null; put `| cat` behind the command, or `cat FILE |` before it"
-            );
+    if !is_fine(rustix::stdio::stdin())? {
+        let null = open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+        rustix::stdio::dup2_stdin(null.step("confine.descriptor", "/dev/null")?).step("confine.descriptor", "stdin")?;
+    }
+    for (name, descriptor) in [("stdout", rustix::stdio::stdout()), ("stderr", rustix::stdio::stderr())] {
+        if !is_fine(descriptor)? {
+            let text = format!("{name} is neither a terminal, a pipe nor /dev/null; put `| cat` behind the command");
             return Err(Refused::new("confine.descriptor", text));
         }
     }
     Ok(())
+}
+
+fn is_fine(descriptor: BorrowedFd<'_>) -> Result<bool, Refused> {
+    let about = fstat(descriptor).step("confine.descriptor", "a standard descriptor")?;
+    let device = (major(about.st_rdev), minor(about.st_rdev));
+    Ok(match FileType::from_raw_mode(about.st_mode) {
+        FileType::Fifo => true,
+        FileType::CharacterDevice => PTY_MAJORS.contains(&device.0) || device == (1, 3),
+        _ => false,
+    })
 }
 
 /// Nothing but 0 to 2 and the program goes through exec; the program only if it is a script, whose

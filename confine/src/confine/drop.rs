@@ -6,7 +6,7 @@
 
 use super::{Refused, Step};
 use rustix::fs::{Gid, Uid};
-use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{
     CapabilitiesSecureBits, CapabilitySet, CapabilitySets, capabilities, capability_is_in_bounding_set,
     clear_ambient_capability_set, configure_capability_in_ambient_set, no_new_privs,
@@ -45,11 +45,14 @@ pub fn become_read_only(uid: u32) -> Result<(), Refused> {
 }
 
 /// A core file would leave the command's memory on the host. The limit is 1, not 0: at 0 a handler that is
-/// piped to would still get it (core(5)).
+/// piped to would still get it (core(5)). What sudo or the host has set lower stays where it cannot be raised.
 fn limit() -> Result<(), Refused> {
     for (resource, most) in [(Resource::Core, 1), (Resource::Nproc, 256), (Resource::Fsize, 16 << 20)] {
-        let limit = Rlimit { current: Some(most), maximum: Some(most) };
-        setrlimit(resource, limit).step(CODE, "limits")?;
+        let limit = |most| Rlimit { current: Some(most), maximum: Some(most) };
+        if setrlimit(resource, limit(most)).is_err() {
+            let lower = getrlimit(resource).maximum.map_or(most, |maximum| maximum.min(most));
+            setrlimit(resource, limit(lower)).step(CODE, "limits")?;
+        }
     }
     Ok(())
 }

@@ -1,12 +1,13 @@
-//! `tether_io`. For an agent it says "not needed" and has no log functions: a `log_stdin` alone would make
-//! sudo swallow what the caller still wants to read.
+//! `tether_io`. For an agent it looks at nothing, but it has functions for output: with them sudo puts a pipe
+//! or terminal of its own between the command and whatever the agent's stdout is, which over ssh is a socket.
+//! It has none for stdin: `log_stdin` would make sudo swallow what the caller still wants to read.
 
-use crate::abi::{API, ErrorText, IO, IoPlugin, Opaque, Printf, Texts};
+use crate::abi::{API, ErrorText, IO, IoPlugin, Log, Opaque, Printf, Texts};
 use crate::c;
 use crate::guard::guarded;
 use crate::side::is_agent;
 use crate::stock::stock;
-use libc::{c_int, c_uint};
+use libc::{c_char, c_int, c_uint};
 
 /// The I/O plugin's struct; `sudo.conf`: `Plugin tether_io sudo_tether.so`.
 #[unsafe(no_mangle)]
@@ -38,6 +39,21 @@ fn adopt(stock: IoPlugin) {
     unsafe { tether_io = adopted };
 }
 
+/// From here on sudo copies output, and a terminal's input, itself.
+fn stand_between() {
+    // SAFETY: sudo reads the struct between calls, not during one.
+    let ours = unsafe { tether_io };
+    let pass: Log = Some(pass);
+    let ours = IoPlugin { log_ttyin: pass, log_ttyout: pass, log_stdout: pass, log_stderr: pass, ..ours };
+    // SAFETY: as above.
+    unsafe { tether_io = ours };
+}
+
+/// 1: go on. (0 would end the command, and leave sudo waiting for ever where there is no terminal.)
+unsafe extern "C" fn pass(_bytes: *const c_char, _length: c_uint, _error: ErrorText) -> c_int {
+    1
+}
+
 unsafe extern "C" fn open(
     version: c_uint,
     conversation: Opaque,
@@ -54,7 +70,8 @@ unsafe extern "C" fn open(
     guarded(|| {
         c::remember_printf(printf);
         if is_agent() {
-            return 0;
+            stand_between();
+            return 1;
         }
         let Ok(stock) = stock() else { return -1 };
         // SAFETY: sudo wrote it after loading us and does not write again.
