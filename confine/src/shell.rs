@@ -1,6 +1,6 @@
 //! The login shell of agents' accounts: a clean environment, limits, then a shell without anybody's rc files.
 
-use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::os::unix::process::CommandExt;
@@ -12,6 +12,9 @@ const SHELLS: [&str; 2] = ["/bin/bash", "/bin/sh"];
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin";
 /// What of sshd's environment goes on. Everything else could have been the agent's to choose.
 const KEPT: [&str; 8] = ["TERM", "LANG", "LC_ALL", "LC_CTYPE", "SSH_CONNECTION", "SSH_CLIENT", "SSH_TTY", "TZ"];
+
+/// No core files; and since a uid is one session's alone, a limit on the processes of the whole session.
+const LIMITS: [(Resource, u64); 2] = [(Resource::Core, 1), (Resource::Nproc, 512)];
 
 /// Why there is no shell.
 #[derive(Debug, thiserror::Error)]
@@ -51,8 +54,11 @@ fn exec(arguments: &[String]) -> Result<Infallible, NoShell> {
     }
     let account = account_of(uid).ok_or(NoShell::NoAccount(uid))?;
     check_inside(&account)?;
-    let core = Rlimit { current: Some(1), maximum: Some(1) };
-    setrlimit(Resource::Core, core).map_err(NoShell::Limit)?;
+    for (resource, most) in LIMITS {
+        let lower = getrlimit(resource).maximum.map_or(most, |maximum| maximum.min(most));
+        let limit = Rlimit { current: Some(lower), maximum: Some(lower) };
+        setrlimit(resource, limit).map_err(NoShell::Limit)?;
+    }
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let shell = SHELLS.into_iter().find(|path| std::path::Path::new(path).exists()).unwrap_or("/bin/sh");
     let mut command = Command::new(shell);
