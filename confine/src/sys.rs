@@ -1,0 +1,93 @@
+//! The system calls that no safe wrapper has, and the descriptors that come by number. All `unsafe` of both
+//! programs is here.
+
+use rustix::thread::{UnshareFlags, unshare_unsafe};
+use std::convert::Infallible;
+use std::ffi::{CStr, CString, c_char, c_int};
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+
+/// Sets close-on-exec on every descriptor but the standard three: what is not handed on by intent is gone.
+pub fn close_others_at_exec() -> io::Result<()> {
+    let flags = libc::CLOSE_RANGE_CLOEXEC.cast_signed();
+    // SAFETY: close_range reads its three numbers only.
+    answered(unsafe { libc::close_range(3, libc::c_uint::MAX, flags) }.into()).map(drop)
+}
+
+/// Takes ownership of an inherited descriptor. Call it once for a number.
+pub fn take_descriptor(number: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: F_GETFD reads its number only.
+    answered(unsafe { libc::fcntl(number, libc::F_GETFD) }.into())?;
+    // SAFETY: it is open (just seen) and inherited, so nobody in this process owns it; the caller passes a
+    // number once, which the parser of the argument sees to (it refuses equal numbers and 0 to 2).
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// A mount namespace of this process's own.
+pub fn unshare_mounts() -> io::Result<()> {
+    // SAFETY: only FILES can make descriptors disappear under a thread, and it is not among the flags.
+    Ok(unsafe { unshare_unsafe(UnshareFlags::NEWNS) }?)
+}
+
+/// `struct mount_attr` of mount_setattr(2).
+#[repr(C)]
+struct MountAttr {
+    attr_set: u64,
+    attr_clr: u64,
+    propagation: u64,
+    userns_fd: u64,
+}
+
+/// Makes every mount read-only, private, and without meaning for set-uid bits.
+pub fn lock_all_mounts() -> io::Result<()> {
+    let attr = MountAttr {
+        attr_set: libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID,
+        attr_clr: 0,
+        propagation: libc::MS_PRIVATE,
+        userns_fd: 0,
+    };
+    // SAFETY: the path is a C string, the struct is the kernel's layout and outlives the call, its size is told.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            libc::AT_FDCWD,
+            c"/".as_ptr(),
+            libc::AT_RECURSIVE,
+            &raw const attr,
+            size_of::<MountAttr>(),
+        )
+    };
+    answered(result).map(drop)
+}
+
+/// SIGPIPE as programs expect it: Rust's runtime ignores it, and that is inherited across exec.
+pub fn default_sigpipe() {
+    // SAFETY: SIG_DFL is not a function, so nothing of ours runs in a signal.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+}
+
+/// Becomes the program that a descriptor refers to. Returns only on failure.
+pub fn exec(program: &OwnedFd, argv: &[CString], environment: &[CString]) -> io::Result<Infallible> {
+    let (argv, environment) = (pointers(argv), pointers(environment));
+    // SAFETY: both arrays end in NULL and their strings outlive the call; with AT_EMPTY_PATH the empty path
+    // means the descriptor, which is open.
+    unsafe {
+        libc::syscall(
+            libc::SYS_execveat,
+            program.as_raw_fd(),
+            <CStr>::as_ptr(c""),
+            argv.as_ptr(),
+            environment.as_ptr(),
+            libc::AT_EMPTY_PATH,
+        )
+    };
+    Err(io::Error::last_os_error())
+}
+
+fn pointers(texts: &[CString]) -> Vec<*const c_char> {
+    texts.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect()
+}
+
+fn answered(result: libc::c_long) -> io::Result<c_int> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result as c_int) }
+}
