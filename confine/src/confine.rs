@@ -23,6 +23,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> Result<Infallible, Refu
     standard::check()?;
     let plan = plan::read(sealed)?;
     plan::check_program(&program, &plan)?;
+    let (argv, environment) = (c_texts(&plan.argv)?, c_texts(&plan.environment)?);
     let is_script = plan::is_script(&program)?;
     // Opened as root: agentd knows this process by its credentials at this moment.
     let link = Link::open().map_err(unreachable_agentd)?;
@@ -30,7 +31,6 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> Result<Infallible, Refu
     world::limit()?;
     identity::assume(plan.uid)?;
     proof::check(plan.uid)?;
-    let (argv, environment) = (c_texts(&plan.argv)?, c_texts(&plan.environment)?);
     if is_script {
         // The interpreter opens /dev/fd/N, so the descriptor must live on.
         fcntl_setfd(&program, FdFlags::empty())
