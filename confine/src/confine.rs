@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use crate::refusal::failed;
-use crate::{identity, plan, proof, standard, sys, world};
+use crate::{identity, limits, plan, proof, standard, sys, world};
 use rustix::io::{FdFlags, fcntl_setfd};
 use std::convert::Infallible;
 use std::ffi::{CString, OsString};
@@ -28,7 +28,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> Result<Infallible, Refu
     // Opened as root: agentd knows this process by its credentials at this moment.
     let link = Link::open().map_err(unreachable_agentd)?;
     world::enter(&mounts, &network)?;
-    world::limit()?;
+    limits::confined("confine.limits")?;
     identity::assume(plan.uid)?;
     proof::check(plan.uid)?;
     if is_script {

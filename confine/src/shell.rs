@@ -5,10 +5,11 @@
 //! nothing; a login that agentd has not bound to a session, seen by its cgroup, ends here.
 #![forbid(unsafe_code)]
 
+use crate::limits;
 use crate::refusal::failed;
 use crate::shell_environment::{Environment, environment};
 use rustix::fs::Mode;
-use rustix::process::{Resource, Rlimit, geteuid, getuid, setrlimit, umask};
+use rustix::process::{geteuid, getuid, umask};
 use std::convert::Infallible;
 use std::ffi::OsString;
 use std::io::IsTerminal;
@@ -27,9 +28,7 @@ pub fn run(
     refuse_unless_bound(&account)?;
     let command = parse(arguments.skip(1).collect())?;
     umask(Mode::from_raw_mode(0o077));
-    // 1, not 0: at 0 the kernel still runs a core handler that is a pipe.
-    setrlimit(Resource::Core, Rlimit { current: Some(1), maximum: Some(1) })
-        .map_err(|errno| failed("shell.limits", "limiting core dumps", errno))?;
+    limits::no_core("shell.limits")?;
     let error = shell(command, environment(&account, inherited)).exec();
     Err(failed("shell.exec", "starting the shell", error))
 }
