@@ -132,7 +132,9 @@ mod tests {
             assert!(has_account_shape(name.as_bytes()), "{name}");
         }
         let long = format!("ag-{}", "a".repeat(30));
-        for name in ["", "root", "a-b", "toolongas-x", "ag", "Ag-x", "ag-X", "ag-../x", "ag-a/b", "ag-a\0", "ag-é", &long] {
+        for name in
+            ["", "root", "a-b", "toolongas-x", "ag", "Ag-x", "ag-X", "ag-../x", "ag-a/b", "ag-a\0", "ag-é", &long]
+        {
             assert!(!has_account_shape(name.as_bytes()), "{name:?}");
         }
     }
