@@ -142,7 +142,10 @@ fn an_output_that_could_carry_more_is_refused_and_such_an_input_is_empty() {
         File::open("/dev/zero").unwrap().into(),
     ];
     for input in inputs {
+        let agentd = agentd(Some(Reply::Done));
         let output = run(input, Stdio::piped());
+        agentd.join().unwrap();
+        std::fs::remove_file("/run/tether/root.sock").unwrap();
         assert_eq!(String::from_utf8_lossy(&output.stdout), "/dev/null\n", "{output:?}");
     }
 }
