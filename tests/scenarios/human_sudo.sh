@@ -32,7 +32,10 @@ case_() {
 }
 
 normalised() {
-    sed -E -e "s/[A-Z][a-z]{2} [ 0-9][0-9] [0-9:]{8}( [0-9]{4})?/DATE/g" -e 's,/dev/pts/[0-9]+,TTY,g' -e 's,pts/[0-9]+,TTY,g' \
+    # sudo 1.9.16's log server breaks its lines even inside a date, hence TIME, MONTH and DAY there.
+    sed -E -e "s/[A-Z][a-z]{2} [ 0-9][0-9] [0-9:]{8}( [0-9]{4})?/DATE/g" \
+        -e '/^=== what the log server has/,/^rc=/{s/\b[0-9]{2}:[0-9]{2}:[0-9]{2}\b/TIME/g;s/^[A-Z][a-z]{2}$/MONTH/;s/^    [0-9]{1,2}$/    DAY/}' \
+        -e 's,/dev/pts/[0-9]+,TTY,g' -e 's,pts/[0-9]+,TTY,g' \
         -e 's/TSID=[0-9A-Z]{6}/TSID=N/g' -e 's/\r$//' \
         -e '/^SigQ:/d' \
         -e 's,(error initializing (policy|audit|I/O) plugin) (sudoers|tether)_,\1 PLUGIN_,'
