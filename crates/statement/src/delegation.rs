@@ -3,6 +3,7 @@
 use crate::UnixTime;
 use crate::jws::{self, JwsError, Typ};
 use crate::keyset::TrustedKeys;
+use crate::object::{object, optional};
 use base64ct::{Base64UrlUnpadded, Encoding};
 use serde::{Deserialize, Serialize};
 use tether_identity::{DelegationId, HostId, Human, Name, SessionId, Thumbprint};
@@ -19,7 +20,7 @@ pub struct Actor {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<String>,
     /// Through whom, if the delegation was passed on.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "optional", skip_serializing_if = "Option::is_none")]
     pub act: Option<Box<Actor>>,
 }
 
@@ -44,7 +45,7 @@ pub struct Claims {
     pub iss: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sub: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "optional", skip_serializing_if = "Option::is_none")]
     pub act: Option<Actor>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cid: Option<String>,
@@ -54,6 +55,7 @@ pub struct Claims {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nbf: Option<UnixTime>,
     pub jti: String,
+    #[serde(deserialize_with = "object")]
     pub cnf: Confirmation,
     pub auth_time: UnixTime,
     pub amr: Vec<String>,

@@ -2,6 +2,7 @@
 
 use crate::UnixTime;
 use crate::jws::{self, JwsError, PublicKey, Role, Typ};
+use crate::object::list;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tether_identity::Human;
@@ -41,8 +42,10 @@ pub struct KeySet {
     /// When it stops being valid.
     pub expires_at: UnixTime,
     /// The keys.
+    #[serde(deserialize_with = "list")]
     pub keys: Vec<Key>,
     /// The issuers of delegation tokens.
+    #[serde(deserialize_with = "list")]
     pub issuers: Vec<Issuer>,
     /// Public keys of the SSH CA, as in authorized_keys(5), without comments.
     pub user_ca: Vec<String>,

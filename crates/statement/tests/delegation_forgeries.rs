@@ -12,7 +12,7 @@ use tether_statement::{Delegation, Role, Typ};
 type Case = (&'static str, String, &'static str);
 
 fn code(token: &str) -> String {
-    match Delegation::verify(token, &trusted(), &host(), NOW, MOST, LEEWAY) {
+    match Delegation::verify(token, trusted(), &host(), NOW, MOST, LEEWAY) {
         Ok(_) => "accepted".to_owned(),
         Err(error) => error.code(),
     }
@@ -74,7 +74,7 @@ fn hs256_keyed_with(secret: &[u8]) -> String {
 
 #[test]
 fn a_true_token_gives_both_identities() {
-    let delegation = Delegation::verify(&signed(&claims()), &trusted(), &host(), NOW, MOST, LEEWAY).unwrap();
+    let delegation = Delegation::verify(&signed(&claims()), trusted(), &host(), NOW, MOST, LEEWAY).unwrap();
     assert_eq!(delegation.human.as_str(), "alice@example.org");
     assert_eq!((delegation.agent.as_str(), delegation.instance.as_str()), ("triage", "run-7"));
     assert_eq!((delegation.auth_time, delegation.amr.len()), (NOW - 60, 2));
@@ -282,5 +282,18 @@ fn what_is_not_one_compact_jws_is_refused() {
             "delegation.malformed",
         ),
         ("300 KiB", with("padding", json!("a".repeat(300 * 1024))), "delegation.malformed"),
+    ]);
+}
+
+#[test]
+fn a_list_is_never_read_as_an_object() {
+    check(vec![
+        ("cnf as a list", with("cnf", json!([JKT])), "delegation.payload"),
+        ("act as a list", with("act", json!(["triage", "run-7"])), "delegation.payload"),
+        (
+            "an inner act as a list",
+            with("act", json!({"sub": "triage", "instance": "run-7", "act": ["a", "b"]})),
+            "delegation.payload",
+        ),
     ]);
 }

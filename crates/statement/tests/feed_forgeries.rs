@@ -19,7 +19,7 @@ fn feed(host: &str, count: u64) -> Vec<String> {
 }
 
 fn take(text: &str, at: &Position) -> Result<Position, String> {
-    FeedStatement::verify(text, &trusted(), &host(), at).map(|taken| taken.position).map_err(|error| error.code())
+    FeedStatement::verify(text, trusted(), &host(), at).map(|taken| taken.position).map_err(|error| error.code())
 }
 
 fn envelope(change: impl FnOnce(&mut Value)) -> String {
@@ -102,8 +102,8 @@ fn heads_and_resumes_are_for_one_host() {
     let head = |host: &str| json!({"host": host, "position": {"number": 1, "hash": "h"}, "time": NOW});
     let resume = |host: &str| json!({"host": host, "nonce": "n", "position": {"number": 1, "hash": "h"}, "seen": 1, "uid_mark": 70000, "time": NOW});
     let feed = signer(Role::Feed);
-    let read_head = |value: &Value| Head::verify(&feed.sign(Typ::Head, value).unwrap(), &trusted(), &host());
-    let read_resume = |value: &Value| Resume::verify(&feed.sign(Typ::Resume, value).unwrap(), &trusted(), &host());
+    let read_head = |value: &Value| Head::verify(&feed.sign(Typ::Head, value).unwrap(), trusted(), &host());
+    let read_resume = |value: &Value| Resume::verify(&feed.sign(Typ::Resume, value).unwrap(), trusted(), &host());
     assert_eq!(read_head(&head("web-01")).unwrap().time, NOW);
     assert_eq!(read_resume(&resume("web-01")).unwrap().uid_mark, 70000);
     assert!(matches!(read_head(&head("web-02")), Err(FeedError::OtherHost { .. })));
@@ -118,4 +118,15 @@ fn heads_and_resumes_are_for_one_host() {
         value.as_object_mut().unwrap().remove(member);
         assert_eq!(read_resume(&value).unwrap_err().code(), "feed.payload", "without {member}");
     }
+}
+
+#[test]
+fn a_list_is_never_read_as_an_object() {
+    let payload = Err("feed.payload".to_owned());
+    let whole = signer(Role::Grant).sign(Typ::Grant, &json!(["web-01", 1, "", NOW, grant()])).unwrap();
+    assert_eq!(take(&whole, &Position::start()), payload);
+    let body = json!({"host": "web-01", "number": 1, "previous": "", "issued_at": NOW, "body": ["triage", 1, "x"]});
+    assert_eq!(take(&signer(Role::Grant).sign(Typ::Pin, &body).unwrap(), &Position::start()), payload);
+    let head = json!({"host": "web-01", "position": [1, "h"], "time": NOW});
+    assert!(Head::verify(&signer(Role::Feed).sign(Typ::Head, &head).unwrap(), trusted(), &host()).is_err());
 }

@@ -34,12 +34,12 @@ fn read(typ: Typ, text: &str) -> String {
     let code = match typ {
         Typ::Keys => TrustedKeys::verify(text, &roots()).err().map(|error| error.code().to_owned()),
         Typ::Grant | Typ::Revocation | Typ::Pin => {
-            FeedStatement::verify(text, &keys, &host(), &start).err().map(|error| error.code())
+            FeedStatement::verify(text, keys, &host(), &start).err().map(|error| error.code())
         }
-        Typ::Head => Head::verify(text, &keys, &host()).err().map(|error| error.code()),
-        Typ::Resume => Resume::verify(text, &keys, &host()).err().map(|error| error.code()),
+        Typ::Head => Head::verify(text, keys, &host()).err().map(|error| error.code()),
+        Typ::Resume => Resume::verify(text, keys, &host()).err().map(|error| error.code()),
         Typ::Bundle => keys.verify_statement::<Value>(text, typ).err().map(|error| error.code().to_owned()),
-        Typ::Delegation => Delegation::verify(text, &keys, &host(), NOW, MOST, LEEWAY).err().map(|error| error.code()),
+        Typ::Delegation => Delegation::verify(text, keys, &host(), NOW, MOST, LEEWAY).err().map(|error| error.code()),
     };
     code.map_or("accepted".to_owned(), |code| code.rsplit('.').next().unwrap_or_default().to_owned())
 }

@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 use tether_identity::HostId;
 use tether_statement::issue::Signing;
 use tether_statement::{Issuer, Key, KeySet, PublicKey, Role, TrustedKeys, Typ};
@@ -66,8 +67,10 @@ pub fn key_set() -> KeySet {
     }
 }
 
-pub fn trusted() -> TrustedKeys {
-    TrustedKeys::verify(&root().sign(Typ::Keys, &key_set()).unwrap(), &roots()).unwrap()
+pub fn trusted() -> &'static TrustedKeys {
+    static TRUSTED: LazyLock<TrustedKeys> =
+        LazyLock::new(|| TrustedKeys::verify(&root().sign(Typ::Keys, &key_set()).unwrap(), &roots()).unwrap());
+    &TRUSTED
 }
 
 pub fn claims() -> Value {
