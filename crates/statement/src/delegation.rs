@@ -253,9 +253,16 @@ fn check_times(claims: &Claims, now: UnixTime, most: u64, leeway: u64) -> Result
     if start > now.saturating_add(leeway) {
         return Err(DelegationError::NotYet(start));
     }
+    if claims.exp <= start {
+        return Err(DelegationError::Claim { claim: "exp", why: format!("it is not after {start}") });
+    }
     let found = claims.exp.saturating_sub(claims.iat);
     if found > most {
         return Err(DelegationError::TooLong { found, most });
+    }
+    if claims.auth_time > claims.iat.saturating_add(leeway) {
+        let why = format!("it is after {}, when the token was issued", claims.iat);
+        return Err(DelegationError::Claim { claim: "auth_time", why });
     }
     Ok(())
 }

@@ -297,3 +297,31 @@ fn a_list_is_never_read_as_an_object() {
         ),
     ]);
 }
+
+#[test]
+fn a_token_that_ends_before_it_begins_is_refused() {
+    let times = |iat: u64, exp: u64| {
+        let mut claims = claims();
+        (claims["iat"], claims["exp"]) = (json!(iat), json!(exp));
+        signed(&claims)
+    };
+    check(vec![
+        ("exp before iat", times(NOW + 20, NOW + 10), "delegation.claim.exp"),
+        ("exp is iat", times(NOW + 20, NOW + 20), "delegation.claim.exp"),
+        (
+            "exp before nbf",
+            {
+                let mut claims = claims();
+                (claims["nbf"], claims["exp"]) = (json!(NOW + 20), json!(NOW + 10));
+                signed(&claims)
+            },
+            "delegation.claim.exp",
+        ),
+    ]);
+}
+
+#[test]
+fn nobody_signs_in_after_the_token_was_issued() {
+    assert_eq!(code(&with("auth_time", json!(NOW - 10 + LEEWAY))), "accepted");
+    assert_eq!(code(&with("auth_time", json!(NOW - 9 + LEEWAY))), "delegation.claim.auth_time");
+}
