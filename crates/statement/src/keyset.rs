@@ -62,15 +62,18 @@ impl TrustedKeys {
     /// Checks a `keys` statement against the root keys that the host's admin wrote down.
     pub fn verify(compact: &str, roots: &BTreeMap<String, PublicKey>) -> Result<Self, JwsError> {
         let set: KeySet = jws::verify(compact, Typ::Keys, |kid| roots.get(kid))?;
-        Self::index(set).map_err(|why| JwsError::Payload { typ: Typ::Keys, why })
+        Self::index(set, roots).map_err(|why| JwsError::Payload { typ: Typ::Keys, why })
     }
 
-    fn index(set: KeySet) -> Result<Self, String> {
+    fn index(set: KeySet, roots: &BTreeMap<String, PublicKey>) -> Result<Self, String> {
         let mut by_role = BTreeMap::new();
         let mut seen = BTreeMap::new();
         for Key { kid, role, x } in &set.keys {
             if *role == Role::Root {
                 return Err("a key set cannot name root keys".to_owned());
+            }
+            if roots.values().any(|root| root == x) {
+                return Err(format!("the key {kid} is a root key"));
             }
             if seen.insert(x.to_string(), kid).is_some() {
                 return Err(format!("the key {kid} stands in two roles"));

@@ -78,3 +78,9 @@ fn malformed_keys_and_unknown_members_are_refused() {
     value["extra"] = json!(1);
     assert_eq!(read(&value).unwrap_err().code(), "payload");
 }
+
+#[test]
+fn a_root_key_cannot_have_an_online_role() {
+    let reused = refusal(|set| set.keys.push(key(Role::Bundle, &Signing::from_seed("b2", [1; 32]))));
+    assert!(reused.contains("is a root key"), "{reused}");
+}
