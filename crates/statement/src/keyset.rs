@@ -83,6 +83,7 @@ impl TrustedKeys {
             }
         }
         check_issuers(&set.issuers)?;
+        check_kids(&set.issuers, &by_role)?;
         Ok(Self { set, by_role })
     }
 
@@ -117,6 +118,22 @@ impl Issuer {
     pub fn owns(&self, human: &Human) -> bool {
         self.namespaces.iter().any(|namespace| human.is_in(namespace))
     }
+}
+
+/// An issuer that could use another's key could speak for the other's humans.
+fn check_kids(issuers: &[Issuer], keys: &BTreeMap<(Role, String), PublicKey>) -> Result<(), String> {
+    let mut users: BTreeMap<&str, &str> = BTreeMap::new();
+    for Issuer { iss, kids, .. } in issuers {
+        for kid in kids {
+            if !keys.contains_key(&(Role::Token, kid.clone())) {
+                return Err(format!("{kid:?} of {iss} is no token key"));
+            }
+            if let Some(other) = users.insert(kid, iss) {
+                return Err(format!("{other} and {iss} both use the kid {kid}"));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn check_issuers(issuers: &[Issuer]) -> Result<(), String> {

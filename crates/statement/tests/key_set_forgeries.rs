@@ -84,3 +84,18 @@ fn a_root_key_cannot_have_an_online_role() {
     let reused = refusal(|set| set.keys.push(key(Role::Bundle, &Signing::from_seed("b2", [1; 32]))));
     assert!(reused.contains("is a root key"), "{reused}");
 }
+
+#[test]
+fn an_issuers_kids_are_token_keys_and_its_alone() {
+    let kids = |kid: &str| {
+        refusal(|set| {
+            set.issuers.push(Issuer { kids: vec![kid.to_owned()], ..issuer("https://third.example", "@third.example") })
+        })
+    };
+    for (kid, why) in [("token", "both use the kid"), ("grant", "is no token key"), ("nothing", "is no token key")] {
+        let refused = kids(kid);
+        assert!(refused.contains(why), "{kid}: {refused}");
+    }
+    let unowned = refusal(|set| set.keys.push(key(Role::Token, &Signing::from_seed("spare", [9; 32]))));
+    assert_eq!(unowned, "accepted");
+}
