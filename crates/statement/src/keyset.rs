@@ -69,6 +69,9 @@ impl TrustedKeys {
         let mut by_role = BTreeMap::new();
         let mut seen = BTreeMap::new();
         for Key { kid, role, x } in &set.keys {
+            if kid.is_empty() {
+                return Err("a key has no kid".to_owned());
+            }
             if *role == Role::Root {
                 return Err("a key set cannot name root keys".to_owned());
             }
@@ -136,10 +139,14 @@ fn check_kids(issuers: &[Issuer], keys: &BTreeMap<(Role, String), PublicKey>) ->
     Ok(())
 }
 
+/// Domains are compared without regard to case: two spellings must not have two owners.
 fn check_issuers(issuers: &[Issuer]) -> Result<(), String> {
-    let mut owners: BTreeMap<&str, &str> = BTreeMap::new();
+    let mut owners: BTreeMap<String, &str> = BTreeMap::new();
     let mut names: BTreeMap<&str, ()> = BTreeMap::new();
     for issuer in issuers {
+        if issuer.iss.is_empty() {
+            return Err("an issuer has no name".to_owned());
+        }
         if names.insert(&issuer.iss, ()).is_some() {
             return Err(format!("the issuer {} stands twice", issuer.iss));
         }
@@ -147,7 +154,7 @@ fn check_issuers(issuers: &[Issuer]) -> Result<(), String> {
             if !namespace.starts_with('@') || namespace.len() < 2 {
                 return Err(format!("the namespace {namespace:?} of {} does not start with '@'", issuer.iss));
             }
-            if let Some(other) = owners.insert(namespace, &issuer.iss) {
+            if let Some(other) = owners.insert(namespace.to_lowercase(), &issuer.iss) {
                 return Err(format!("{other} and {} both own {namespace}", issuer.iss));
             }
         }

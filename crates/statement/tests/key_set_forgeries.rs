@@ -99,3 +99,15 @@ fn an_issuers_kids_are_token_keys_and_its_alone() {
     let unowned = refusal(|set| set.keys.push(key(Role::Token, &Signing::from_seed("spare", [9; 32]))));
     assert_eq!(unowned, "accepted");
 }
+
+#[test]
+fn names_in_it_are_not_empty() {
+    assert_ne!(refusal(|set| set.issuers.push(issuer("", "@third.example"))), "accepted");
+    assert_ne!(refusal(|set| set.keys.push(key(Role::Token, &Signing::from_seed("", [9; 32])))), "accepted");
+}
+
+#[test]
+fn namespaces_that_differ_only_in_case_are_one() {
+    let both = refusal(|set| set.issuers.push(issuer("https://third.example", "@Example.ORG")));
+    assert!(both.contains("both own"), "{both}");
+}
