@@ -3,6 +3,7 @@
 use crate::UnixTime;
 use crate::jws::{self, JwsError, PublicKey, Role, Typ};
 use crate::object::list;
+use base64ct::{Base64, Encoding};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tether_identity::Human;
@@ -85,6 +86,8 @@ impl TrustedKeys {
                 return Err(format!("two keys have the kid {kid}"));
             }
         }
+        let all: Vec<&PublicKey> = by_role.values().chain(roots.values()).collect();
+        check_ca(&set.user_ca, &all)?;
         check_issuers(&set.issuers)?;
         check_kids(&set.issuers, &by_role)?;
         Ok(Self { set, by_role })
@@ -121,6 +124,27 @@ impl Issuer {
     pub fn owns(&self, human: &Human) -> bool {
         self.namespaces.iter().any(|namespace| human.is_in(namespace))
     }
+}
+
+/// These lines are written to a file of sshd's as they are: each must be one key and nothing more.
+fn check_ca(lines: &[String], keys: &[&PublicKey]) -> Result<(), String> {
+    for line in lines {
+        let blob = ca_blob(line).ok_or_else(|| format!("the CA key {line:?} is not TYPE BASE64"))?;
+        // The blob of an Ed25519 key ends with its 32 bytes.
+        if keys.iter().any(|key| blob.ends_with(key.as_bytes())) {
+            return Err(format!("the CA key {line:?} has another role"));
+        }
+    }
+    Ok(())
+}
+
+/// The key's bytes, if they begin with the type that the line names (RFC 4253, 6.6).
+fn ca_blob(line: &str) -> Option<Vec<u8>> {
+    let (kind, text) = line.split_once(' ')?;
+    let blob = Base64::decode_vec(text).ok()?;
+    let length = u32::try_from(kind.len()).ok()?.to_be_bytes();
+    let named = blob.strip_prefix(&length)?.starts_with(kind.as_bytes());
+    (named && !kind.is_empty()).then_some(blob)
 }
 
 /// An issuer that could use another's key could speak for the other's humans.

@@ -2,7 +2,8 @@
 
 mod common;
 
-use common::{FIRST, NOW, key, key_set, root, roots, signer, trusted};
+use base64ct::{Base64, Encoding};
+use common::{FIRST, NOW, ONLINE, key, key_set, root, roots, signer, trusted};
 use serde_json::json;
 use tether_statement::issue::Signing;
 use tether_statement::{Issuer, KeySet, Role, TrustedKeys, Typ};
@@ -110,4 +111,31 @@ fn names_in_it_are_not_empty() {
 fn namespaces_that_differ_only_in_case_are_one() {
     let both = refusal(|set| set.issuers.push(issuer("https://third.example", "@Example.ORG")));
     assert!(both.contains("both own"), "{both}");
+}
+
+#[test]
+fn a_ca_key_is_one_line_and_has_no_other_role() {
+    let blob = |key: &[u8]| {
+        let mut bytes = b"\0\0\0\x0bssh-ed25519\0\0\0\x20".to_vec();
+        bytes.extend_from_slice(key);
+        format!("ssh-ed25519 {}", Base64::encode_string(&bytes))
+    };
+    let ca = blob(Signing::from_seed("", [8; 32]).public().as_bytes());
+    assert_eq!(refusal(|set| set.user_ca.push(ca.clone())), "accepted");
+    for role in ONLINE.into_iter().chain([Role::Root]) {
+        let reused = refusal(|set| set.user_ca.push(blob(signer(role).public().as_bytes())));
+        assert!(reused.contains("has another role"), "{role:?}: {reused}");
+    }
+    for line in [
+        "",
+        "ssh-ed25519",
+        "ssh-ed25519 !",
+        &format!("{ca}\n{ca}"),
+        &format!("cert-authority {ca}"),
+        &format!("{ca} x"),
+        &format!("{ca} "),
+    ] {
+        let refused = refusal(|set| set.user_ca.push(line.to_owned()));
+        assert!(refused.contains("is not TYPE BASE64"), "{line:?}: {refused}");
+    }
 }
