@@ -6,6 +6,8 @@ mod bundles;
 mod freshness;
 pub mod inbox;
 mod state;
+#[cfg(test)]
+mod tests;
 
 pub use bundles::{BundleRefused, Bundles};
 pub use freshness::{Anchor, Freshness};
