@@ -46,3 +46,26 @@ fn a_bundle_is_kept_across_a_restart() {
     trust.take_bundle(&text).unwrap();
     assert!(restored(trust.keep()).bundles.get(&name("triage")).is_some());
 }
+
+#[test]
+fn central_cannot_give_one_bundle_the_name_of_another() {
+    let wide = bundle("bundle", "dba", 1);
+    let mut feed = Feed::new();
+    let mut trust = resumed(&Position::start());
+    trust.take_statement(&feed.pin("dba", 1, &digest(&wide))).unwrap();
+    trust.take_statement(&feed.pin("triage", 7, &digest(&wide))).unwrap();
+    trust.take_bundle(&wide).unwrap();
+    assert!(trust.bundles.get(&name("dba")).is_some());
+    assert!(trust.bundles.get(&name("triage")).is_none());
+}
+
+#[test]
+fn a_bundle_is_found_under_its_own_name_whatever_else_points_to_it() {
+    let text = bundle("bundle", "triage", 1);
+    let mut feed = Feed::new();
+    let mut trust = resumed(&Position::start());
+    trust.take_statement(&feed.pin("dba", 1, &digest(&text))).unwrap();
+    trust.take_statement(&feed.pin("triage", 1, &digest(&text))).unwrap();
+    assert_eq!(code(trust.take_bundle(&text)), "taken");
+    assert!(trust.bundles.get(&name("triage")).is_some() && trust.bundles.get(&name("dba")).is_none());
+}
