@@ -160,7 +160,7 @@ impl Trust {
         }
     }
 
-    /// A key set arrived. `true` if it is newer than the one in use.
+    /// A key set arrived. `true` if it is newer than the one in use. Bundles whose key it no longer names go.
     pub fn take_keys(&mut self, compact: &str) -> Result<bool, TrustError> {
         if self.compact_keys.as_deref() == Some(compact) && self.keys.is_some() {
             return Ok(false);
@@ -171,6 +171,8 @@ impl Trust {
         {
             return Err(TrustError::OldKeys { found: keys.set().version, known });
         }
+        let (pins, bundles) = self.bundles.keep();
+        self.bundles = Bundles::restore(pins, bundles, Some(&keys));
         self.compact_keys = Some(compact.to_owned());
         self.keys = Some(keys);
         Ok(true)

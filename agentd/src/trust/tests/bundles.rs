@@ -69,3 +69,16 @@ fn a_bundle_is_found_under_its_own_name_whatever_else_points_to_it() {
     assert_eq!(code(trust.take_bundle(&text)), "taken");
     assert!(trust.bundles.get(&name("triage")).is_some() && trust.bundles.get(&name("dba")).is_none());
 }
+
+#[test]
+fn a_bundle_goes_with_the_key_that_signed_it() {
+    let text = bundle("bundle", "triage", 1);
+    let mut trust = resumed(&Position::start());
+    trust.take_statement(&Feed::new().pin("triage", 1, &digest(&text))).unwrap();
+    trust.take_bundle(&text).unwrap();
+    assert!(trust.take_keys(&keys(4)).unwrap());
+    assert!(trust.bundles.get(&name("triage")).is_some(), "its key is still there");
+    let rotated = signing("root").sign(Typ::Keys, &key_set(5, "new-bundle-key")).unwrap();
+    assert!(trust.take_keys(&rotated).unwrap());
+    assert!(trust.bundles.get(&name("triage")).is_none());
+}
