@@ -184,6 +184,10 @@ impl Trust {
         if resume.nonce != self.nonce {
             return Err(TrustError::OtherNonce);
         }
+        // Only of the first answer is it known that it was signed soon after the question.
+        if self.resumed.is_some() {
+            return Ok(resume.uid_mark);
+        }
         self.check_floor(resume.time)?;
         self.check_fork(&resume.position)?;
         self.floor = resume.time;

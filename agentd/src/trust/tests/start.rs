@@ -114,3 +114,16 @@ fn an_older_key_set_is_never_taken_after_a_newer_one() {
     let unsigned = signing("feed").sign(Typ::Keys, &key_set(5, "bundle")).unwrap();
     assert_eq!(code(again.take_keys(&unsigned)), "keys.unknown_key");
 }
+
+#[test]
+fn a_second_answer_to_the_same_start_moves_nothing() {
+    let mut trust = resumed(&Position::start());
+    let later = resume(NONCE, &Position::start(), 9, START + 3000);
+    assert_eq!(code(trust.take_resume(&later)), "taken");
+    assert_eq!(trust.time(after(3000)), Some(START + 3000));
+    let (statement, at) = Feed::new().say(&grant(), START);
+    assert!(!trust.take_statement(&statement).unwrap().replayed);
+    trust.take_head(&head(&at, START + 3010), after(3010)).unwrap();
+    assert_eq!(code(trust.take_resume(&resume(NONCE, &Position::start(), 0, START))), "taken");
+    assert_eq!(age(&trust, 3010), Some(0));
+}
