@@ -220,6 +220,10 @@ impl Trust {
             return Err(TrustError::NotResumed);
         }
         let statement = FeedStatement::verify(compact, self.any_keys()?, &self.host, &self.position)?;
+        let promised = self.head.as_ref().map(|head| &head.position);
+        if promised.is_some_and(|head| head.number == statement.position.number && *head != statement.position) {
+            return Err(TrustError::Fork(statement.position.number));
+        }
         self.position = statement.position;
         self.note_complete();
         if let Body::Pin(pin) = &statement.body {

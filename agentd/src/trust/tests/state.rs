@@ -63,3 +63,14 @@ fn a_statement_dated_ahead_does_not_excuse_heads_that_leave_it_out() {
     trust.take_statement(&forged).unwrap();
     assert_eq!(code(trust.take_head(&head(&Position::start(), START + 20), after(20))), "feed.fork");
 }
+
+#[test]
+fn a_statement_that_is_not_the_one_a_head_names_is_a_fork() {
+    let (_, promised) = Feed::new().say(&revocation(1), START + 5);
+    let (forged, _) = Feed::new().say(&grant(), START + 5);
+    let mut trust = resumed(&Position::start());
+    trust.take_head(&head(&promised, START + 10), after(10)).unwrap();
+    assert_eq!(code(trust.take_statement(&forged)), "feed.fork");
+    assert_eq!(trust.position(), &Position::start(), "the feed does not move");
+    assert_eq!(age(&trust, 10), Some(10));
+}
