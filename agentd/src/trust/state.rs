@@ -180,13 +180,17 @@ impl Trust {
 
     /// Central's answer to this start arrived. The uid mark that it knows of.
     pub fn take_resume(&mut self, compact: &str) -> Result<u32, TrustError> {
-        let resume = Resume::verify(compact, self.any_keys()?, &self.host)?;
+        let keys = self.any_keys()?;
+        let resume = Resume::verify(compact, keys, &self.host)?;
         if resume.nonce != self.nonce {
             return Err(TrustError::OtherNonce);
         }
         // Only of the first answer is it known that it was signed soon after the question.
         if self.resumed.is_some() {
             return Ok(resume.uid_mark);
+        }
+        if !keys.is_valid_at(resume.time) {
+            return Err(TrustError::NoKeys);
         }
         self.check_floor(resume.time)?;
         self.check_fork(&resume.position)?;
@@ -201,7 +205,7 @@ impl Trust {
     /// A head arrived. `true` if it is newer than the one known.
     pub fn take_head(&mut self, compact: &str, now: Moment) -> Result<bool, TrustError> {
         let anchor = self.resumed.ok_or(TrustError::NotResumed)?;
-        let head = Head::verify(compact, self.any_keys()?, &self.host)?;
+        let head = Head::verify(compact, self.keys(now)?, &self.host)?;
         if self.head.as_ref().is_some_and(|known| known.time >= head.time) {
             return Ok(false);
         }
@@ -214,7 +218,8 @@ impl Trust {
         Ok(true)
     }
 
-    /// A feed statement arrived.
+    /// A feed statement arrived. Expired keys will do: a revocation must come through, and a grant is worth
+    /// nothing while no head makes the feed fresh.
     pub fn take_statement(&mut self, compact: &str) -> Result<Taken, TrustError> {
         if self.resumed.is_none() {
             return Err(TrustError::NotResumed);

@@ -74,3 +74,16 @@ fn a_statement_that_is_not_the_one_a_head_names_is_a_fork() {
     assert_eq!(trust.position(), &Position::start(), "the feed does not move");
     assert_eq!(age(&trust, 10), Some(10));
 }
+
+#[test]
+fn heads_signed_with_expired_keys_keep_nothing_fresh() {
+    let mut trust = resumed(&Position::start());
+    assert!(trust.keys(after(9_999)).is_ok() && trust.keys(after(10_000)).is_err());
+    assert!(trust.take_head(&head(&Position::start(), START + 9_990), after(9_990)).unwrap());
+    assert_eq!(code(trust.take_head(&head(&Position::start(), START + 10_000), after(10_000))), "keys.none");
+    assert_eq!(age(&trust, 10_010), Some(20));
+    let (statement, _) = Feed::new().say(&revocation(1), START + 10_000);
+    assert_eq!(code(trust.take_statement(&statement)), "taken", "what is taken back is taken back");
+    let mut again = restored(trust.keep());
+    assert_eq!(code(again.take_resume(&resume(NONCE, trust.position(), 1, START + 10_001))), "keys.none");
+}
