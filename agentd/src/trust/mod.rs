@@ -5,6 +5,7 @@
 mod bundles;
 mod freshness;
 pub mod inbox;
+mod passed;
 mod state;
 #[cfg(test)]
 mod tests;

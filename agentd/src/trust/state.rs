@@ -2,6 +2,7 @@
 
 use super::bundles::{BundleRefused, Bundles};
 use super::freshness::{Anchor, Freshness};
+use super::passed::Passed;
 use crate::clock::Moment;
 use crate::config;
 use serde::{Deserialize, Serialize};
@@ -120,6 +121,7 @@ pub struct Trust {
     head: Option<Head>,
     complete: Option<UnixTime>,
     seen: u64,
+    passed: Passed,
 }
 
 impl Trust {
@@ -140,6 +142,7 @@ impl Trust {
             head: None,
             complete: None,
             seen: 0,
+            passed: Passed::default(),
         }
     }
 
@@ -210,7 +213,9 @@ impl Trust {
             return Ok(false);
         }
         self.check_floor(head.time)?;
-        self.check_fork(&head.position)?;
+        if !self.passed.covers(&head, anchor.at(now)) {
+            self.check_fork(&head.position)?;
+        }
         self.floor = head.time;
         self.resumed = Some(anchor.seen(head.time, now));
         self.head = Some(head);
@@ -229,7 +234,7 @@ impl Trust {
         if promised.is_some_and(|head| head.number == statement.position.number && *head != statement.position) {
             return Err(TrustError::Fork(statement.position.number));
         }
-        self.position = statement.position;
+        self.passed.add(std::mem::replace(&mut self.position, statement.position), statement.issued_at);
         self.note_complete();
         if let Body::Pin(pin) = &statement.body {
             self.bundles.pin(pin.clone());

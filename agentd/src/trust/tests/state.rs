@@ -87,3 +87,22 @@ fn heads_signed_with_expired_keys_keep_nothing_fresh() {
     let mut again = restored(trust.keep());
     assert_eq!(code(again.take_resume(&resume(NONCE, trust.position(), 1, START + 10_001))), "keys.none");
 }
+
+#[test]
+fn a_head_that_was_signed_before_the_last_statement_is_no_fork() {
+    let mut feed = Feed::new();
+    let (first, at_first) = feed.say(&revocation(1), START + 3);
+    let (second, _) = feed.say(&revocation(2), START + 12);
+    let mut trust = resumed(&Position::start());
+    trust.take_statement(&first).unwrap();
+    trust.take_statement(&second).unwrap();
+    assert!(trust.take_head(&head(&at_first, START + 10), after(12)).unwrap());
+    assert_eq!(age(&trust, 12), Some(2), "all that it names was read");
+    assert_eq!(
+        code(trust.take_head(&head(&at_first, START + 13), after(13))),
+        "feed.fork",
+        "it should know the second"
+    );
+    let other = Position { number: 1, hash: "another".to_owned() };
+    assert_eq!(code(trust.take_head(&head(&other, START + 11), after(13))), "feed.fork");
+}
