@@ -143,8 +143,35 @@ fn a_ca_line_that_is_no_key_has_no_fingerprint() {
     }
 }
 
+#[test]
+fn length_fields_that_the_library_passes_over_are_read() {
+    let good = line(|_| ());
+    let mut changed = 0;
+    // The length of the session key within the certificate: 56 bytes in, 33 characters of type before.
+    for at in 33 + 56 / 3 * 4..33 + 60 / 3 * 4 {
+        for to in [b'B', b'z', b'/'] {
+            let mut bytes = good.clone().into_bytes();
+            if std::mem::replace(&mut bytes[at], to) != to {
+                changed += 1;
+                assert_ne!(code(&String::from_utf8(bytes).unwrap()), "accepted", "{at}");
+            }
+        }
+    }
+    assert!(changed > 12);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn any_single_changed_character_is_refused(at: prop::sample::Index, to in 0x21_u8..0x7f) {
+        let good = line(|_| ());
+        let mut bytes = good.clone().into_bytes();
+        let at = at.index(bytes.len());
+        prop_assume!(bytes[at] != to);
+        bytes[at] = to;
+        prop_assert_ne!(code(&String::from_utf8(bytes).unwrap()), "accepted");
+    }
 
     #[test]
     fn arbitrary_text_never_panics(text in "\\PC{0,200}", blob in prop::collection::vec(any::<u8>(), 0..300)) {
