@@ -1,6 +1,6 @@
 //! What the courier dropped: taken in order, each refusal recorded once.
 
-use super::{Host, ids_of, ids_of_grant};
+use super::{Host, Used, ids_of, ids_of_grant};
 use crate::clock::{Moment, wall_seconds};
 use crate::log::{note, warn};
 use crate::session::{Input, Phase, Reason, Session};
@@ -185,7 +185,7 @@ impl Host {
             return Some(("ceiling.sessions", format!("{} sessions are here already", self.sessions.len())));
         }
         let session = grant.session.as_str();
-        if self.sessions.contains_key(&grant.session) || self.spent.has(session) {
+        if self.sessions.contains_key(&grant.session) || self.spent.has(Used::Session(session)) {
             return Some(("grant.session_used", format!("the session {session} was here before")));
         }
         if self.by_account(grant.account.as_str()).is_some() || name_is_taken(grant.account.as_str()) {
@@ -205,7 +205,7 @@ impl Host {
         let uids = self.uids.take(now).map_err(|error| ("uid.exhausted", error.to_string()))?;
         let until = grant.expires_at.saturating_add(self.config.ceiling.certificate_seconds);
         let disk = |error: &dyn std::fmt::Display| ("host.disk", error.to_string());
-        self.spent.add(&self.store, &[grant.session.as_str()], until, now).map_err(|e| disk(&e))?;
+        self.spent.add(&self.store, Used::Session(grant.session.as_str()), until, now).map_err(|e| disk(&e))?;
         let session = Session { grant, uids, boot: self.boot.clone(), since: wall_seconds(), phase: Phase::Reserved };
         self.keep(&session).map_err(|e| disk(&e))?;
         let id = session.grant.session.clone();
@@ -239,7 +239,7 @@ impl Host {
         if let Revocation::Session(session) = revocation {
             // A grant that comes later for it must not be taken either.
             let until = self.any_time().saturating_add(self.config.ceiling.session_seconds);
-            if let Err(error) = self.spent.add(&self.store, &[session.as_str()], until, self.any_time()) {
+            if let Err(error) = self.spent.add(&self.store, Used::Session(session.as_str()), until, self.any_time()) {
                 warn(error);
             }
         }

@@ -168,6 +168,7 @@ impl Host {
     pub fn run_deadlines(&mut self, now: Moment) -> Duration {
         self.end_sessions_that_are_over(now);
         self.kill_unbound(now);
+        self.ask_again_if_unanswered(now);
         self.plans.retain(|_, plan| plan.phase == PlanPhase::Running || plan.until > now);
         Duration::from_millis(500)
     }

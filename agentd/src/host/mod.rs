@@ -31,7 +31,7 @@ use tether_statement::Grant;
 pub use feed::{INBOX, RESUME_REQUEST};
 pub use plans::{OpenPlan, PlanPhase};
 pub use recover::{STOPPED_FILE, random_id};
-pub use spent::Spent;
+pub use spent::{Spent, Used};
 
 /// Why agentd cannot start or go on.
 #[derive(Debug, thiserror::Error)]

@@ -63,10 +63,7 @@ impl Host {
         let about = json!({"version": env!("CARGO_PKG_VERSION"), "sessions": self.sessions.len()});
         self.record_done("agentd.started", Ids::unknown("of the host"), about)?;
         self.write_ca_keys().map_err(|source| system(paths::USER_CA_KEYS, source))?;
-        let request = self.trust.resume_request(&self.boot, self.uids.mark());
-        let text =
-            serde_json::to_vec(&request).map_err(|error| system("the resume request", io::Error::other(error)))?;
-        write_readable(super::feed::RESUME_REQUEST, &text).map_err(|source| system("the resume request", source))?;
+        self.write_question().map_err(|source| system("the resume request", source))?;
         self.sweep();
         let ids: Vec<SessionId> = self.sessions.keys().cloned().collect();
         for id in ids {
@@ -74,6 +71,27 @@ impl Host {
         }
         self.read_inbox();
         Ok(self)
+    }
+
+    /// Puts the question to central where the courier finds it.
+    fn write_question(&self) -> io::Result<()> {
+        let request = self.trust.resume_request(&self.boot, self.uids.mark());
+        write_readable(super::feed::RESUME_REQUEST, &serde_json::to_vec(&request)?)
+    }
+
+    /// Asks anew when central has been silent since the start: an answer is worth only as much time as it took.
+    pub(super) fn ask_again_if_unanswered(&mut self, now: Moment) {
+        let patience = self.config.host.times.silence() / 2;
+        if self.trust.unanswered(now).is_none_or(|span| span < patience) {
+            return;
+        }
+        let asked = random_id().and_then(|nonce| {
+            self.trust.ask_again(nonce, now);
+            self.write_question()
+        });
+        if let Err(error) = asked {
+            warn(format_args!("central cannot be asked again: {error}"));
+        }
     }
 
     /// What belongs to no session goes: account files, and cgroups under our own folder.

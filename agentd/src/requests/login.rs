@@ -2,7 +2,7 @@
 
 use super::{Response, not_yours};
 use crate::clock::Moment;
-use crate::host::{Host, Pending, ids_of};
+use crate::host::{Host, Pending, Used, ids_of};
 use crate::session::{Input, Monitor, Refused, Session};
 use crate::watch::Watched;
 use crate::world::process::{self, Process};
@@ -107,12 +107,12 @@ impl Host {
         self.check_certificate(&session, &request.certificate)?;
         let jti = session.grant.delegation.as_str();
         if !session.is_open() {
-            if self.spent.has(jti) {
+            if self.spent.has(Used::Delegation(jti)) {
                 return Err(why("delegation.used", format!("the delegation {jti} was used before")));
             }
             let until = session.grant.expires_at.saturating_add(self.config.ceiling.delegation_seconds);
             let now = self.any_time();
-            self.spent.add(&self.store, &[jti], until, now).map_err(|error| why("host.disk", error))?;
+            self.spent.add(&self.store, Used::Delegation(jti), until, now).map_err(|error| why("host.disk", error))?;
         }
         let descriptors = self.world_of(&id)?;
         let monitor = Monitor { pid: peer.pid, start: peer.start, connection: request.connection.clone() };

@@ -116,6 +116,7 @@ pub struct Trust {
     /// What bundle names mean, and the bundles.
     pub bundles: Bundles,
     nonce: String,
+    started: Moment,
     asked: Moment,
     resumed: Option<Anchor>,
     head: Option<Head>,
@@ -137,6 +138,7 @@ impl Trust {
             position: kept.position,
             floor: kept.floor,
             nonce,
+            started: asked,
             asked,
             resumed: None,
             head: None,
@@ -150,6 +152,18 @@ impl Trust {
     pub fn keep(&self) -> Kept {
         let (pins, bundles) = self.bundles.keep();
         Kept { keys: self.compact_keys.clone(), position: self.position.clone(), floor: self.floor, pins, bundles }
+    }
+
+    /// Asks anew: the last question was not answered while its answer would still have been young. `nonce` is
+    /// new, and was made `now`.
+    pub fn ask_again(&mut self, nonce: String, now: Moment) {
+        self.nonce = nonce;
+        self.asked = now;
+    }
+
+    /// How long central has not answered; none once it has.
+    pub fn unanswered(&self, now: Moment) -> Option<std::time::Duration> {
+        self.resumed.is_none().then(|| now.since(self.asked))
     }
 
     /// What to ask central at start.
@@ -289,7 +303,7 @@ impl Trust {
     pub fn silence(&self, now: Moment) -> std::time::Duration {
         match self.freshness(now) {
             Freshness::Age(age) => age,
-            Freshness::NotResumed => now.since(self.asked),
+            Freshness::NotResumed => now.since(self.started),
         }
     }
 

@@ -15,7 +15,7 @@ use tether_identity::AccountPair;
 /// How long a pair rests before it may come back, in seconds.
 pub const QUARANTINE: u64 = 7 * 24 * 3600;
 
-const PAIRS: u32 = (UID_LAST - UID_FIRST + 1) / 2;
+const PAIRS: u32 = (UID_LAST - UID_FIRST).div_ceil(2);
 const HEADER: u64 = 8;
 
 /// Why there is no uid to give.
