@@ -1,8 +1,24 @@
-//! `tether-confine`, which runs what agentd allowed, and `tether-shell`, the login shell of agents' accounts.
+//! What an agent runs in, on a host.
 //!
-//! Both are single-threaded and short: they check, give up what they have, and become another program.
-#![deny(unsafe_code)]
+//! `tether-confine` ([`confine`]) is started by sudo as root with a plan from agentd and turns into the
+//! planned program: the host's own view, nothing to write, no root. `tether-shell` ([`shell`]) is the login
+//! shell of agents' accounts.
+//!
+//! Invariants: one thread; every step that fails ends the process with a refusal and exit code 126; nothing
+//! is taken from argv, environment or descriptors that was not checked. `unsafe` is in [`sys`] only.
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::indexing_slicing))]
 
 pub mod confine;
+mod identity;
+mod limits;
+mod plan;
+mod proof;
+mod refusal;
 pub mod shell;
+mod shell_environment;
+mod standard;
 mod sys;
+mod world;
+
+pub use refusal::refuse;

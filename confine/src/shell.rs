@@ -1,107 +1,100 @@
-//! The login shell of agents' accounts: a clean environment, limits, then a shell without anybody's rc files.
+//! `tether-shell`: the login shell of agents' accounts. sshd runs it as the account's uid, with no argument
+//! for a login and with `-c COMMAND` otherwise.
+//!
+//! Invariants: nothing of the session runs before it, so no rc file is read; the environment is built from
+//! nothing; a login that agentd has not bound to a session, seen by its cgroup, ends here.
+#![forbid(unsafe_code)]
 
-use rustix::process::{Resource, Rlimit, setrlimit};
-use std::collections::BTreeMap;
+use crate::limits;
+use crate::refusal::failed;
+use crate::shell_environment::{Environment, environment};
+use rustix::fs::Mode;
+use rustix::process::{geteuid, getuid, umask};
 use std::convert::Infallible;
+use std::ffi::OsString;
+use std::io::IsTerminal;
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
-use tether_accountfile::{AccountFile, FILE_MAX};
-use tether_hostlink::paths::{ACCOUNTS, CGROUP, is_agent_uid};
+use tether_accountfile::{AccountFile, Store, is_agent_uid};
+use tether_hostlink::{Refusal, paths::CGROUP};
 
-const SHELLS: [&str; 2] = ["/bin/bash", "/bin/sh"];
-const PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin";
-/// What of sshd's environment goes on. Everything else could have been the agent's to choose.
-const KEPT: [&str; 8] = ["TERM", "LANG", "LC_ALL", "LC_CTYPE", "SSH_CONNECTION", "SSH_CLIENT", "SSH_TTY", "TZ"];
-
-/// Why there is no shell.
-#[derive(Debug, thiserror::Error)]
-pub enum NoShell {
-    /// Not an agent's uid.
-    #[error("this is the shell of agents' accounts, and uid {0} is none [shell.not_an_agent]")]
-    NotAnAgent(u32),
-    /// No account file.
-    #[error("the account of uid {0} is gone [session.ended]")]
-    NoAccount(u32),
-    /// Outside of the session.
-    #[error("this shell runs only inside its session, and this process is in {0:?} [session.not_bound]")]
-    Outside(String),
-    /// Wrong use.
-    #[error("usage: tether-shell [-c COMMAND] [shell.usage]")]
-    Usage,
-    /// No shell to run.
-    #[error("no shell can be started: {0} [shell.exec]")]
-    Exec(std::io::Error),
-    /// A limit cannot be set.
-    #[error("a limit cannot be set: {0} [shell.limits]")]
-    Limit(rustix::io::Errno),
+/// Becomes the shell. Comes back only when it refuses.
+pub fn run(
+    arguments: impl Iterator<Item = OsString>,
+    inherited: impl Iterator<Item = (OsString, OsString)>,
+) -> Result<Infallible, Refusal> {
+    let account = account()?;
+    refuse_unless_bound(&account)?;
+    let command = parse(arguments.skip(1).collect())?;
+    umask(Mode::from_raw_mode(0o077));
+    limits::login("shell.limits")?;
+    let error = shell(command, environment(&account, inherited)).exec();
+    Err(failed("shell.exec", "starting the shell", error))
 }
 
-/// Becomes the shell. Returns only if that is refused.
-pub fn run(arguments: &[String]) -> NoShell {
-    match exec(arguments) {
-        Ok(never) => match never {},
-        Err(error) => error,
+/// The account that this process runs as.
+fn account() -> Result<AccountFile, Refusal> {
+    let uid = getuid().as_raw();
+    if !is_agent_uid(uid) || geteuid().as_raw() != uid {
+        return Err(Refusal::new(
+            "shell.not_an_agent",
+            format!("tether-shell is for agents' accounts, not for uid {uid}"),
+        )
+        .hint("give this account another login shell: `chsh`"));
+    }
+    let found =
+        Store::HOST.by_uid(uid).map_err(|error| failed("shell.no_account", "reading the account file", error))?;
+    let may_log_in = found.filter(|account| account.principal.is_some());
+    may_log_in.ok_or_else(|| Refusal::new("shell.no_account", format!("uid {uid} has no account that may log in")))
+}
+
+fn refuse_unless_bound(account: &AccountFile) -> Result<(), Refusal> {
+    let unbound = || {
+        Refusal::new("shell.not_bound", "this shell runs only inside a session")
+            .hint("log in with a certificate for this session; agentd binds the connection when it opens")
+    };
+    let cgroups = std::fs::read("/proc/self/cgroup").map_err(|_| unbound())?;
+    let is_bound = is_in_session(&String::from_utf8_lossy(&cgroups), &account.session);
+    is_bound.then_some(()).ok_or_else(unbound)
+}
+
+/// Whether the v2 path has the session's folder in it, directly below the one of all sessions.
+fn is_in_session(cgroups: &str, session: &str) -> bool {
+    let path = cgroups.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or_default();
+    let components: Vec<_> = path.split('/').collect();
+    !session.is_empty() && components.windows(2).any(|pair| pair == [CGROUP, session])
+}
+
+/// Nothing, for a login, or `-c COMMAND`.
+fn parse(arguments: Vec<OsString>) -> Result<Option<OsString>, Refusal> {
+    match <[OsString; 2]>::try_from(arguments) {
+        Ok([flag, command]) if flag == "-c" => Ok(Some(command)),
+        Err(none) if none.is_empty() => Ok(None),
+        _ => Err(Refusal::new("shell.arguments", "tether-shell takes nothing or `-c COMMAND`")),
     }
 }
 
-fn exec(arguments: &[String]) -> Result<Infallible, NoShell> {
-    let uid = rustix::process::getuid().as_raw();
-    if !is_agent_uid(uid) || rustix::process::geteuid().as_raw() != uid {
-        return Err(NoShell::NotAnAgent(uid));
+fn shell(command: Option<OsString>, environment: Environment) -> Command {
+    // Debian's bash reads ~/.bashrc with -c too when it thinks that sshd started it; hence --norc always.
+    let bash = std::path::Path::new("/bin/bash").exists();
+    let mut shell = Command::new(if bash { "/bin/bash" } else { "/bin/sh" });
+    if bash {
+        shell.args(["--noprofile", "--norc"]);
     }
-    let account = account_of(uid).ok_or(NoShell::NoAccount(uid))?;
-    check_inside(&account)?;
-    let core = Rlimit { current: Some(1), maximum: Some(1) };
-    setrlimit(Resource::Core, core).map_err(NoShell::Limit)?;
-    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
-    let shell = SHELLS.into_iter().find(|path| std::path::Path::new(path).exists()).unwrap_or("/bin/sh");
-    let mut command = Command::new(shell);
-    // bash reads ~/.bashrc even for `-c` when sshd started it: what an earlier command wrote there would run.
-    if shell == "/bin/bash" {
-        command.args(["--noprofile", "--norc"]);
-    }
-    match arguments {
-        [] => {}
-        [flag, text] if flag == "-c" => {
-            command.args(["-c", text]);
-        }
-        _ => return Err(NoShell::Usage),
-    }
-    let current: BTreeMap<String, String> =
-        std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect();
-    command.env_clear().envs(environment(&account, shell, &current));
-    Err(NoShell::Exec(command.exec()))
+    match command {
+        Some(command) => shell.arg("-c").arg(command),
+        None if std::io::stdin().is_terminal() => shell.arg("-i"),
+        None => &mut shell,
+    };
+    shell.env_clear().envs(environment);
+    shell
 }
 
-fn account_of(uid: u32) -> Option<AccountFile> {
-    let bytes = std::fs::read(format!("{ACCOUNTS}/uid/{uid}")).ok()?;
-    AccountFile::read(bytes.get(..bytes.len().min(FILE_MAX))?).filter(|account| account.uid == uid)
-}
-
-/// A login that PAM did not bind has none of the session's namespaces, and not its cgroup either.
-fn check_inside(account: &AccountFile) -> Result<(), NoShell> {
-    let text = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    let path = text.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or_default();
-    let mut parts = path.split('/').skip_while(|part| *part != CGROUP);
-    if parts.next().is_some() && parts.next() == Some(account.session.as_str()) {
-        return Ok(());
-    }
-    Err(NoShell::Outside(path.to_owned()))
-}
-
-fn environment(account: &AccountFile, shell: &str, current: &BTreeMap<String, String>) -> Vec<(String, String)> {
-    let ours = [
-        ("HOME", account.home.as_str()),
-        ("USER", &account.name),
-        ("LOGNAME", &account.name),
-        ("SHELL", shell),
-        ("PATH", PATH),
-        ("TMPDIR", "/tmp"),
-        ("TETHER_SESSION", &account.session),
-    ];
-    let plain = |text: &&String| text.len() <= 256 && !text.chars().any(char::is_control);
-    let kept = KEPT.iter().filter_map(|name| Some((*name, current.get(*name).filter(plain)?.as_str())));
-    ours.into_iter().chain(kept).map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+/// Only for the bytes of a value: names are ours.
+pub(crate) fn is_printable(value: &OsString) -> bool {
+    let bytes = value.clone().into_vec();
+    bytes.len() <= 256 && bytes.iter().all(|byte| (b' '..=b'~').contains(byte))
 }
 
 #[cfg(test)]
@@ -109,28 +102,40 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_named_variables_go_on() {
-        let account = AccountFile {
-            name: "ag-a".into(),
-            uid: 65536,
-            gecos: String::new(),
-            home: "/h".into(),
-            shell: "/s".into(),
-            session: "s".into(),
-            principal: None,
-        };
-        let current = [
-            ("TERM", "xterm"),
-            ("LD_PRELOAD", "/tmp/x.so"),
-            ("BASH_ENV", "/tmp/x"),
-            ("PATH", "/tmp"),
-            ("LANG", "a\nb"),
-        ];
-        let current = current.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        let made = environment(&account, "/bin/bash", &current);
-        let get = |name: &str| made.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
-        assert_eq!(get("TERM"), Some("xterm"));
-        assert_eq!(get("PATH"), Some(PATH));
-        assert_eq!((get("LD_PRELOAD"), get("BASH_ENV"), get("LANG")), (None, None, None));
+    fn a_session_is_known_by_its_cgroup() {
+        for bound in ["0::/tether.sessions/s1", "1:x:/a\n0::/tether.sessions/s1/login\n", "0::/../tether.sessions/s1\n"]
+        {
+            assert!(is_in_session(bound, "s1"), "{bound}");
+        }
+        for unbound in [
+            "",
+            "0::/\n",
+            "0::/tether.sessions\n",
+            "0::/tether.sessions/s2\n",
+            "0::/tether.sessions/s11\n",
+            "0::/tether.sessions/x/s1\n",
+            "0::/user.slice/tether.sessions.s1\n",
+            "1:x:/tether.sessions/s1\n",
+        ] {
+            assert!(!is_in_session(unbound, "s1"), "{unbound}");
+        }
+        assert!(!is_in_session("0::/tether.sessions/\n", ""));
+    }
+
+    #[test]
+    fn only_what_sshd_passes_is_taken() {
+        let parsed = |arguments: &[&str]| parse(arguments.iter().map(OsString::from).collect()).ok();
+        assert_eq!(parsed(&[]), Some(None));
+        assert_eq!(parsed(&["-c", "id; id"]), Some(Some("id; id".into())));
+        for wrong in [&["-c"][..], &["-l"], &["-c", "a", "b"], &["-i", "x"], &["script"]] {
+            assert_eq!(parsed(wrong), None, "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn no_rc_file_is_read() {
+        let shell = shell(Some("id".into()), Vec::new());
+        let arguments: Vec<_> = shell.get_args().collect();
+        assert_eq!(arguments, ["--noprofile", "--norc", "-c", "id"]);
     }
 }

@@ -1,87 +1,93 @@
-//! System calls that no library here wraps. All of this crate's `unsafe` is in this file.
-#![allow(unsafe_code)]
+//! The system calls that no safe wrapper has, and the descriptors that come by number. All `unsafe` of both
+//! programs is here.
 
-use rustix::io::Errno;
-use std::ffi::{CStr, CString, c_char};
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::ptr;
+use rustix::thread::{UnshareFlags, unshare_unsafe};
+use std::convert::Infallible;
+use std::ffi::{CStr, CString, c_char, c_int};
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+
+/// Sets close-on-exec on every descriptor but the standard three: what is not handed on by intent is gone.
+pub fn close_others_at_exec() -> io::Result<()> {
+    let flags = libc::CLOSE_RANGE_CLOEXEC.cast_signed();
+    // SAFETY: close_range reads its three numbers only.
+    answered(unsafe { libc::close_range(3, libc::c_uint::MAX, flags) }.into()).map(drop)
+}
+
+/// Takes ownership of an inherited descriptor. Call it once for a number.
+pub fn take_descriptor(number: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: F_GETFD reads its number only.
+    answered(unsafe { libc::fcntl(number, libc::F_GETFD) }.into())?;
+    // SAFETY: it is open (just seen) and inherited, so nobody in this process owns it; the caller passes a
+    // number once, which the parser of the argument sees to (it refuses equal numbers and 0 to 2).
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// A mount namespace of this process's own.
+pub fn unshare_mounts() -> io::Result<()> {
+    // SAFETY: only FILES can make descriptors disappear under a thread, and it is not among the flags.
+    Ok(unsafe { unshare_unsafe(UnshareFlags::NEWNS) }?)
+}
 
 /// `struct mount_attr` of mount_setattr(2).
 #[repr(C)]
 struct MountAttr {
-    set: u64,
-    clear: u64,
+    attr_set: u64,
+    attr_clr: u64,
     propagation: u64,
-    userns: u64,
+    userns_fd: u64,
 }
 
-const MOUNT_ATTR_RDONLY: u64 = 1;
-
-fn last() -> Errno {
-    Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::INVAL)
-}
-
-/// Makes a mount and all below it read-only (mount_setattr(2)).
-pub fn make_all_read_only(path: &CStr) -> Result<(), Errno> {
-    let attributes = MountAttr { set: MOUNT_ATTR_RDONLY, clear: 0, propagation: 0, userns: 0 };
-    // SAFETY: the path is NUL-terminated and the struct has the kernel's layout and the size that is passed;
-    // both outlive the call, and the kernel only reads them.
+/// Makes every mount read-only, private, and without meaning for set-uid bits.
+pub fn lock_all_mounts() -> io::Result<()> {
+    let attr = MountAttr {
+        attr_set: libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID,
+        attr_clr: 0,
+        propagation: libc::MS_PRIVATE,
+        userns_fd: 0,
+    };
+    // SAFETY: the path is a C string, the struct is the kernel's layout and outlives the call, its size is told.
     let result = unsafe {
         libc::syscall(
             libc::SYS_mount_setattr,
             libc::AT_FDCWD,
-            path.as_ptr(),
+            c"/".as_ptr(),
             libc::AT_RECURSIVE,
-            ptr::from_ref(&attributes),
+            &raw const attr,
             size_of::<MountAttr>(),
         )
     };
-    if result == 0 { Ok(()) } else { Err(last()) }
+    answered(result).map(drop)
 }
 
-/// Becomes the program behind a descriptor (execveat(2)). Returns only if that fails.
-pub fn exec(program: &OwnedFd, argv: &[CString], environment: &[CString]) -> Errno {
+/// SIGPIPE as programs expect it: Rust's runtime ignores it, and that is inherited across exec.
+pub fn default_sigpipe() {
+    // SAFETY: SIG_DFL is not a function, so nothing of ours runs in a signal.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+}
+
+/// Becomes the program that a descriptor refers to. Returns only on failure.
+pub fn exec(program: &OwnedFd, argv: &[CString], environment: &[CString]) -> io::Result<Infallible> {
     let (argv, environment) = (pointers(argv), pointers(environment));
-    // SAFETY: both arrays end in NULL and hold NUL-terminated strings that outlive the call; the path is
-    // empty, as AT_EMPTY_PATH wants.
+    // SAFETY: both arrays end in NULL and their strings outlive the call; with AT_EMPTY_PATH the empty path
+    // means the descriptor, which is open.
     unsafe {
         libc::syscall(
             libc::SYS_execveat,
             program.as_raw_fd(),
-            c"".as_ptr(),
+            <CStr>::as_ptr(c""),
             argv.as_ptr(),
             environment.as_ptr(),
             libc::AT_EMPTY_PATH,
         )
     };
-    last()
+    Err(io::Error::last_os_error())
 }
 
 fn pointers(texts: &[CString]) -> Vec<*const c_char> {
-    texts.iter().map(|text| text.as_ptr()).chain([ptr::null()]).collect()
+    texts.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect()
 }
 
-/// Takes a descriptor that this process was started with.
-pub fn inherited(number: i32) -> Result<OwnedFd, Errno> {
-    use std::os::fd::FromRawFd;
-    // SAFETY: F_GETFD reads a flag and touches nothing else.
-    if number < 3 || unsafe { libc::fcntl(number, libc::F_GETFD) } < 0 {
-        return Err(Errno::BADF);
-    }
-    // SAFETY: the descriptor is open, and whoever started this process passed it by number and kept nothing
-    // that would close it; the caller takes each number once.
-    Ok(unsafe { OwnedFd::from_raw_fd(number) })
-}
-
-/// Marks all descriptors from a number on as not to go through exec (close_range(2)).
-pub fn close_on_exec_from(first: u32) -> Result<(), Errno> {
-    // SAFETY: with CLOSE_RANGE_CLOEXEC nothing is closed; only flags are set.
-    let result = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
-    if result == 0 { Ok(()) } else { Err(last()) }
-}
-
-/// unshare(2) of the mount namespace. The process has one thread.
-pub fn unshare_mounts() -> Result<(), Errno> {
-    // SAFETY: only CLONE_NEWNS is asked for, which leaves the descriptor table alone.
-    unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNS) }
+fn answered(result: libc::c_long) -> io::Result<c_int> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result as c_int) }
 }

@@ -49,6 +49,12 @@ extern "C" fn pam_sm_setcred(handle: *mut RawHandle, flags: c_int, _argc: c_int,
         return PAM_IGNORE;
     }
     let result = guarded(handle, PAM_CRED_ERR, |handle| gate::establish(handle, ask_agentd));
+    if result == PAM_SUCCESS {
+        // The monitor's open connection to the journal came along with the fork. Without it the user's side
+        // cannot log from inside the session, where the journal's socket is masked.
+        // SAFETY: closelog(3) closes libc's own descriptor; the next syslog(3) opens one of its own.
+        unsafe { libc::closelog() };
+    }
     if !matches!(result, PAM_SUCCESS | PAM_IGNORE) {
         // sshd ignores an error of setcred: without this the agent would be in the host's own namespaces.
         // SAFETY: _exit(2) ends this process, an sshd of this one connection, and runs no handlers.

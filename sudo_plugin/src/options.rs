@@ -34,7 +34,7 @@ pub fn check_words(words: &[Vec<u8>]) -> Result<(), Refusal> {
             continue;
         }
         match word.strip_prefix(b"-") {
-            None => return Err(refused(&format!("setting `{}`", String::from_utf8_lossy(word)))),
+            None => return Err(refused(&format!("variable `{}`", String::from_utf8_lossy(word)))),
             Some(long) if long.starts_with(b"-") => {
                 return Err(refused(&format!("option `{}`", String::from_utf8_lossy(word))));
             }

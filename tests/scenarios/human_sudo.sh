@@ -32,7 +32,10 @@ case_() {
 }
 
 normalised() {
-    sed -E -e "s/[A-Z][a-z]{2} [ 0-9][0-9] [0-9:]{8}( [0-9]{4})?/DATE/g" -e 's,/dev/pts/[0-9]+,TTY,g' -e 's,pts/[0-9]+,TTY,g' \
+    # sudo 1.9.16's log server breaks its lines even inside a date, hence TIME, MONTH and DAY there.
+    sed -E -e "s/[A-Z][a-z]{2} [ 0-9][0-9] [0-9:]{8}( [0-9]{4})?/DATE/g" \
+        -e '/^=== what the log server has/,/^rc=/{s/\b[0-9]{2}:[0-9]{2}:[0-9]{2}\b/TIME/g;s/^[A-Z][a-z]{2}$/MONTH/;s/^    [0-9]{1,2}$/    DAY/}' \
+        -e 's,/dev/pts/[0-9]+,TTY,g' -e 's,pts/[0-9]+,TTY,g' \
         -e 's/TSID=[0-9A-Z]{6}/TSID=N/g' -e 's/\r$//' \
         -e '/^SigQ:/d' \
         -e 's,(error initializing (policy|audit|I/O) plugin) (sudoers|tether)_,\1 PLUGIN_,'
@@ -43,7 +46,7 @@ set_up() {
     mkdir -p "$RUN/home" "$RUN/io"
     chmod 711 "$RUN" "$RUN/home"
     local user
-    for user in hs_free hs_pass hs_few hs_none; do
+    for user in hs_free hs_pass hs_few hs_none hs_direct; do
         useradd -M -d "$RUN/home/$user" -s /bin/sh "$user"
         install -d -m 700 -o "$user" -g "$user" "$RUN/home/$user"
         echo "$user:right$user" | chpasswd
@@ -53,6 +56,8 @@ set_up() {
     cat > "$RUN/rules" <<RULES
 Defaults:hs_free,hs_pass,hs_few,hs_none logfile=$RUN/log, lecture=never, passwd_tries=2, !mail_badpass, !mail_no_user, !mail_no_perms, !mail_no_host, !insults, timestamp_timeout=5, iolog_dir=$RUN/io, iolog_file=%{seq}
 Defaults:hs_none passwd_tries=1
+Defaults:hs_direct !use_pty, !pam_session, !pam_setcred
+hs_direct ALL=(ALL:ALL) NOPASSWD: ALL
 hs_free ALL=(ALL:ALL) NOPASSWD: ALL
 hs_pass ALL=(ALL:ALL) ALL
 hs_few ALL=(root) NOPASSWD: /usr/bin/id, /usr/bin/true, /bin/ls /root, /usr/bin/printf [a-c]
@@ -74,7 +79,7 @@ RULES
 tear_down() {
     local user
     rm -rf "$RUN" "$RULES" "$EDITED"
-    for user in hs_free hs_pass hs_few hs_none; do
+    for user in hs_free hs_pass hs_few hs_none hs_direct; do
         rm -f "/run/sudo/ts/$user" "/var/lib/sudo/ts/$user"
         id "$user" >/dev/null 2>&1 && userdel "$user" 2>/dev/null
     done
@@ -217,6 +222,8 @@ shape_of_the_process() {
     case_ "umask" hs_free 'umask 027; sudo sh -c umask; umask 002; sudo sh -c umask'
     case_ "descriptors" hs_free 'exec 7</etc/hosts; sudo sh -c "ls /proc/\$\$/fd"'
     case_ "parents" hs_free 'sudo sh -c "cat /proc/\$PPID/comm; grep -c . /proc/\$PPID/comm"'
+    case_ "no sudo in between, where nothing asks for one" hs_direct \
+        'sudo sh -c "cat /proc/\$PPID/comm"; sudo sh -c "kill -TERM \$\$"; echo $?; sudo /nonexistent/x; sudo -u hs_none id -un'
     case_ "capabilities and flags" hs_free 'sudo grep -E "^(Cap|NoNewPrivs|Seccomp:|Uid|Gid|Groups|Sig[A-Z])" /proc/self/status'
     case_ "limits" hs_free 'ulimit -n 500; sudo sh -c "ulimit -n; ulimit -c; ulimit -s"'
     case_ "where it stands" hs_free 'cd /usr && sudo pwd'

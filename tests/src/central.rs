@@ -45,6 +45,7 @@ pub struct Central {
     uid_mark: u32,
     seen: u64,
     clock: i64,
+    history: Vec<(u64, String)>,
 }
 
 /// Seconds since 1970.
@@ -84,6 +85,7 @@ impl Central {
             uid_mark: 0,
             seen: 0,
             clock: 0,
+            history: Vec::new(),
         })
     }
 
@@ -161,7 +163,14 @@ impl Central {
             Body::Revocation(_) => &self.revocation_key,
         };
         let now = now().saturating_add_signed(self.clock);
-        Ok(self.feed.append(key, body, now)?)
+        let statement = self.feed.append(key, body, now)?;
+        self.history.push(statement.clone());
+        Ok(statement)
+    }
+
+    /// The whole feed: number and text of every statement.
+    pub fn history(&self) -> Vec<(u64, String)> {
+        self.history.clone()
     }
 
     /// Signs a bundle's source, says that its name means it, and delivers it.

@@ -7,6 +7,7 @@ pub mod central;
 pub mod demo;
 pub mod draft;
 pub mod scene;
+pub mod snapshot;
 pub mod trail;
 
 pub use agent::Agent;

@@ -85,10 +85,15 @@ impl Scene {
 
     /// Answers the question that agentd asked at its last start, and waits until it admits.
     pub fn resume(&mut self) -> Result<()> {
+        self.answer()?;
+        self.wait("central's answer", |status| status.state == "admitting")
+    }
+
+    /// Answers the question that agentd asked at its last start.
+    pub fn answer(&mut self) -> Result<()> {
         let question = self.central.question(&self.host, self.nonce.as_deref())?;
         self.nonce = Some(question.nonce.clone());
-        self.central.answer(&self.host, &question)?;
-        self.wait("central's answer", |status| status.state == "admitting")
+        self.central.answer(&self.host, &question)
     }
 
     /// Restarts agentd and answers it.

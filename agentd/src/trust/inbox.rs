@@ -44,7 +44,7 @@ impl Item {
 
     /// Whether the file stays: it is replaced by newer ones, not used up.
     pub fn stays(&self) -> bool {
-        matches!(self, Self::Keys | Self::Head | Self::Resume)
+        matches!(self, Self::Keys | Self::Head)
     }
 }
 

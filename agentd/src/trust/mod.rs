@@ -5,7 +5,10 @@
 mod bundles;
 mod freshness;
 pub mod inbox;
+mod passed;
 mod state;
+#[cfg(test)]
+mod tests;
 
 pub use bundles::{BundleRefused, Bundles};
 pub use freshness::{Anchor, Freshness};

@@ -2,6 +2,7 @@
 
 use super::bundles::{BundleRefused, Bundles};
 use super::freshness::{Anchor, Freshness};
+use super::passed::Passed;
 use crate::clock::Moment;
 use crate::config;
 use serde::{Deserialize, Serialize};
@@ -120,6 +121,7 @@ pub struct Trust {
     head: Option<Head>,
     complete: Option<UnixTime>,
     seen: u64,
+    passed: Passed,
 }
 
 impl Trust {
@@ -140,6 +142,7 @@ impl Trust {
             head: None,
             complete: None,
             seen: 0,
+            passed: Passed::default(),
         }
     }
 
@@ -160,7 +163,7 @@ impl Trust {
         }
     }
 
-    /// A key set arrived. `true` if it is newer than the one in use.
+    /// A key set arrived. `true` if it is newer than the one in use. Bundles whose key it no longer names go.
     pub fn take_keys(&mut self, compact: &str) -> Result<bool, TrustError> {
         if self.compact_keys.as_deref() == Some(compact) && self.keys.is_some() {
             return Ok(false);
@@ -171,6 +174,8 @@ impl Trust {
         {
             return Err(TrustError::OldKeys { found: keys.set().version, known });
         }
+        let (pins, bundles) = self.bundles.keep();
+        self.bundles = Bundles::restore(pins, bundles, Some(&keys));
         self.compact_keys = Some(compact.to_owned());
         self.keys = Some(keys);
         Ok(true)
@@ -178,9 +183,17 @@ impl Trust {
 
     /// Central's answer to this start arrived. The uid mark that it knows of.
     pub fn take_resume(&mut self, compact: &str) -> Result<u32, TrustError> {
-        let resume = Resume::verify(compact, self.any_keys()?, &self.host)?;
+        let keys = self.any_keys()?;
+        let resume = Resume::verify(compact, keys, &self.host)?;
         if resume.nonce != self.nonce {
             return Err(TrustError::OtherNonce);
+        }
+        // Only of the first answer is it known that it was signed soon after the question.
+        if self.resumed.is_some() {
+            return Ok(resume.uid_mark);
+        }
+        if !keys.is_valid_at(resume.time) {
+            return Err(TrustError::NoKeys);
         }
         self.check_floor(resume.time)?;
         self.check_fork(&resume.position)?;
@@ -195,12 +208,14 @@ impl Trust {
     /// A head arrived. `true` if it is newer than the one known.
     pub fn take_head(&mut self, compact: &str, now: Moment) -> Result<bool, TrustError> {
         let anchor = self.resumed.ok_or(TrustError::NotResumed)?;
-        let head = Head::verify(compact, self.any_keys()?, &self.host)?;
+        let head = Head::verify(compact, self.keys(now)?, &self.host)?;
         if self.head.as_ref().is_some_and(|known| known.time >= head.time) {
             return Ok(false);
         }
         self.check_floor(head.time)?;
-        self.check_fork(&head.position)?;
+        if !self.passed.covers(&head, anchor.at(now)) {
+            self.check_fork(&head.position)?;
+        }
         self.floor = head.time;
         self.resumed = Some(anchor.seen(head.time, now));
         self.head = Some(head);
@@ -208,13 +223,18 @@ impl Trust {
         Ok(true)
     }
 
-    /// A feed statement arrived.
+    /// A feed statement arrived. Expired keys will do: a revocation must come through, and a grant is worth
+    /// nothing while no head makes the feed fresh.
     pub fn take_statement(&mut self, compact: &str) -> Result<Taken, TrustError> {
         if self.resumed.is_none() {
             return Err(TrustError::NotResumed);
         }
         let statement = FeedStatement::verify(compact, self.any_keys()?, &self.host, &self.position)?;
-        self.position = statement.position;
+        let promised = self.head.as_ref().map(|head| &head.position);
+        if promised.is_some_and(|head| head.number == statement.position.number && *head != statement.position) {
+            return Err(TrustError::Fork(statement.position.number));
+        }
+        self.passed.add(std::mem::replace(&mut self.position, statement.position), statement.issued_at);
         self.note_complete();
         if let Body::Pin(pin) = &statement.body {
             self.bundles.pin(pin.clone());

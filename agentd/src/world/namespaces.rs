@@ -15,8 +15,10 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use tether_hostlink::paths::HOME;
 
-/// What must be masked: sockets through which a process outside could be asked to act.
-const MASKED: [&str; 2] = ["/run/user", "/run/dbus"];
+/// What must be masked: sockets through which a process outside could be asked to act, and the journal's, by
+/// which an agent could write lines of its own choosing into the host's log (and have journald keep a file of
+/// 8 MiB for its uid). sshd's monitor and agentd, which are outside, log as ever.
+const MASKED: [&str; 3] = ["/run/user", "/run/dbus", "/run/systemd/journal"];
 /// Where the parts of the session's tmpfs appear, besides home.
 const SCRATCH: [(&str, &str); 3] = [("tmp", "/tmp"), ("var-tmp", "/var/tmp"), ("shm", "/dev/shm")];
 

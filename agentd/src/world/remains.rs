@@ -60,7 +60,8 @@ impl Remains {
             let name = entry.file_name();
             let is_process = name.as_encoded_bytes().first().is_some_and(u8::is_ascii_digit);
             let owner = entry.metadata().map(|about| about.uid()).ok().filter(|_| is_process);
-            if owner.is_some_and(|uid| uid == session.uids.login || uid == session.uids.read_only) {
+            let of_it = owner.is_some_and(|uid| uid == session.uids.login || uid == session.uids.read_only);
+            if of_it && !is_dead(&entry.path()) {
                 self.found.push(format!("process {}", name.to_string_lossy()));
             }
         }
@@ -83,4 +84,11 @@ impl Remains {
             }
         }
     }
+}
+
+/// A process that was killed and that its parent has not reaped yet: it can do nothing any more.
+fn is_dead(process: &Path) -> bool {
+    let stat = fs::read_to_string(process.join("stat")).unwrap_or_default();
+    let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+    matches!(state, None | Some('Z' | 'X'))
 }

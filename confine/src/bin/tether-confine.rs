@@ -1,13 +1,10 @@
-//! Runs what agentd allowed, without root. Started by sudo's plugin, never by hand.
+//! Started by sudo, as root, with a plan from agentd; becomes the planned program or ends with 126.
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;
 
-/// "Found, but cannot be run", as shells have it.
-const CANNOT_RUN: u8 = 126;
-
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    eprintln!("tether: {}", tether_confine::confine::run(&arguments));
-    ExitCode::from(CANNOT_RUN)
+    // `run` comes back only when it refuses.
+    let Err(refusal) = tether_confine::confine::run(std::env::args_os());
+    tether_confine::refuse(&refusal)
 }

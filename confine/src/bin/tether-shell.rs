@@ -1,13 +1,10 @@
-//! The login shell of agents' accounts.
+//! The login shell of agents' accounts; becomes bash or ends with 126.
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;
 
-/// "Found, but cannot be run", as shells have it.
-const CANNOT_RUN: u8 = 126;
-
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    eprintln!("tether: {}", tether_confine::shell::run(&arguments));
-    ExitCode::from(CANNOT_RUN)
+    // `run` comes back only when it refuses.
+    let Err(refusal) = tether_confine::shell::run(std::env::args_os(), std::env::vars_os());
+    tether_confine::refuse(&refusal)
 }

@@ -129,6 +129,10 @@ pub fn verify<'t>(lines: impl Iterator<Item = &'t str>, mut each: impl FnMut(&Li
             return Err(ChainError::Changed(number));
         }
         let link: Link = serde_json::from_value(line.record).map_err(malformed)?;
+        if body_of(&link)? != body {
+            let why = "it holds something that no record has".to_owned();
+            return Err(ChainError::Malformed { line: number, why });
+        }
         if link.number != number || link.previous != verified.head {
             return Err(ChainError::Broken(number));
         }

@@ -1,6 +1,6 @@
 //! The decision.
 
-use crate::model::{Arguments, Bundle, Rule, Target};
+use crate::model::{Arguments, Bundle, Rule, Target, is_plain_absolute};
 
 /// A command that a rule allows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +22,10 @@ impl Bundle {
     /// Whether `program` (a resolved path) may be run with `arguments` (without argv\[0\]).
     pub fn decide(&self, program: &str, arguments: &[String]) -> Result<Allowed<'_>, Denied> {
         let mut instead = Vec::new();
+        // A path with '..' in it names no program: whoever asks has not resolved it.
+        if !is_plain_absolute(program) {
+            return Err(Denied { code: "bundle.no_rule", instead });
+        }
         for rule in self.rules.iter().filter(|rule| rule.target.covers(program)) {
             if rule.arguments.fit(arguments) {
                 return Ok(Allowed { rule: &rule.id });
@@ -113,6 +117,9 @@ mod tests {
             ("/opt/tools/", "bundle.no_rule"),
             ("/opt/toolsx", "bundle.no_rule"),
             ("ss -tn", "bundle.no_rule"),
+            ("/opt/tools/..", "bundle.no_rule"),
+            ("/opt/tools/.", "bundle.no_rule"),
+            ("/usr/bin/../bin/ss -tn", "bundle.no_rule"),
         ] {
             assert_eq!(decide(line), Err(code), "{line}");
         }

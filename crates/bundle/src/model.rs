@@ -113,6 +113,6 @@ impl Rule {
     }
 }
 
-fn is_plain_absolute(path: &str) -> bool {
+pub(crate) fn is_plain_absolute(path: &str) -> bool {
     path.strip_prefix('/').is_some_and(|rest| rest.split('/').all(|part| !matches!(part, "" | "." | "..")))
 }

@@ -89,9 +89,15 @@ fn check_text(what: &'static str, text: &str) -> Result<String, Malformed> {
     Ok(text.to_owned())
 }
 
-/// Characters that change how a name looks without being seen: bidirectional controls, zero-width marks.
+/// Characters that change how a name looks, or make two names look alike, without being seen: those that
+/// Unicode calls default-ignorable (bidirectional controls, zero-width marks, fillers, tags, variation
+/// selectors), line separators and interlinear marks.
 fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
+    matches!(c,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
+        | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}'
+        | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}'
+        | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 /// The pair (human, agent), and the team that owns the agent.
@@ -206,6 +212,9 @@ mod tests {
             "TETHER://t/a/h",
             "tether://t/a/h?x",
             "tether://t/a/h%E2%80%AE",
+            "tether://t/a/h%D8%9C",
+            "tether://t/a/h%E3%85%A4",
+            "tether://t/a/h%F3%A0%81%A1",
         ] {
             assert!(bad.parse::<Principal>().is_err(), "{bad:?}");
         }

@@ -103,6 +103,7 @@ impl SessionCertificate {
         }
         let inner = Certificate::from_openssh(line.trim_end())
             .map_err(|error| CertificateError::Malformed(error.to_string()))?;
+        check_spelling(&inner, line)?;
         check_form(&inner)?;
         let delegation = inner.extensions().get(DELEGATION_EXTENSION).filter(|token| !token.is_empty());
         let delegation = delegation.ok_or(CertificateError::NoDelegation)?.clone();
@@ -163,6 +164,15 @@ pub fn ca_fingerprint(line: &str) -> Result<String, CertificateError> {
     let key: ssh_key::PublicKey =
         line.parse().map_err(|error: ssh_key::Error| CertificateError::Malformed(error.to_string()))?;
     Ok(key.fingerprint(HashAlg::Sha256).to_string())
+}
+
+/// `ssh-key` passes over some length fields and checks the signature over what it would have written. sshd
+/// checks it over what came: both must be the same bytes.
+fn check_spelling(certificate: &Certificate, line: &str) -> Result<(), CertificateError> {
+    let malformed = |why: String| CertificateError::Malformed(why);
+    let canonical = certificate.to_openssh().map_err(|error| malformed(error.to_string()))?;
+    let same = canonical.split(' ').take(2).eq(line.trim_end().split(' ').take(2));
+    if same { Ok(()) } else { Err(malformed("its bytes are not those that its content is written with".to_owned())) }
 }
 
 fn check_form(certificate: &Certificate) -> Result<(), CertificateError> {

@@ -3,6 +3,7 @@
 use crate::UnixTime;
 use crate::jws::{self, JwsError, Typ};
 use crate::keyset::TrustedKeys;
+use crate::object::{object, optional};
 use base64ct::{Base64UrlUnpadded, Encoding};
 use serde::{Deserialize, Serialize};
 use tether_identity::{DelegationId, HostId, Human, Name, SessionId, Thumbprint};
@@ -19,7 +20,7 @@ pub struct Actor {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<String>,
     /// Through whom, if the delegation was passed on.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "optional", skip_serializing_if = "Option::is_none")]
     pub act: Option<Box<Actor>>,
 }
 
@@ -44,7 +45,7 @@ pub struct Claims {
     pub iss: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sub: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "optional", skip_serializing_if = "Option::is_none")]
     pub act: Option<Actor>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cid: Option<String>,
@@ -54,6 +55,7 @@ pub struct Claims {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nbf: Option<UnixTime>,
     pub jti: String,
+    #[serde(deserialize_with = "object")]
     pub cnf: Confirmation,
     pub auth_time: UnixTime,
     pub amr: Vec<String>,
@@ -238,6 +240,9 @@ fn verified_claims(token: &str, keys: &TrustedKeys) -> Result<Claims, Delegation
 }
 
 fn claimed_issuer(token: &str) -> Option<String> {
+    if token.len() > jws::COMPACT_MAX {
+        return None;
+    }
     let payload = Base64UrlUnpadded::decode_vec(token.split('.').nth(1)?).ok()?;
     let loose: serde_json::Value = serde_json::from_slice(&payload).ok()?;
     Some(loose.get("iss")?.as_str()?.to_owned())
@@ -251,9 +256,16 @@ fn check_times(claims: &Claims, now: UnixTime, most: u64, leeway: u64) -> Result
     if start > now.saturating_add(leeway) {
         return Err(DelegationError::NotYet(start));
     }
+    if claims.exp <= start {
+        return Err(DelegationError::Claim { claim: "exp", why: format!("it is not after {start}") });
+    }
     let found = claims.exp.saturating_sub(claims.iat);
     if found > most {
         return Err(DelegationError::TooLong { found, most });
+    }
+    if claims.auth_time > claims.iat.saturating_add(leeway) {
+        let why = format!("it is after {}, when the token was issued", claims.iat);
+        return Err(DelegationError::Claim { claim: "auth_time", why });
     }
     Ok(())
 }

@@ -5,6 +5,7 @@ use crate::UnixTime;
 use crate::grant::{BundlePin, Grant, Revocation};
 use crate::jws::{JwsError, Typ};
 use crate::keyset::TrustedKeys;
+use crate::object::object;
 use base64ct::{Base64UrlUnpadded, Encoding};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -61,12 +62,13 @@ pub struct FeedStatement {
 
 /// The payload on the wire: an envelope around the body.
 #[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, bound(deserialize = "B: Deserialize<'de>"))]
 pub(crate) struct Envelope<B> {
     pub(crate) host: HostId,
     pub(crate) number: u64,
     pub(crate) previous: String,
     pub(crate) issued_at: UnixTime,
+    #[serde(deserialize_with = "object")]
     pub(crate) body: B,
 }
 

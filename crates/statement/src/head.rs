@@ -4,6 +4,7 @@ use crate::UnixTime;
 use crate::feed::{FeedError, Position};
 use crate::jws::Typ;
 use crate::keyset::TrustedKeys;
+use crate::object::object;
 use serde::{Deserialize, Serialize};
 use tether_identity::HostId;
 
@@ -14,6 +15,7 @@ pub struct Head {
     /// Whose feed.
     pub host: HostId,
     /// Its last statement.
+    #[serde(deserialize_with = "object")]
     pub position: Position,
     /// When.
     pub time: UnixTime,
@@ -56,6 +58,7 @@ pub struct Resume {
     /// The request's nonce.
     pub nonce: String,
     /// How far the feed goes.
+    #[serde(deserialize_with = "object")]
     pub position: Position,
     /// How far central has ever seen this host read. A grant up to there that the host reads only now was
     /// read before, on a disk that has been put back since: it is void.

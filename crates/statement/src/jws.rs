@@ -3,6 +3,7 @@
 //! The header must have exactly `alg`, `typ` and `kid`. There is no way to say "none", to bring a key
 //! along, or to have a public key read as an HMAC secret: the algorithm is not looked up, it is compared.
 
+use crate::object::Object;
 use base64ct::{Base64UrlUnpadded, Encoding};
 use ed25519_dalek::{Signature, VerifyingKey};
 use serde::{Deserialize, Serialize};
@@ -212,7 +213,8 @@ pub fn verify<'k, P: serde::de::DeserializeOwned>(
     let key = key(&kid).ok_or(JwsError::UnknownKey { kid: kid.clone(), role: typ.role() })?;
     let signature = Signature::from_slice(&decode(signature)?).map_err(|_| JwsError::Form("signature length"))?;
     key.0.verify_strict(signed.as_bytes(), &signature).map_err(|_| JwsError::Signature { kid })?;
-    serde_json::from_slice(&decode(payload)?).map_err(|error| JwsError::Payload { typ, why: error.to_string() })
+    let read: Result<Object<P>, _> = serde_json::from_slice(&decode(payload)?);
+    read.map(|Object(payload)| payload).map_err(|error| JwsError::Payload { typ, why: error.to_string() })
 }
 
 fn split(compact: &str) -> Result<(&str, &str, &str, &str), JwsError> {

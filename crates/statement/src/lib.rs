@@ -17,6 +17,7 @@ mod head;
 pub mod issue;
 pub mod jws;
 mod keyset;
+mod object;
 
 pub use delegation::{Actor, Claims, Confirmation, Delegation, DelegationError};
 pub use feed::{Body, FeedError, FeedStatement, Position, digest};

@@ -165,9 +165,7 @@ unsafe extern "C" fn show_version(_: c_int) -> c_int {
 
 unsafe extern "C" fn close(status: c_int, errno: c_int) {
     guarded(|| {
-        if is_agent() {
-            agent().closed(status, errno, ask);
-        }
+        agent().closed(status, errno, ask);
         0
     });
 }

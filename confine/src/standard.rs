@@ -1,0 +1,80 @@
+//! Descriptors 0 to 2 of a confined command: a terminal, a pipe or /dev/null. Over a socket it could hand
+//! descriptors out; a file or device would be a way around "nothing to write" and around what may be read.
+#![forbid(unsafe_code)]
+
+use crate::refusal::failed;
+use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, major, minor, open};
+use rustix::stdio::{dup2_stdin, stderr, stdin, stdout};
+use std::os::fd::BorrowedFd;
+use tether_hostlink::Refusal;
+
+/// Major numbers of pseudo-terminals' devices (devices.txt of the kernel: Unix98 PTY slaves).
+const PTY: std::ops::RangeInclusive<u32> = 136..=143;
+const NULL: (u32, u32) = (1, 3);
+
+/// Refuses any other output. An input that is something else becomes /dev/null: over ssh without a terminal
+/// it is a socket, and a confined command has nothing to read from its caller. Output is sudo's own pipe or
+/// terminal, since our plugin asks sudo to stand between.
+pub fn check() -> Result<(), Refusal> {
+    if unfit(&look("input", stdin())?).is_some() {
+        let null = open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+        let replaced = null.and_then(dup2_stdin);
+        replaced.map_err(|errno| wrong("input", &errno.to_string()))?;
+    }
+    for (name, descriptor) in [("output", stdout()), ("error output", stderr())] {
+        if let Some(what) = unfit(&look(name, descriptor)?) {
+            return Err(wrong(name, what));
+        }
+    }
+    Ok(())
+}
+
+fn look(name: &str, descriptor: BorrowedFd<'_>) -> Result<Stat, Refusal> {
+    fstat(descriptor).map_err(|errno| wrong(name, &errno.to_string()))
+}
+
+fn wrong(name: &str, what: &str) -> Refusal {
+    failed("confine.descriptor", &format!("its standard {name} must be a terminal, a pipe or /dev/null"), what)
+        .hint("go through a pipe: `sudo COMMAND | cat > RESULT`")
+}
+
+/// What the descriptor is, if it is nothing that may be used.
+fn unfit(stat: &Stat) -> Option<&'static str> {
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Fifo => None,
+        FileType::CharacterDevice => {
+            let device = (major(stat.st_rdev), minor(stat.st_rdev));
+            (device != NULL && !PTY.contains(&device.0)).then_some("it is another device")
+        }
+        FileType::RegularFile => Some("it is a file"),
+        FileType::Directory => Some("it is a folder"),
+        FileType::Socket => Some("it is a socket"),
+        _ => Some("it is something else"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::File;
+    use std::os::unix::net::UnixStream;
+
+    #[test]
+    fn pipes_and_null_pass() {
+        let (reader, writer) = std::io::pipe().unwrap();
+        assert_eq!(unfit(&fstat(&reader).unwrap()), None);
+        assert_eq!(unfit(&fstat(&writer).unwrap()), None);
+        assert_eq!(unfit(&fstat(File::open("/dev/null").unwrap()).unwrap()), None);
+    }
+
+    #[test]
+    fn everything_else_is_unfit() {
+        let (socket, _other) = UnixStream::pair().unwrap();
+        assert_eq!(unfit(&fstat(&socket).unwrap()), Some("it is a socket"));
+        for (path, what) in
+            [("/", "it is a folder"), ("/etc/passwd", "it is a file"), ("/dev/zero", "it is another device")]
+        {
+            assert_eq!(unfit(&fstat(File::open(path).unwrap()).unwrap()), Some(what), "{path}");
+        }
+    }
+}

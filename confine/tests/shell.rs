@@ -1,0 +1,131 @@
+//! The real login shell, as an agent's uid, in and outside a session. Needs root and cgroup v2; says so without.
+
+mod common;
+
+use common::own_run;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+use tether_accountfile::AccountFile;
+
+const LOGIN: u32 = 65540;
+const SESSION: &str = "0123456789abcdef0123456789abcdef";
+
+/// A cgroup `…/tether.sessions/SESSION` below this process's own, removed at the end.
+struct Cgroup(PathBuf);
+
+impl Cgroup {
+    fn new(test: &str, session: &str) -> Option<Self> {
+        let mounts = std::fs::read_to_string("/proc/mounts").ok()?;
+        let root = mounts.lines().find(|line| line.split(' ').nth(2) == Some("cgroup2"))?.split(' ').nth(1)?.to_owned();
+        let folder = PathBuf::from(root).join(format!("tether-test-{test}-{}", std::process::id()));
+        let cgroup = folder.join("tether.sessions").join(session);
+        std::fs::create_dir_all(&cgroup).ok()?;
+        Some(Self(cgroup))
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        for folder in self.0.ancestors().take(3) {
+            // A process of the test may still be leaving it.
+            for _ in 0..100 {
+                if std::fs::remove_dir(folder).is_ok() {
+                    break;
+                }
+                std::thread::sleep(std::time::Duration::from_millis(10));
+            }
+        }
+    }
+}
+
+fn account(principal: Option<&str>) {
+    let file = AccountFile {
+        name: "ag-test".into(),
+        uid: LOGIN,
+        gecos: "agent".into(),
+        home: "/".into(),
+        shell: "/usr/libexec/tether/tether-shell".into(),
+        session: SESSION.into(),
+        principal: principal.map(str::to_owned),
+    };
+    std::fs::create_dir_all("/run/tether/accounts/uid").unwrap();
+    std::fs::write(format!("/run/tether/accounts/uid/{LOGIN}"), file.write().unwrap()).unwrap();
+}
+
+/// Runs the shell as a uid, in a cgroup if one is given. The program is copied to where that uid may reach it.
+fn shell(uid: u32, cgroup: Option<&Cgroup>, arguments: &[&str]) -> Output {
+    let program = "/run/tether-shell";
+    if !std::path::Path::new(program).exists() {
+        std::fs::copy(env!("CARGO_BIN_EXE_tether-shell"), program).unwrap();
+    }
+    let join = cgroup.map_or(String::new(), |cgroup| format!("echo $$ > {}/cgroup.procs && ", cgroup.0.display()));
+    // sh first, as root, to enter the cgroup; then the uid changes with exec.
+    let script = format!("{join}exec setpriv --reuid {uid} --regid {uid} --clear-groups {program} \"$@\"");
+    Command::new("sh")
+        .arg0("sh")
+        .args(["-c", &script, "sh"])
+        .args(arguments)
+        .env("BASH_ENV", "/run/evil")
+        .env("LANG", "C.UTF-8")
+        .env("TERM", "vt100")
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+fn assert_refused(output: &Output, code: &str) {
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(126) && said.contains(&format!("[{code}]")), "{said}");
+    assert_eq!(output.stdout, b"");
+}
+
+#[test]
+fn a_bound_session_gets_a_clean_shell() {
+    if !own_run() {
+        return;
+    }
+    let Some(cgroup) = Cgroup::new("bound", SESSION) else { return eprintln!("skipped: needs cgroup v2") };
+    account(Some("tether://t/a/h@example.org"));
+    std::fs::write("/run/evil", "echo BASH_ENV was read\n").unwrap();
+    let output = shell(LOGIN, Some(&cgroup), &["-c", "env | sort; umask; id -u"]);
+    let said = String::from_utf8_lossy(&output.stdout);
+    let said: Vec<_> = said.lines().filter(|line| !line.starts_with("_=") && !line.starts_with("SHLVL=")).collect();
+    let expected = [
+        "HOME=/",
+        "LANG=C.UTF-8",
+        "LOGNAME=ag-test",
+        "PATH=/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin",
+        "PWD=/",
+        "SHELL=/bin/bash",
+        "TERM=vt100",
+        &format!("TETHER_SESSION={SESSION}"),
+        "TMPDIR=/tmp",
+        "USER=ag-test",
+        "0077",
+        "65540",
+    ];
+    assert_eq!(said, expected, "{}", String::from_utf8_lossy(&output.stderr));
+    let login = shell(LOGIN, Some(&cgroup), &[]);
+    assert_eq!((login.status.code(), login.stderr.as_slice()), (Some(0), &b""[..]));
+    assert_refused(&shell(LOGIN, Some(&cgroup), &["-l"]), "shell.arguments");
+}
+
+#[test]
+fn what_is_no_bound_session_gets_none() {
+    if !own_run() {
+        return;
+    }
+    let run = ["-c", "echo ran"];
+    assert_refused(&shell(0, None, &run), "shell.not_an_agent");
+    assert_refused(&shell(1000, None, &run), "shell.not_an_agent");
+    assert_refused(&shell(LOGIN, None, &run), "shell.no_account");
+    account(None);
+    assert_refused(&shell(LOGIN, None, &run), "shell.no_account");
+    account(Some("tether://t/a/h@example.org"));
+    assert_refused(&shell(LOGIN, None, &run), "shell.not_bound");
+    if let Some(another) = Cgroup::new("other", "another") {
+        assert_refused(&shell(LOGIN, Some(&another), &run), "shell.not_bound");
+    }
+}
