@@ -19,7 +19,7 @@ pub const CEILING_FILE: &str = "/etc/tether/ceiling.toml";
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("{path} cannot be read: {source}; see tether-host.toml(5) for what it must hold")]
+    #[error("{path} cannot be read: {source}; /usr/share/doc/tether/examples shows what it must hold")]
     Unreadable {
         /// Which file.
         path: PathBuf,

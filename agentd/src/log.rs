@@ -33,6 +33,7 @@ pub enum LogError {
 pub struct AuditLog {
     path: PathBuf,
     file: File,
+    length: u64,
     chain: Chain,
 }
 
@@ -53,15 +54,23 @@ impl AuditLog {
         if !torn.is_empty() {
             file.set_len(whole as u64).map_err(disk)?;
         }
-        Ok(Self { path: path.clone(), file, chain: Chain::after(host, boot, verified) })
+        Ok(Self { path: path.clone(), file, length: whole as u64, chain: Chain::after(host, boot, verified) })
     }
 
     /// Appends one event and waits until it is on stable storage.
     pub fn append(&mut self, event: Event) -> Result<(), LogError> {
         let chain_error = |source| LogError::Chain { path: self.path.clone(), source };
         let next = self.chain.next(event, wall_micros()).map_err(chain_error)?;
-        let written = self.file.write_all(format!("{}\n", next.line).as_bytes()).and_then(|()| self.file.sync_data());
-        written.map_err(|source| LogError::Disk { path: self.path.clone(), source })?;
+        let line = format!("{}\n", next.line);
+        let written = self.file.write_all(line.as_bytes()).and_then(|()| self.file.sync_data());
+        if let Err(source) = written {
+            // Half a line, or a whole one that may not be on the disk, must not stay: the next would follow it.
+            if let Err(error) = self.file.set_len(self.length) {
+                warn(format_args!("{} cannot be cut back to {} bytes: {error}", self.path.display(), self.length));
+            }
+            return Err(LogError::Disk { path: self.path.clone(), source });
+        }
+        self.length += line.len() as u64;
         self.chain.commit(&next);
         Ok(())
     }

@@ -72,7 +72,7 @@ pub fn run(host: &Shared, watch: &Watch, sockets: &Sockets) -> io::Result<()> {
         let now = Moment::now();
         let next = lock(host).run_deadlines(now);
         if now.since(flushed) >= FLUSH {
-            lock(host).flush_refused();
+            lock(host).flush_refusals();
             flushed = now;
         }
         for ready in watch.wait(next)? {

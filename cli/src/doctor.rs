@@ -98,17 +98,16 @@ fn pam(stack: &'static str) -> Check {
 
 /// The jump must go over pam_systemd and nothing else.
 fn pam_session() -> Check {
-    let mut bad = None;
-    for stack in ["common-session"] {
-        let lines = pam_lines(stack);
-        let at = lines.iter().position(|line| line.contains("pam_tether.so"));
-        let next = at.and_then(|at| lines.get(at + 1));
-        bad = match (at, next) {
-            (None, _) => Some(format!("/etc/pam.d/{stack} has no line of ours")),
-            (Some(_), Some(next)) if next.contains("pam_systemd.so") => None,
-            (Some(_), next) => Some(format!("/etc/pam.d/{stack}: after our line comes {next:?}, not pam_systemd.so")),
-        };
-    }
+    let lines = pam_lines("common-session");
+    let at = lines.iter().position(|line| line.contains("pam_tether.so"));
+    let next = at.and_then(|at| lines.get(at + 1));
+    let bad = match (at, next) {
+        (None, _) => Some("/etc/pam.d/common-session has no line of ours".to_owned()),
+        (Some(_), Some(next)) if next.contains("pam_systemd.so") => None,
+        (Some(_), next) => {
+            Some(format!("/etc/pam.d/common-session: after our line comes {next:?}, not pam_systemd.so"))
+        }
+    };
     check(
         "PAM session",
         bad,
@@ -254,7 +253,7 @@ fn uids() -> Check {
             }
         }
     }
-    let sessions_a_day = (paths::UID_LAST - paths::UID_FIRST + 1) / 2 / 7;
+    let sessions_a_day = (paths::UID_LAST - paths::UID_FIRST).div_ceil(2) / 7;
     let good = format!("{}-{} are free: {sessions_a_day} sessions a day", paths::UID_FIRST, paths::UID_LAST);
     check(
         "uids",

@@ -34,7 +34,9 @@ unwire_nss() {
 
 # The lines go in only if sudo works as well with them as without, for a caller whom sudoers knows.
 wire_sudo() {
-    ! grep -qxF "$END" "$SUDO_CONF" 2>/dev/null || return 0
+    # Whole, it stays; a block that somebody edited is made anew.
+    [ "$(grep -c '^Plugin tether_[a-z]* sudo_tether.so$' "$SUDO_CONF" 2>/dev/null)" != 3 ] || return 0
+    unwire_sudo
     if [ ! -e /usr/libexec/sudo/sudoers.so ]; then
         echo "tether: /usr/libexec/sudo/sudoers.so is not there; agents get no sudo on this host" >&2
         return 0
@@ -63,8 +65,9 @@ sudo_lines() {
 }
 
 unwire_sudo() {
-    grep -qxF "$END" "$SUDO_CONF" 2>/dev/null || return 0
-    sed '/^# tether begin/,/^# tether end/d' "$SUDO_CONF" | replace "$SUDO_CONF"
+    grep -q 'tether' "$SUDO_CONF" 2>/dev/null || return 0
+    # Our own lines one by one: a block that has lost its end must not take what follows with it.
+    sed -e '/^# tether begin/d' -e '/^Plugin tether_[a-z]* sudo_tether\.so$/d' -e '/^# tether end/d' "$SUDO_CONF" | replace "$SUDO_CONF"
     # There was no such file before: an empty one is not left behind.
     [ -s "$SUDO_CONF" ] || rm -f "$SUDO_CONF"
 }

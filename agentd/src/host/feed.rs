@@ -34,12 +34,9 @@ impl Host {
             let keep = match inbox.read(&name) {
                 Ok(text) => self.take(&item, &text),
                 Err(error) => {
-                    self.record_error(
-                        "feed.unreadable",
-                        "inbox.unreadable",
-                        Ids::unknown("a file of the inbox"),
-                        json!({"file": name, "why": error.to_string()}),
-                    );
+                    let about = json!({"file": name, "why": error.to_string()});
+                    let ids = Ids::unknown("a file of the inbox");
+                    self.record_counted("feed.refused", &name, "inbox.unreadable", ids, about);
                     false
                 }
             };
@@ -60,7 +57,7 @@ impl Host {
                 }
             }),
             Item::Resume => self.take_resume(text),
-            Item::Head => self.trust.take_head(text, now).map(|_| ()),
+            Item::Head => self.trust.take_head(text, now).map(|_| self.keep_floor()),
             Item::Bundle(_) => self.trust.take_bundle(text).map(|new| {
                 if new {
                     self.keep_trust()
@@ -72,7 +69,7 @@ impl Host {
             Ok(()) => item.stays(),
             // Not now, perhaps later: keys or the resume may still come.
             Err(TrustError::NotResumed | TrustError::NoKeys) => true,
-            // The old answer of another start lies there until the new one replaces it.
+            // It answers an earlier question; it will never answer this one.
             Err(TrustError::OtherNonce) => false,
             Err(error) => {
                 self.refuse_item(item, &error);
@@ -102,8 +99,10 @@ impl Host {
     }
 
     fn refuse_item(&mut self, item: &Item, error: &TrustError) {
-        let about = json!({"item": format!("{item:?}"), "why": error.to_string()});
-        self.record_refused("feed.refused", &error.code(), Ids::unknown("a statement that was not taken"), about);
+        let subject = format!("{item:?}");
+        let about = json!({"item": subject, "why": error.to_string()});
+        let ids = Ids::unknown("a statement that was not taken");
+        self.record_counted("feed.refused", &subject, &error.code(), ids, about);
     }
 
     fn take_resume(&mut self, text: &str) -> Result<(), TrustError> {
@@ -141,9 +140,18 @@ impl Host {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o644))
     }
 
-    fn keep_trust(&self) {
+    fn keep_trust(&mut self) {
         if let Err(error) = self.store.put("trust.json", &self.trust.keep()) {
             warn(format_args!("what was taken from the feed cannot be kept: {error}"));
+        }
+        self.kept_floor = self.trust.floor();
+        self.tell_central();
+    }
+
+    /// A newer head moves the clock's floor; it is kept once a minute, not for each head.
+    fn keep_floor(&mut self) {
+        if self.trust.floor() >= self.kept_floor.saturating_add(60) {
+            self.keep_trust();
         }
     }
 
@@ -188,6 +196,9 @@ impl Host {
         if self.sessions.contains_key(&grant.session) || self.spent.has(Used::Session(session)) {
             return Some(("grant.session_used", format!("the session {session} was here before")));
         }
+        if self.spent.has(Used::Delegation(grant.delegation.as_str())) {
+            return Some(("delegation.used", format!("the delegation {} was used or revoked", grant.delegation)));
+        }
         if self.by_account(grant.account.as_str()).is_some() || name_is_taken(grant.account.as_str()) {
             return Some(("grant.account_taken", format!("the name {} is in use", grant.account)));
         }
@@ -206,7 +217,16 @@ impl Host {
         let until = grant.expires_at.saturating_add(self.config.ceiling.certificate_seconds);
         let disk = |error: &dyn std::fmt::Display| ("host.disk", error.to_string());
         self.spent.add(&self.store, Used::Session(grant.session.as_str()), until, now).map_err(|e| disk(&e))?;
-        let session = Session { grant, uids, boot: self.boot.clone(), since: wall_seconds(), phase: Phase::Reserved };
+        let left = std::time::Duration::from_secs(grant.expires_at.saturating_sub(now));
+        let session = Session {
+            grant,
+            uids,
+            boot: self.boot.clone(),
+            since: wall_seconds(),
+            until_boottime_ms: Moment::now().plus(left).millis(),
+            world: None,
+            phase: Phase::Reserved,
+        };
         self.keep(&session).map_err(|e| disk(&e))?;
         let id = session.grant.session.clone();
         let about = json!({
@@ -227,19 +247,30 @@ impl Host {
     pub(super) fn make_visible(&mut self, id: &tether_identity::SessionId) -> Result<(), String> {
         let session = self.sessions.get(id).ok_or("no such session")?;
         self.cgroups.make(id).map_err(|error| error.to_string())?;
-        let world =
-            World::make(session.uids.login, self.config.ceiling.scratch_mib).map_err(|error| error.to_string())?;
+        let made = World::make(session.uids.login, self.config.ceiling.scratch_mib);
+        let world = made.map_err(|error| error.to_string())?;
+        let known = Some(world.id().map_err(|error| error.to_string())?);
+        let session = Session { world: known, ..session.clone() };
+        self.keep(&session).map_err(|error| error.to_string())?;
+        self.accounts.write(&session).map_err(|error| error.to_string())?;
         self.worlds.insert(id.clone(), world);
-        self.accounts.write(session).map_err(|error| error.to_string())
+        self.sessions.insert(id.clone(), session);
+        self.tell_central();
+        Ok(())
     }
 
     fn revoke(&mut self, revocation: &Revocation) {
         let covered: Vec<_> =
             self.sessions.values().filter(|s| revocation.covers(&s.grant)).map(|s| s.grant.session.clone()).collect();
-        if let Revocation::Session(session) = revocation {
-            // A grant that comes later for it must not be taken either.
+        // A grant that comes later for it must not be taken either.
+        let used = match revocation {
+            Revocation::Session(session) => Some(Used::Session(session.as_str())),
+            Revocation::Delegation(delegation) => Some(Used::Delegation(delegation.as_str())),
+            Revocation::Human(_) | Revocation::Agent(_) => None,
+        };
+        if let Some(used) = used {
             let until = self.any_time().saturating_add(self.config.ceiling.session_seconds);
-            if let Err(error) = self.spent.add(&self.store, Used::Session(session.as_str()), until, self.any_time()) {
+            if let Err(error) = self.spent.add(&self.store, used, until, self.any_time()) {
                 warn(error);
             }
         }

@@ -1,7 +1,7 @@
 //! Sessions through their lives: steps, effects, deadlines, the end.
 
-use super::{Host, PlanPhase, TearDown, file_of, ids_of};
-use crate::clock::{Moment, wall_seconds};
+use super::{Host, OpenPlan, PlanPhase, TearDown, file_of, ids_of};
+use crate::clock::Moment;
 use crate::log::warn;
 use crate::session::{Effect, Input, Monitor, Phase, Reason, Refused, Session};
 use crate::store::StoreError;
@@ -12,6 +12,9 @@ use serde_json::json;
 use std::time::Duration;
 use tether_audit::Ids;
 use tether_identity::SessionId;
+
+/// How long until a session that could not be taken down is tried again.
+const STUCK: Duration = Duration::from_secs(5);
 
 /// Why a step was not made.
 #[derive(Debug, thiserror::Error)]
@@ -80,14 +83,9 @@ impl Host {
         if let Err(error) = self.record_done("session.ending", ids_of(session), about) {
             warn(error);
         }
-        let pin = |monitor: Monitor| {
-            let alive = process::start_of(monitor.pid) == Some(monitor.start);
-            let pinned = alive.then(|| process::pin_pid(monitor.pid).ok()).flatten();
-            (monitor, pinned)
-        };
         let job = TearDown {
             session: Box::new(session.clone()),
-            monitors: monitors.into_iter().map(pin).collect(),
+            monitors: monitors.into_iter().map(pinned).collect(),
             world: self.worlds.remove(&session.grant.session),
             reason,
         };
@@ -107,9 +105,13 @@ impl Host {
     /// A worker took a session down and looked for remains.
     pub fn torn_down(&mut self, session: &Session, remains: &Remains, trouble: Option<String>) {
         let id = &session.grant.session;
-        self.plans.retain(|_, plan| plan.session != *id);
+        let plans: Vec<String> = self.plans.iter().filter(|(_, p)| p.session == *id).map(|(n, _)| n.clone()).collect();
+        for plan in plans {
+            self.command_over(&plan, None);
+        }
         if let Some(why) = trouble {
             self.record_error("session.stuck", "session.teardown", ids_of(session), json!({"why": why}));
+            self.stuck.insert(id.clone(), Moment::now().plus(STUCK));
             return;
         }
         if remains.is_clean() {
@@ -150,7 +152,7 @@ impl Host {
     pub fn command_over(&mut self, name: &str, status: Option<i32>) {
         let Some(plan) = self.plans.remove(name) else { return };
         if plan.phase != PlanPhase::Running {
-            return;
+            return self.command_never_ran(&plan);
         }
         if let Err(error) = self.cgroups.end_command(&plan.session, name) {
             warn(format_args!("a command of session {} cannot be ended: {error}", plan.session));
@@ -164,24 +166,53 @@ impl Host {
         }
     }
 
+    /// Allowed, and then the launcher did not come, or refused: something the agent handed over did not suit.
+    fn command_never_ran(&mut self, plan: &OpenPlan) {
+        let Some(session) = self.sessions.get(&plan.session) else { return };
+        let ids = ids_of(session);
+        self.record_command_refused(&plan.session, "plan.not_begun", ids, plan.about.clone());
+    }
+
+    /// Takes down again what could not be taken down.
+    fn retry_stuck(&mut self, now: Moment) {
+        let due: Vec<SessionId> = self.stuck.iter().filter(|(_, at)| **at <= now).map(|(id, _)| id.clone()).collect();
+        for id in due {
+            self.stuck.remove(&id);
+            if let Some(session) = self.sessions.get(&id).cloned() {
+                self.close_again(&session);
+            }
+        }
+    }
+
     /// Ends what is over. Returns when to look again.
     pub fn run_deadlines(&mut self, now: Moment) -> Duration {
         self.end_sessions_that_are_over(now);
         self.kill_unbound(now);
         self.ask_again_if_unanswered(now);
-        self.plans.retain(|_, plan| plan.phase == PlanPhase::Running || plan.until > now);
+        self.retry_stuck(now);
+        self.drop_void_plans(now);
         Duration::from_millis(500)
+    }
+
+    fn drop_void_plans(&mut self, now: Moment) {
+        let is_void = |plan: &OpenPlan| plan.phase == PlanPhase::Allowed && plan.until <= now;
+        let void: Vec<String> = self.plans.iter().filter(|(_, plan)| is_void(plan)).map(|(n, _)| n.clone()).collect();
+        for plan in void {
+            self.command_over(&plan, None);
+        }
     }
 
     fn end_sessions_that_are_over(&mut self, now: Moment) {
         let silent = self.trust.silence(now) > self.config.host.times.silence_live();
-        let time = self.trust.time(now).unwrap_or_else(wall_seconds);
+        // Its own span on CLOCK_BOOTTIME, and central's time where that is known: whichever is over first.
+        let time = self.trust.time(now).unwrap_or(0);
         let over: Vec<(SessionId, Reason)> = self
             .sessions
             .iter()
             .filter(|(_, session)| matches!(session.phase, Phase::Reserved | Phase::Open { .. }))
             .filter_map(|(id, session)| {
-                let reason = if session.grant.expires_at <= time { Reason::Expired } else { Reason::Silence };
+                let over = session.grant.expires_at <= time || session.until_boottime_ms <= now.millis();
+                let reason = if over { Reason::Expired } else { Reason::Silence };
                 (silent || reason == Reason::Expired).then(|| (id.clone(), reason))
             })
             .collect();
@@ -200,17 +231,13 @@ impl Host {
             self.record_error("login.unbound", "session.not_bound", ids, json!({"pid": pid}));
         }
     }
+}
 
-    /// Writes down how many refusals before authentication there were since the last time.
-    pub fn flush_refused(&mut self) {
-        let counted: Vec<_> =
-            self.refused.iter().filter(|(_, count)| **count > 0).map(|(key, n)| (key.clone(), *n)).collect();
-        for ((account, code), count) in counted {
-            let about = json!({"account": account, "count": count});
-            self.record_refused("login.refused_again", &code, Ids::unknown("before authentication"), about);
-        }
-        self.refused.clear();
-    }
+/// A connection with a descriptor of its process, if that is still the same.
+pub(super) fn pinned(monitor: Monitor) -> (Monitor, Option<std::os::fd::OwnedFd>) {
+    let alive = process::start_of(monitor.pid) == Some(monitor.start);
+    let process = alive.then(|| process::pin_pid(monitor.pid).ok()).flatten();
+    (monitor, process)
 }
 
 impl TearDown {

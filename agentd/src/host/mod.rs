@@ -6,6 +6,7 @@ mod feed;
 mod life;
 mod plans;
 mod recover;
+mod refusals;
 mod spent;
 
 use crate::clock::{Moment, wall_seconds};
@@ -31,6 +32,7 @@ use tether_statement::Grant;
 pub use feed::{INBOX, RESUME_REQUEST};
 pub use plans::{OpenPlan, PlanPhase};
 pub use recover::{STOPPED_FILE, random_id};
+pub use refusals::Refusals;
 pub use spent::{Spent, Used};
 
 /// Why agentd cannot start or go on.
@@ -109,8 +111,12 @@ pub struct Host {
     pub programs: Programs,
     /// Commands that were allowed and are not over.
     pub plans: BTreeMap<String, OpenPlan>,
-    /// Refusals before authentication, counted by account and code since their last record.
-    pub refused: BTreeMap<(String, String), u64>,
+    /// Refusals that are counted rather than recorded one by one.
+    pub refusals: Refusals,
+    /// Sessions whose taking down failed, and when to try again.
+    pub stuck: BTreeMap<SessionId, Moment>,
+    /// The clock's floor as it is on disk.
+    pub kept_floor: u64,
     /// Whether the admin stopped all agents.
     pub stopped: bool,
     /// Who watches processes.
@@ -177,9 +183,10 @@ impl Host {
         self.sessions.values().find(|session| session.grant.account.as_str() == account)
     }
 
-    /// Central's time, or the wall clock's before central answered; for what needs a time but decides nothing.
+    /// Central's time; before central answered, the wall clock's, but never before what was seen signed. For
+    /// what has to note a time even then, such as when a uid was last in use.
     pub fn any_time(&self) -> u64 {
-        self.trust.time(Moment::now()).unwrap_or_else(wall_seconds)
+        self.trust.time(Moment::now()).unwrap_or_else(|| wall_seconds().max(self.trust.floor()))
     }
 
     /// Writes a session's state to disk.

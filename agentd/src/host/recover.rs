@@ -1,6 +1,6 @@
 //! Starting: what is on disk and on the host is taken up where it was.
 
-use super::{Host, HostError, Spent, TearDown, ids_of};
+use super::{Host, HostError, Refusals, Spent, TearDown, ids_of};
 use crate::clock::Moment;
 use crate::config::Config;
 use crate::log::{AuditLog, warn};
@@ -48,7 +48,9 @@ impl Host {
             cgroups: Cgroups::open().map_err(|source| system("the cgroup of sessions", source))?,
             programs: Programs::default(),
             plans: BTreeMap::new(),
-            refused: BTreeMap::new(),
+            refusals: Refusals::default(),
+            stuck: BTreeMap::new(),
+            kept_floor: 0,
             stopped: store.get::<bool>(STOPPED_FILE)?.unwrap_or(false),
             config,
             boot,
@@ -71,6 +73,13 @@ impl Host {
         }
         self.read_inbox();
         Ok(self)
+    }
+
+    /// The same question with how far this host has come: central notes it, against a disk that is put back.
+    pub(super) fn tell_central(&self) {
+        if let Err(error) = self.write_question() {
+            warn(format_args!("{}: {error}", super::feed::RESUME_REQUEST));
+        }
     }
 
     /// Puts the question to central where the courier finds it.
@@ -117,7 +126,7 @@ impl Host {
         match session.phase {
             Phase::Reserved => self.take_up_reserved(id),
             Phase::Open { .. } => self.take_up_open(&session),
-            Phase::Closing { reason } => self.close_again(session, reason),
+            Phase::Closing { .. } => self.close_again(&session),
             Phase::Gone { .. } => self.forget_gone(&session),
         }
     }
@@ -135,7 +144,9 @@ impl Host {
         if let Err(error) = self.accounts.write(session) {
             warn(format_args!("session {id}: {error}"));
         }
-        if let Some(world) = self.cgroups.any_login(id).and_then(|pid| World::of_process(pid).ok()) {
+        let pids = self.cgroups.logins(id);
+        let world = session.world.as_ref().and_then(|id| pids.iter().find_map(|pid| World::of_process(*pid, id).ok()));
+        if let Some(world) = world {
             self.worlds.insert(id.clone(), world);
         }
         for monitor in session.monitors() {
@@ -149,11 +160,14 @@ impl Host {
         }
     }
 
-    fn close_again(&mut self, session: Session, reason: Reason) {
-        if let Err(error) = self.accounts.remove(&session) {
-            self.record_error("account.stuck", "host.disk", ids_of(&session), json!({"why": error.to_string()}));
+    pub(super) fn close_again(&mut self, session: &Session) {
+        let Phase::Closing { reason, monitors } = &session.phase else { return };
+        if let Err(error) = self.accounts.remove(session) {
+            self.record_error("account.stuck", "host.disk", ids_of(session), json!({"why": error.to_string()}));
         }
-        let job = TearDown { session: Box::new(session), monitors: Vec::new(), world: None, reason };
+        let monitors = monitors.iter().cloned().map(super::life::pinned).collect();
+        let world = self.worlds.remove(&session.grant.session);
+        let job = TearDown { session: Box::new(session.clone()), monitors, world, reason: *reason };
         if self.workers.send(job).is_err() {
             warn("no worker is left to take a session down; agentd must be restarted");
         }

@@ -6,9 +6,6 @@ use serde_json::json;
 use tether_audit::Ids;
 use tether_hostlink::{PrincipalsQuery, Refusal, Reply};
 
-/// How many different refusals are told apart between two flushes.
-const COUNTED_MAX: usize = 256;
-
 impl Host {
     pub(super) fn principals(&mut self, query: &PrincipalsQuery) -> Result<Reply, Refusal> {
         match self.principals_of(query) {
@@ -39,21 +36,12 @@ impl Host {
         Ok(vec![grant.principal.to_string()])
     }
 
-    /// The first of its kind is recorded, the others are counted until [`Host::flush_refused`].
     fn count_refused(&mut self, account: &str, code: &str, why: &str) {
         // An account that does not exist is the caller's invention: all of them are one kind.
         let known = self.by_account(account).is_some();
         let account = if known { account } else { "(unknown)" };
-        let key = (account.to_owned(), code.to_owned());
-        if let Some(count) = self.refused.get_mut(&key) {
-            *count += 1;
-            return;
-        }
-        if self.refused.len() >= COUNTED_MAX {
-            return;
-        }
-        self.refused.insert(key, 0);
         let ids = self.by_account(account).map_or_else(|| Ids::unknown("before authentication"), crate::host::ids_of);
-        self.record_refused("login.refused", code, ids, json!({"gate": "principals", "account": account, "why": why}));
+        let about = json!({"gate": "principals", "account": account, "why": why});
+        self.record_counted("login.refused", account, code, ids, about);
     }
 }

@@ -40,7 +40,7 @@ impl Host {
         let Some(session) = self.sessions.get(id) else { return };
         let ids = ids_of(session);
         let about = json!({"argv": shortened(&line.argv), "cwd": line.cwd, "tty": line.tty, "why": refusal.text});
-        self.record_refused("sudo.command", &refusal.code, ids, about);
+        self.record_command_refused(id, &refusal.code, ids, about);
     }
 
     fn plan(&mut self, id: &SessionId, peer: &Process, line: &CommandLine) -> Result<Response, Refusal> {
@@ -124,7 +124,13 @@ impl Host {
         self.cgroups.make_command(id, name).map_err(cgroup)?;
         self.cgroups.enter_command(id, name, peer.pid).map_err(cgroup)?;
         let ids = self.sessions.get(id).map(ids_of).ok_or_else(not_yours)?;
-        self.record_done("sudo.command", ids, about).map_err(|error| Refusal::new("host.disk", error.to_string()))?;
+        if let Err(error) = self.record_done("sudo.command", ids, about) {
+            // It did not run, so its cgroup, with the launcher in it, goes.
+            if let Err(error) = self.cgroups.end_command(id, name) {
+                crate::log::warn(error);
+            }
+            return Err(Refusal::new("host.disk", error.to_string()));
+        }
         if let Some(plan) = self.plans.get_mut(name) {
             plan.phase = PlanPhase::Running;
         }

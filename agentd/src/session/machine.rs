@@ -1,6 +1,7 @@
 //! The machine.
 
 use super::types::{Monitor, Phase, Reason};
+use crate::world::namespaces::WorldId;
 use serde::{Deserialize, Serialize};
 use tether_identity::AccountPair;
 use tether_statement::Grant;
@@ -15,8 +16,12 @@ pub struct Session {
     pub uids: AccountPair,
     /// The boot in which it was reserved.
     pub boot: String,
-    /// When it was reserved, by the wall clock.
+    /// When it was reserved, by the wall clock: for people.
     pub since: u64,
+    /// When its time is over: milliseconds of that boot's CLOCK_BOOTTIME.
+    pub until_boottime_ms: u64,
+    /// Which namespaces are its own, once they are made.
+    pub world: Option<WorldId>,
     /// Where it is in its life.
     pub phase: Phase,
 }
@@ -126,12 +131,12 @@ impl Session {
     }
 
     fn close(&mut self, monitors: Vec<Monitor>, reason: Reason) -> Vec<Effect> {
-        self.phase = Phase::Closing { reason };
+        self.phase = Phase::Closing { reason, monitors: monitors.clone() };
         vec![Effect::RemoveAccount, Effect::TearDown { monitors, reason }]
     }
 
     fn torn_down(&mut self) -> Vec<Effect> {
-        let Phase::Closing { reason } = self.phase else { return Vec::new() };
+        let Phase::Closing { reason, .. } = self.phase else { return Vec::new() };
         self.phase = Phase::Gone { reason };
         vec![Effect::Forget]
     }

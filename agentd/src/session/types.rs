@@ -29,6 +29,8 @@ pub enum Phase {
     Closing {
         /// Why.
         reason: Reason,
+        /// The connections that were bound: they end too.
+        monitors: Vec<Monitor>,
     },
     /// Nothing of it is left.
     Gone {

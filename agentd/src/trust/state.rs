@@ -267,6 +267,11 @@ impl Trust {
         Ok(true)
     }
 
+    /// The greatest time ever seen signed.
+    pub fn floor(&self) -> UnixTime {
+        self.floor
+    }
+
     /// How far the feed was read.
     pub fn position(&self) -> &Position {
         &self.position

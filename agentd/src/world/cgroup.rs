@@ -65,10 +65,10 @@ impl Cgroups {
         end(&self.0.join(session.as_str()))
     }
 
-    /// Some process that logged in to the session, if there is one.
-    pub fn any_login(&self, session: &SessionId) -> Option<u32> {
-        let text = fs::read_to_string(self.0.join(session.as_str()).join("login/cgroup.procs")).ok()?;
-        text.lines().next()?.parse().ok()
+    /// The processes that logged in to the session, and what they started.
+    pub fn logins(&self, session: &SessionId) -> Vec<u32> {
+        let text = fs::read_to_string(self.0.join(session.as_str()).join("login/cgroup.procs")).unwrap_or_default();
+        text.lines().filter_map(|line| line.parse().ok()).collect()
     }
 
     /// All sessions that have a cgroup.

@@ -6,10 +6,11 @@
 //! The network namespace is empty: no way out, and no abstract sockets of the host.
 
 use super::sys::{make_read_only, make_writable};
-use rustix::fs::{CWD, Gid, Mode, OFlags, Uid, chmod, chownat, mkdir, openat};
+use rustix::fs::{CWD, Gid, Mode, OFlags, Uid, chmod, chownat, fstat, mkdir, openat};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_bind, mount_change};
 use rustix::thread::UnshareFlags;
+use serde::{Deserialize, Serialize};
 use std::ffi::CString;
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -32,6 +33,11 @@ pub struct WorldError {
     pub errno: Errno,
 }
 
+/// Which namespaces are a session's: device and inode of each (namespaces(7)). Kept on disk, so that after a
+/// restart of agentd they are known again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorldId([(u64, u64); 3]);
+
 /// The descriptors that hold a session's namespaces.
 #[derive(Debug)]
 pub struct World {
@@ -51,9 +57,19 @@ impl World {
         thread.join().unwrap_or_else(|_| Err(failed("thread", Errno::FAULT)))
     }
 
-    /// Takes them from a process that is in them: after a restart of agentd.
-    pub fn of_process(pid: u32) -> Result<Self, WorldError> {
-        open_all(&format!("/proc/{pid}/ns"))
+    /// Takes them from a process that is in them: after a restart of agentd. A process of the session may have
+    /// made namespaces of its own, in which it is root: only those with the right id, which belong to the
+    /// host's user namespace, are the session's.
+    pub fn of_process(pid: u32, id: &WorldId) -> Result<Self, WorldError> {
+        let world = open_all(&format!("/proc/{pid}/ns"))?;
+        let owned_by_host = [&world.mount, &world.ipc, &world.network].into_iter().all(belongs_to_own_user_namespace);
+        if world.id()? == *id && owned_by_host { Ok(world) } else { Err(failed("another namespace", Errno::XDEV)) }
+    }
+
+    /// Which namespaces they are.
+    pub fn id(&self) -> Result<WorldId, WorldError> {
+        let id = |descriptor| step("fstat", fstat(descriptor)).map(|about| (about.st_dev, about.st_ino));
+        Ok(WorldId([id(&self.mount)?, id(&self.ipc)?, id(&self.network)?]))
     }
 }
 
@@ -108,6 +124,14 @@ fn open_all(folder: &str) -> Result<World, WorldError> {
         step(&path, openat(CWD, &path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()))
     };
     Ok(World { mount: open("mnt")?, ipc: open("ipc")?, network: open("net")? })
+}
+
+fn belongs_to_own_user_namespace(namespace: &OwnedFd) -> bool {
+    let owner = super::sys::owner_of(namespace).and_then(|owner| fstat(&owner));
+    match (owner, rustix::fs::stat("/proc/self/ns/user")) {
+        (Ok(owner), Ok(own)) => (owner.st_dev, owner.st_ino) == (own.st_dev, own.st_ino),
+        _ => false,
+    }
 }
 
 fn step<T>(what: &str, result: Result<T, Errno>) -> Result<T, WorldError> {

@@ -1,9 +1,10 @@
-//! Two system calls that no library here wraps safely. All of agentd's `unsafe` is in this file.
+//! Three system calls that no library here wraps safely. All of agentd's `unsafe` is in this file.
 #![allow(unsafe_code)]
 
 use rustix::io::Errno;
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 use std::ffi::CStr;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 /// `struct mount_attr` of mount_setattr(2).
 #[repr(C)]
@@ -25,6 +26,22 @@ pub fn make_read_only(path: &CStr, recursive: bool) -> Result<(), Errno> {
 /// Makes one mount writable again.
 pub fn make_writable(path: &CStr) -> Result<(), Errno> {
     mount_setattr(path, 0, &MountAttr { set: 0, clear: MOUNT_ATTR_RDONLY, propagation: 0, userns: 0 })
+}
+
+/// The user namespace that a namespace belongs to (ioctl_ns(2), `NS_GET_USERNS`).
+pub fn owner_of(namespace: &OwnedFd) -> Result<OwnedFd, Errno> {
+    const NS_GET_USERNS: libc::c_ulong = 0xb701;
+    // SAFETY: this request takes no argument and touches no memory.
+    let result = unsafe { libc::ioctl(namespace.as_raw_fd(), NS_GET_USERNS) };
+    if result < 0 {
+        return Err(last_error());
+    }
+    // SAFETY: the kernel has just opened this descriptor for us, and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(result) })
+}
+
+fn last_error() -> Errno {
+    Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::INVAL)
 }
 
 /// unshare(2) for the calling thread alone. Not for `CLONE_FILES`, which would part it from the descriptors
@@ -51,6 +68,5 @@ fn mount_setattr(path: &CStr, flags: i32, attributes: &MountAttr) -> Result<(), 
     if result == 0 {
         return Ok(());
     }
-    let error = std::io::Error::last_os_error();
-    Err(Errno::from_io_error(&error).unwrap_or(Errno::INVAL))
+    Err(last_error())
 }

@@ -41,9 +41,15 @@ impl Uids {
     pub fn open(path: &Path) -> io::Result<Self> {
         let file = File::options().read(true).write(true).create(true).truncate(false).open(path)?;
         let whole = HEADER + u64::from(PAIRS) * 8;
-        if file.metadata()?.len() != whole {
-            file.set_len(whole)?;
-            file.sync_all()?;
+        match file.metadata()?.len() {
+            0 => {
+                file.set_len(whole)?;
+                file.sync_all()?;
+            }
+            length if length != whole => {
+                return Err(io::Error::other(format!("{} has {length} bytes, not {whole}", path.display())));
+            }
+            _ => {}
         }
         let mut header = [0; 8];
         file.read_exact_at(&mut header, 0)?;
