@@ -7,14 +7,13 @@ use tether_testhost::Host;
 /// What may differ after a session, each an exact path with its reason.
 const ALLOWED: &str = include_str!("../leftovers.txt");
 
-/// What there is on a host: files, processes, mounts, IPC, keys, cgroups, accounts.
+/// What there is on a host: files, processes, mounts, IPC, cgroups, accounts.
 const LOOK: &str = r#"
 find / /run /tmp /dev -xdev \( -path /proc -o -path /sys \) -prune -o -type d -printf 'file %p %y %U %G %m\n' -o -printf 'file %p %y %U %G %m %s\n' | sort -u
 ps -eo sid,user:40,args --no-headers | awk -v own=$(ps -o sid= $$) '$1 != own && $3 !~ /^\[/ { $1 = "process"; print }' | sort
 awk '{ print "mount", $5, $9 }' /proc/self/mountinfo | sort
 awk 'NR > 1 { print "shm", $1 }' /proc/sysvipc/shm; awk 'NR > 1 { print "msg", $1 }' /proc/sysvipc/msg; awk 'NR > 1 { print "sem", $1 }' /proc/sysvipc/sem
 ls /dev/mqueue | sed 's/^/mqueue /'
-awk '{ print "keys of", $1 }' /proc/key-users | sort
 find /sys/fs/cgroup -type d -path '*tether.sessions*' | sed 's/^/cgroup /' | sort
 getent passwd | sed 's/^/account /'; getent group | sed 's/^/group /'
 ls /var/spool/cron/crontabs /var/spool/cron/atjobs /var/lib/systemd/linger /run/user 2>/dev/null | sed 's/^/spool /'
