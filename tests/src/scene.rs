@@ -1,13 +1,14 @@
 //! A host with Tether installed from its package, enrolled with a central of the test's own.
 
 use crate::agent::Agent;
-use crate::central::Central;
+use crate::central::{Central, seed};
 use crate::draft::Draft;
 use crate::trail::Trail;
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tether_hostlink::StatusReport;
+use tether_hostlink::paths::UID_FIRST;
 use tether_testhost::{Host, HostSpec, Image, Lab, Storage, Suite};
 
 /// How long a host may take to be ready.
@@ -75,6 +76,8 @@ impl Scene {
             self.host.write_file("/etc/ssh/sshd_config.d/50-tests.conf", "PerSourcePenalties no\n", 0o644)?;
             self.host.sh("systemctl restart ssh")?;
         }
+        // Each host gives out uids of its own: test hosts share a kernel, which keeps keyrings by uid.
+        self.central.note(0, UID_FIRST + u32::from_le_bytes(seed()?[..4].try_into()?) % 15_000 * 2 - 1);
         let keys = self.central.keys()?;
         self.central.drop(&self.host, "keys.jws", &keys)?;
         self.host.sh("systemctl restart tether-agentd")?;

@@ -6,6 +6,7 @@ use crate::log::warn;
 use crate::session::{Effect, Input, Monitor, Phase, Reason, Refused, Session};
 use crate::store::StoreError;
 use crate::watch::Watched;
+use crate::world::keyrings;
 use crate::world::process;
 use crate::world::remains::Remains;
 use serde_json::json;
@@ -252,7 +253,9 @@ impl TearDown {
             }
         }
         drop(self.world);
-        let remains = Remains::look(&self.session);
+        let keyrings = [self.session.uids.login, self.session.uids.read_only].map(keyrings::drop_of);
+        let mut remains = Remains::look(&self.session);
+        remains.keyrings(keyrings.into_iter().all(|gone| gone));
         (self.session, remains, trouble)
     }
 }

@@ -40,6 +40,14 @@ impl Remains {
         remains
     }
 
+    /// Whether the session's keyrings could be dropped.
+    pub fn keyrings(&mut self, gone: bool) {
+        self.checked.push("keyrings");
+        if !gone {
+            self.found.push("keyrings".to_owned());
+        }
+    }
+
     /// Whether nothing was found.
     pub fn is_clean(&self) -> bool {
         self.found.is_empty()

@@ -1,4 +1,4 @@
-//! Three system calls that no library here wraps safely. All of agentd's `unsafe` is in this file.
+//! Four system calls that no library here wraps safely. All of agentd's `unsafe` is in this file.
 #![allow(unsafe_code)]
 
 use rustix::io::Errno;
@@ -26,6 +26,23 @@ pub fn make_read_only(path: &CStr, recursive: bool) -> Result<(), Errno> {
 /// Makes one mount writable again.
 pub fn make_writable(path: &CStr) -> Result<(), Errno> {
     mount_setattr(path, 0, &MountAttr { set: 0, clear: MOUNT_ATTR_RDONLY, propagation: 0, userns: 0 })
+}
+
+/// Invalidates the calling thread's user keyring and user session keyring, with all keys in them (keyctl(2)).
+/// The kernel keeps both after a uid's last process, for as long as the machine runs.
+pub fn invalidate_user_keyrings() {
+    const KEYCTL_GET_KEYRING_ID: libc::c_ulong = 0;
+    const KEYCTL_INVALIDATE: libc::c_ulong = 21;
+    const USER_SESSION_KEYRING: libc::c_long = -5;
+    const USER_KEYRING: libc::c_long = -4;
+    // SAFETY: the operation takes numbers only and touches no memory of this process.
+    let keyctl =
+        |operation: libc::c_ulong, id: libc::c_long| unsafe { libc::syscall(libc::SYS_keyctl, operation, id, 0) };
+    // Both ids first: looking one up makes the other anew.
+    let ids = [USER_SESSION_KEYRING, USER_KEYRING].map(|special| keyctl(KEYCTL_GET_KEYRING_ID, special));
+    for id in ids.into_iter().filter(|id| *id > 0) {
+        keyctl(KEYCTL_INVALIDATE, id);
+    }
 }
 
 /// The user namespace that a namespace belongs to (ioctl_ns(2), `NS_GET_USERNS`).
