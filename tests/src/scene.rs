@@ -57,6 +57,11 @@ impl Scene {
         Self::build(suite, &package()?, storage, settings)
     }
 
+    /// The same with the host's files on a real file system: for what includes a disk write.
+    pub fn from_package_on_disk(suite: Suite, package: &Path) -> Result<Self> {
+        Self::build(suite, package, Storage::Disk, "")
+    }
+
     fn build(suite: Suite, package: &Path, storage: Storage, settings: &str) -> Result<Self> {
         let image = Image::ensure(suite, &mut |line| eprintln!("{line}"))?.with_deb(package)?;
         let lab = Lab::new()?;

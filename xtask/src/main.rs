@@ -3,6 +3,7 @@
 //! Progress goes to stderr, data to stdout. Exit status: 0 done, 1 failed, 2 wrong usage; `host exec` passes on the
 //! command's own.
 
+mod bench;
 mod check;
 mod deb;
 mod demo;
@@ -41,6 +42,17 @@ enum Task {
         #[arg(long, default_value = "bookworm")]
         suite: Suite,
     },
+    /// Measure on real hosts, each figure beside what it is compared with: `bench host`
+    Bench {
+        /// Which bench
+        name: String,
+        /// Print one JSON object to stdout instead of a table
+        #[arg(long)]
+        json: bool,
+        /// Which Debian the hosts run
+        #[arg(long, default_value = "bookworm")]
+        suite: Suite,
+    },
     /// Build the package, then run every test
     Test {
         /// Also run the tests that take minutes
@@ -60,6 +72,7 @@ fn main() -> ExitCode {
         }),
         Task::Host(command) => host::run(command),
         Task::Demo { json, suite } => demo::run(suite, json),
+        Task::Bench { name, json, suite } => bench::run(&name, suite, json),
         Task::Test { long } => test::run(long),
         Task::Check => check::run_all(),
     };

@@ -1,0 +1,39 @@
+//! The benches: figures, each beside what it is measured against.
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use tether_testhost::{Image, Suite};
+use tether_tests::bench::{self, Row};
+
+use crate::run::say;
+use crate::{deb, setup};
+
+pub(crate) fn run(name: &str, suite: Suite, json: bool) -> Result<ExitCode> {
+    if name != "host" {
+        bail!("there is no bench {name:?}; there is: host");
+    }
+    setup::ensure()?;
+    let package = deb::build()?;
+    Image::ensure(suite, &mut |line| say(line))?;
+    say("measuring; both sides take turns, which takes a few minutes");
+    let mut tell = |row: &Row| eprintln!("{}", line(row));
+    let table = bench::host(suite, &package, &mut tell)?;
+    if json {
+        println!("{}", serde_json::to_string(&table)?);
+    } else {
+        println!(
+            "| case | unit | ours, median (p99, n) | beside, median (p99, n) | ratio | target |\n|---|---|---|---|---|---|"
+        );
+        table.rows.iter().for_each(|row| println!("{}", line(row)));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn line(row: &Row) -> String {
+    let figures = |f: &bench::Figures| format!("{} ({}, {})", f.median, f.p99, f.n);
+    let beside = row.beside.as_ref().map_or_else(|| "-".to_owned(), |b| format!("{}: {}", b.name, figures(&b.figures)));
+    let ratio =
+        row.beside.as_ref().map_or_else(|| "-".to_owned(), |b| format!("{:.2}", row.ours.median / b.figures.median));
+    format!("| {} | {} | {} | {beside} | {ratio} | {} |", row.case, row.unit, figures(&row.ours), row.target)
+}
