@@ -1,4 +1,8 @@
-//! State on disk: small files, replaced whole, on stable storage before anything is done about them.
+//! State on disk: small files, replaced whole.
+//!
+//! What must outlive the machine's sudden end ([`Store::put`]) is on stable storage before anything is done
+//! about it. What only agentd's own restarts need ([`Store::put_for_restart`]) is not waited for: after a new
+//! boot every session ends, whatever its file says.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -43,6 +47,13 @@ impl Store {
         replace(&path, &text).map_err(|source| at(&path, source))
     }
 
+    /// Replaces a file that only has to outlive agentd, not the machine: written beside, renamed.
+    pub fn put_for_restart(&self, name: &str, value: &impl Serialize) -> Result<(), StoreError> {
+        let path = self.path(name);
+        let text = serde_json::to_vec(value).map_err(|error| at(&path, io::Error::other(error)))?;
+        write_beside(&path, &text).and_then(|(beside, _)| fs::rename(beside, &path)).map_err(|source| at(&path, source))
+    }
+
     /// Reads a file; `None` if there is none. A damaged file is an error: nothing is guessed.
     pub fn get<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, StoreError> {
         let path = self.path(name);
@@ -71,16 +82,20 @@ impl Store {
     }
 }
 
-/// Writes beside and renames. Also for files outside the store.
+/// Writes beside, flushes and renames. Also for files outside the store.
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("/"));
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let beside = folder.join(format!(".{name}.new"));
-    let mut file = File::options().create(true).truncate(true).write(true).mode(0o600).open(&beside)?;
-    file.write_all(bytes)?;
+    let (beside, file) = write_beside(path, bytes)?;
     file.sync_data()?;
     fs::rename(&beside, path)?;
-    File::open(folder)?.sync_all()
+    File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
+}
+
+fn write_beside(path: &Path, bytes: &[u8]) -> io::Result<(PathBuf, File)> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let beside = path.with_file_name(format!(".{name}.new"));
+    let mut file = File::options().create(true).truncate(true).write(true).mode(0o600).open(&beside)?;
+    file.write_all(bytes)?;
+    Ok((beside, file))
 }
 
 fn make_private(folder: &Path) -> Result<(), StoreError> {
@@ -89,6 +104,6 @@ fn make_private(folder: &Path) -> Result<(), StoreError> {
     made.map_err(|error| at(folder, error))
 }
 
-fn at(path: &Path, source: io::Error) -> StoreError {
+pub(crate) fn at(path: &Path, source: io::Error) -> StoreError {
     StoreError { path: path.to_owned(), source }
 }

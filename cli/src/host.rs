@@ -4,7 +4,8 @@ use crate::Found;
 use anyhow::{Result, bail};
 use clap::Subcommand;
 use std::time::Duration;
-use tether_hostlink::{Deadline, Reply, Request, StatusReport, ask};
+use tether_hostlink::{Deadline, Reply, Request, SESSIONS_PAGE, StatusReport, ask};
+use tether_identity::SessionId;
 
 #[derive(Subcommand)]
 pub enum Command {
@@ -54,9 +55,20 @@ fn explained(state: &str) -> String {
     format!("{state}: {why}")
 }
 
-/// How the host stands.
+/// How the host stands, with all its sessions.
 pub fn fetch() -> Result<StatusReport> {
-    match answer(&Request::Status)? {
+    let mut status = page(None)?;
+    let mut full = status.sessions.len() == SESSIONS_PAGE;
+    while full {
+        let next = page(status.sessions.last().map(|last| last.session.clone()))?;
+        full = next.sessions.len() == SESSIONS_PAGE;
+        status.sessions.extend(next.sessions);
+    }
+    Ok(status)
+}
+
+fn page(after: Option<SessionId>) -> Result<StatusReport> {
+    match answer(&Request::Status { after })? {
         Reply::Status(status) => Ok(status),
         other => bail!("agentd gave another answer than was asked for: {other:?}"),
     }

@@ -216,7 +216,7 @@ impl Host {
         let uids = self.uids.take(now).map_err(|error| ("uid.exhausted", error.to_string()))?;
         let until = grant.expires_at.saturating_add(self.config.ceiling.certificate_seconds);
         let disk = |error: &dyn std::fmt::Display| ("host.disk", error.to_string());
-        self.spent.add(&self.store, Used::Session(grant.session.as_str()), until, now).map_err(|e| disk(&e))?;
+        self.spent.add(Used::Session(grant.session.as_str()), until).map_err(|e| disk(&e))?;
         let left = std::time::Duration::from_secs(grant.expires_at.saturating_sub(now));
         let session = Session {
             grant,
@@ -270,7 +270,7 @@ impl Host {
         };
         if let Some(used) = used {
             let until = self.any_time().saturating_add(self.config.ceiling.session_seconds);
-            if let Err(error) = self.spent.add(&self.store, used, until, self.any_time()) {
+            if let Err(error) = self.spent.add(used, until) {
                 warn(error);
             }
         }

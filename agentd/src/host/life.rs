@@ -40,17 +40,21 @@ impl Host {
         let session = self.sessions.get(id).ok_or(StepError::NoSession)?;
         let mut next = session.clone();
         let effects = next.step(input)?;
-        let ending = matches!(next.phase, Phase::Closing { .. } | Phase::Gone { .. });
-        match self.keep(&next) {
+        match (&next.phase, self.keep_unless_gone(&next)) {
             // An end is not put off because a disk is full: the state on disk then leads to the same end.
-            Err(error) if ending => warn(error),
-            other => other?,
+            (Phase::Closing { .. } | Phase::Gone { .. }, Err(error)) => warn(error),
+            (_, kept) => kept?,
         }
         self.sessions.insert(id.clone(), next.clone());
         for effect in effects {
             self.do_effect(&next, effect);
         }
         Ok(())
+    }
+
+    /// What is gone is forgotten next; its last state on disk, Closing, leads there too.
+    fn keep_unless_gone(&self, session: &Session) -> Result<(), StoreError> {
+        if matches!(session.phase, Phase::Gone { .. }) { Ok(()) } else { self.keep(session) }
     }
 
     fn do_effect(&mut self, session: &Session, effect: Effect) {

@@ -189,9 +189,9 @@ impl Host {
         self.trust.time(Moment::now()).unwrap_or_else(|| wall_seconds().max(self.trust.floor()))
     }
 
-    /// Writes a session's state to disk.
+    /// Writes a session's state to disk, for agentd's next start in this boot.
     pub fn keep(&self, session: &Session) -> Result<(), StoreError> {
-        self.store.put(&file_of(&session.grant.session), session)
+        self.store.put_for_restart(&file_of(&session.grant.session), session)
     }
 }
 

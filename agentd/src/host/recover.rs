@@ -34,15 +34,16 @@ impl Host {
         let boot = boot_id().map_err(|source| system("the boot id", source))?;
         let store = Store::open(STATE)?;
         make_run_folders().map_err(|source| system("the folders under /run/tether", source))?;
-        let trust =
-            Trust::restore(&config.host, store.get("trust.json")?.unwrap_or_else(Kept::default), nonce()?, asked);
+        let kept = store.get("trust.json")?.unwrap_or_else(Kept::default);
+        let kept_floor = kept.floor;
+        let trust = Trust::restore(&config.host, kept, nonce()?, asked);
         let host = Self {
             log: AuditLog::open(&store, config.host.host.as_str(), &boot)?,
             trust,
             sessions: read_sessions(&store)?,
             worlds: BTreeMap::new(),
             pending: BTreeMap::new(),
-            spent: Spent::load(&store)?,
+            spent: Spent::load(&store, kept_floor)?,
             uids: Uids::open(&store.path("uids")).map_err(|source| system("the uid ledger", source))?,
             accounts: Accounts::open(paths::ACCOUNTS).map_err(|source| system("the account folders", source))?,
             cgroups: Cgroups::open().map_err(|source| system("the cgroup of sessions", source))?,
@@ -50,7 +51,7 @@ impl Host {
             plans: BTreeMap::new(),
             refusals: Refusals::default(),
             stuck: BTreeMap::new(),
-            kept_floor: 0,
+            kept_floor,
             stopped: store.get::<bool>(STOPPED_FILE)?.unwrap_or(false),
             config,
             boot,
@@ -185,8 +186,17 @@ impl Host {
 fn read_sessions(store: &Store) -> Result<BTreeMap<SessionId, Session>, HostError> {
     let mut sessions = BTreeMap::new();
     for name in store.list("sessions")? {
-        if let Some(session) = store.get::<Session>(&format!("sessions/{name}"))? {
-            sessions.insert(session.grant.session.clone(), session);
+        let file = format!("sessions/{name}");
+        match store.get::<Session>(&file) {
+            Ok(Some(session)) => {
+                sessions.insert(session.grant.session.clone(), session);
+            }
+            Ok(None) => {}
+            // The machine ended while it was written: that session is over, and the sweep takes what is left.
+            Err(error) => {
+                warn(format_args!("a session's file is damaged, and its session is over: {error}"));
+                store.remove(&file)?;
+            }
         }
     }
     Ok(sessions)

@@ -7,11 +7,11 @@ use crate::session::{Phase, Reason};
 use crate::trust::Freshness;
 use serde_json::json;
 use tether_audit::Ids;
-use tether_hostlink::{Refusal, Reply, SessionSummary, StatusReport};
+use tether_hostlink::{Refusal, Reply, SESSIONS_PAGE, SessionSummary, StatusReport};
 use tether_identity::SessionId;
 
 impl Host {
-    pub(super) fn status(&self) -> StatusReport {
+    pub(super) fn status(&self, after: Option<&SessionId>) -> StatusReport {
         let now = Moment::now();
         let freshness = self.trust.freshness(now);
         let state = match freshness {
@@ -30,7 +30,13 @@ impl Host {
             state: state.to_owned(),
             feed: self.trust.position().number,
             head_age_s,
-            sessions: self.sessions.values().map(summary).collect(),
+            sessions: self
+                .sessions
+                .values()
+                .filter(|session| after.is_none_or(|after| session.grant.session > *after))
+                .take(SESSIONS_PAGE)
+                .map(summary)
+                .collect(),
         }
     }
 

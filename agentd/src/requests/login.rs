@@ -111,8 +111,7 @@ impl Host {
                 return Err(why("delegation.used", format!("the delegation {jti} was used before")));
             }
             let until = session.grant.expires_at.saturating_add(self.config.ceiling.delegation_seconds);
-            let now = self.any_time();
-            self.spent.add(&self.store, Used::Delegation(jti), until, now).map_err(|error| why("host.disk", error))?;
+            self.spent.add(Used::Delegation(jti), until).map_err(|error| why("host.disk", error))?;
         }
         let descriptors = self.world_of(&id)?;
         let monitor = Monitor { pid: peer.pid, start: peer.start, connection: request.connection.clone() };

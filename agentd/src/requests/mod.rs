@@ -81,7 +81,7 @@ impl Host {
             (Asker::Login(peer), Request::Open(request)) => self.open(&peer, &request),
             (Asker::Login(peer), Request::Enter { account }) => self.enter(&peer, &account).into(),
             (Asker::Login(_), Request::Close { .. }) => Ok(Reply::Done).into(),
-            (Asker::Root(_), Request::Status) => Ok(Reply::Status(self.status())).into(),
+            (Asker::Root(_), Request::Status { after }) => Ok(Reply::Status(self.status(after.as_ref()))).into(),
             (Asker::Root(_), Request::End { session }) => self.end_by_admin(&session).into(),
             (Asker::Root(_), Request::Stop) => self.stop().into(),
             (Asker::Root(_), Request::Start) => self.go_on().into(),

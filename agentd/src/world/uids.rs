@@ -71,7 +71,7 @@ impl Uids {
         if seen > self.next {
             self.advance(seen)?;
         }
-        Ok(())
+        self.file.sync_data()
     }
 
     /// Takes the next free pair; on disk before it is returned. `now` is central's time.
@@ -86,12 +86,13 @@ impl Uids {
             }
             self.stamp(pair, now)?;
             self.advance(number + 1)?;
+            self.file.sync_data()?;
             return Ok(uids);
         }
         Err(UidError::Exhausted)
     }
 
-    /// A pair is not in use any more: its rest begins.
+    /// A pair is not in use any more: its rest begins. Not waited for: it was stamped, durably, when it was taken.
     pub fn release(&self, uids: AccountPair, now: u64) -> io::Result<()> {
         self.stamp((uids.login - UID_FIRST) / 2, now)
     }
@@ -104,13 +105,11 @@ impl Uids {
     }
 
     fn stamp(&self, pair: u32, now: u64) -> io::Result<()> {
-        self.file.write_all_at(&now.max(1).to_le_bytes(), HEADER + u64::from(pair) * 8)?;
-        self.file.sync_data()
+        self.file.write_all_at(&now.max(1).to_le_bytes(), HEADER + u64::from(pair) * 8)
     }
 
     fn advance(&mut self, next: u32) -> io::Result<()> {
         self.file.write_all_at(&u64::from(next).to_le_bytes(), 0)?;
-        self.file.sync_data()?;
         self.next = next;
         Ok(())
     }

@@ -3,6 +3,9 @@
 use serde::{Deserialize, Serialize};
 use tether_identity::SessionId;
 
+/// How many sessions one status lists.
+pub const SESSIONS_PAGE: usize = 64;
+
 /// A question to agentd.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "snake_case")]
@@ -44,8 +47,13 @@ pub enum Request {
     },
     /// `sudo -l`: what may the agent run? Answered by [`Reply::Commands`].
     Commands,
-    /// `tether session list`, `tether doctor`. Answered by [`Reply::Status`].
-    Status,
+    /// `tether session list`, `tether doctor`. Answered by [`Reply::Status`] with at most [`SESSIONS_PAGE`]
+    /// sessions, since a frame has a limit.
+    Status {
+        /// Only sessions whose id is greater; all from the first if left out.
+        #[serde(default)]
+        after: Option<SessionId>,
+    },
     /// `tether session end`: end one session.
     End {
         /// Which.
@@ -201,7 +209,7 @@ pub struct StatusReport {
     pub feed: u64,
     /// Seconds since the last head was signed; none before the first.
     pub head_age_s: Option<u64>,
-    /// Sessions that are not gone.
+    /// Sessions that are not gone: one page of them.
     pub sessions: Vec<SessionSummary>,
 }
 

@@ -50,7 +50,7 @@ fn a_question_is_answered_with_descriptors() {
 #[test]
 fn nobody_there_is_an_error_at_once() {
     let start = Instant::now();
-    let error = ask_at("/nonexistent/s", &Request::Status, soon()).unwrap_err();
+    let error = ask_at("/nonexistent/s", &Request::Status { after: None }, soon()).unwrap_err();
     assert!(matches!(error, LinkError::Unreachable { .. }), "{error}");
     assert!(start.elapsed() < Duration::from_millis(100));
 }
@@ -59,7 +59,7 @@ fn nobody_there_is_an_error_at_once() {
 fn a_silent_server_costs_one_deadline() {
     let (_folder, path) = answering_with(vec![1, 0]);
     let start = Instant::now();
-    assert!(matches!(ask_at(&path, &Request::Status, soon()), Err(LinkError::TimedOut)));
+    assert!(matches!(ask_at(&path, &Request::Status { after: None }, soon()), Err(LinkError::TimedOut)));
     assert!(start.elapsed() < Duration::from_millis(900));
 }
 
@@ -80,7 +80,7 @@ fn hostile_answers_are_errors() {
     ];
     for (bytes, what) in cases {
         let (_folder, path) = answering_with(bytes);
-        let error = ask_at(&path, &Request::Status, soon()).unwrap_err();
+        let error = ask_at(&path, &Request::Status { after: None }, soon()).unwrap_err();
         let refused = matches!(error, LinkError::Version(2) | LinkError::TooLong(_) | LinkError::Malformed(_));
         assert!(refused, "{what}: {error}");
     }
