@@ -6,6 +6,7 @@ pub mod agent;
 pub mod central;
 pub mod demo;
 pub mod draft;
+pub mod people;
 pub mod scene;
 pub mod snapshot;
 pub mod trail;
@@ -13,6 +14,7 @@ pub mod trail;
 pub use agent::Agent;
 pub use central::Central;
 pub use draft::Draft;
+pub use people::People;
 pub use scene::Scene;
 
 /// Makes a test of each function for bookworm and one for trixie.
