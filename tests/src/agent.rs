@@ -152,7 +152,7 @@ impl Drop for Connection<'_> {
     }
 }
 
-fn write_private(path: &str, text: &str) -> Result<()> {
+pub(crate) fn write_private(path: &str, text: &str) -> Result<()> {
     use std::io::Write;
     use std::os::unix::fs::OpenOptionsExt;
     let mut file = std::fs::File::options().write(true).create(true).truncate(true).mode(0o600).open(path)?;

@@ -7,6 +7,7 @@ pub mod bench;
 pub mod central;
 pub mod demo;
 pub mod draft;
+pub mod people;
 pub mod scene;
 pub mod snapshot;
 pub mod trail;
@@ -14,6 +15,7 @@ pub mod trail;
 pub use agent::Agent;
 pub use central::Central;
 pub use draft::Draft;
+pub use people::People;
 pub use scene::Scene;
 
 /// Makes a test of each function for bookworm and one for trixie.

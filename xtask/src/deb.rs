@@ -5,12 +5,15 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 
 use crate::run::{capture, cargo, cargo_tool, program, root, run, say, target};
-use crate::setup;
+use crate::{seal, setup};
 
 const CARGO_DEB: &str = "3.8.0";
 
 /// What is not shipped.
 const EXCLUDED: [&str; 6] = ["--exclude", "tether-tests", "--exclude", "xtask", "--exclude", "tether-testhost"];
+
+/// What other programs load, and must not die of.
+const MODULES: [&str; 3] = ["libnss_tether.so", "libpam_tether.so", "libsudo_tether.so"];
 
 /// Whether the package is described yet.
 pub(crate) fn is_described() -> Result<bool> {
@@ -28,6 +31,9 @@ pub(crate) fn build() -> Result<PathBuf> {
     let cargo_deb = cargo_tool("cargo-deb", CARGO_DEB)?;
     say("building the release binaries");
     run(cargo(&["build", "--release", "--locked", "--workspace"]).args(EXCLUDED))?;
+    for module in MODULES {
+        seal::seal(&target().join("release").join(module))?;
+    }
     let folder = target().join("debian");
     std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let mut pack = program(cargo_deb, &["--package", "tether-agentd", "--no-build", "--locked", "--output"]);

@@ -9,6 +9,7 @@ mod deb;
 mod demo;
 mod host;
 mod run;
+mod seal;
 mod setup;
 mod test;
 
