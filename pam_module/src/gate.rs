@@ -12,6 +12,8 @@ use tether_sshcert::SessionCertificate;
 const EXCHANGE: Duration = Duration::from_secs(2);
 /// The only service by which an agent may come in.
 const SERVICE: &str = "sshd";
+/// As much of a certificate as is sent: more than any that is accepted.
+const CERTIFICATE_MAX: usize = 56 * 1024;
 const PREFIX: &str = "ag-";
 const READ_ONLY_SUFFIX: &str = "-ro";
 
@@ -165,7 +167,8 @@ fn certificate_of(transaction: &impl Transaction) -> Result<String, Refusal> {
     let credential = transaction.variable("SSH_AUTH_INFO_0").unwrap_or_default();
     let mut lines = credential.lines().filter_map(|line| line.strip_prefix("publickey "));
     let line = lines.next().filter(|line| line.split(' ').next().is_some_and(|kind| kind.contains("-cert-")));
-    line.map(str::to_owned)
+    // One that no session has, and that no frame could carry, goes cut: agentd then refuses it, on record.
+    line.map(|line| line.chars().take(CERTIFICATE_MAX).collect())
         .ok_or_else(|| Refusal::new("certificate.none", "sshd did not authenticate this connection by a certificate"))
 }
 

@@ -106,6 +106,7 @@ fn forgeries() -> Vec<(&'static str, &'static str, Change)> {
         }),
         ("a principal too many", "certificate.principals", |d, _| Ok(d.certificate.principals.push("root".to_owned()))),
         ("no delegation in the certificate", "certificate.no_delegation", |d, _| Ok(d.certificate.delegation = None)),
+        ("an oversized certificate", "certificate.malformed", |d, _| Ok(d.token = Some("A".repeat(70_000)))),
         ("a certificate that lives too long", "certificate.too_long", |d, _| {
             Ok(d.certificate.valid_before = now() + 36_000)
         }),

@@ -12,7 +12,7 @@ pub const DELEGATION_EXTENSION: &str = "delegation@tether";
 const SOURCE_ADDRESS: &str = "source-address";
 
 /// The longest certificate that is read, in characters of its one line.
-const LINE_MAX: usize = 64 * 1024;
+const LINE_MAX: usize = 48 * 1024;
 
 /// Why a certificate is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -99,7 +99,7 @@ impl SessionCertificate {
     /// Reads `TYPE BASE64 [COMMENT]`, as sshd puts it into `SSH_AUTH_INFO_0` after the method's name.
     pub fn read(line: &str) -> Result<Self, CertificateError> {
         if line.len() > LINE_MAX {
-            return Err(CertificateError::Malformed("it is longer than 64 KiB".to_owned()));
+            return Err(CertificateError::Malformed("it is longer than 48 KiB".to_owned()));
         }
         let inner = Certificate::from_openssh(line.trim_end())
             .map_err(|error| CertificateError::Malformed(error.to_string()))?;
