@@ -1,11 +1,13 @@
 //! The six functions that libpam calls. Their return codes are those of `<security/_pam_types.h>`.
 #![allow(unsafe_code)]
 
-use crate::gate::{self, Transaction, Verdict, ask_agentd};
+use crate::gate::{self, Transaction, Verdict};
 use crate::handle::{Handle, PAM_SUCCESS, RawHandle};
 use libc::{c_char, c_int};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
+use std::time::Duration;
+use tether_hostlink::{Answer, Deadline, LinkError, Request, ask};
 
 const PAM_PERM_DENIED: c_int = 6;
 const PAM_AUTH_ERR: c_int = 7;
@@ -16,11 +18,14 @@ const PAM_ABORT: c_int = 26;
 const PAM_ESTABLISH_CRED: c_int = 2;
 const PAM_REINITIALIZE_CRED: c_int = 8;
 
+/// One exchange with agentd.
+const EXCHANGE: Duration = Duration::from_secs(2);
+
 type Argv = *const *const c_char;
 
 #[unsafe(no_mangle)]
 extern "C" fn pam_sm_authenticate(handle: *mut RawHandle, _flags: c_int, _argc: c_int, _argv: Argv) -> c_int {
-    guarded(handle, PAM_AUTH_ERR, |handle| gate::authenticate(handle))
+    guarded(handle, PAM_AUTH_ERR, |handle| gate::authenticate(handle, ask_agentd))
 }
 
 #[unsafe(no_mangle)]
@@ -40,7 +45,7 @@ extern "C" fn pam_sm_close_session(handle: *mut RawHandle, _flags: c_int, _argc:
 
 #[unsafe(no_mangle)]
 extern "C" fn pam_sm_chauthtok(handle: *mut RawHandle, _flags: c_int, _argc: c_int, _argv: Argv) -> c_int {
-    guarded(handle, PAM_PERM_DENIED, |handle| gate::authenticate(handle))
+    guarded(handle, PAM_PERM_DENIED, |handle| gate::authenticate(handle, ask_agentd))
 }
 
 #[unsafe(no_mangle)]
@@ -61,6 +66,10 @@ extern "C" fn pam_sm_setcred(handle: *mut RawHandle, flags: c_int, _argc: c_int,
         unsafe { libc::_exit(1) };
     }
     result
+}
+
+fn ask_agentd(request: &Request) -> Result<Answer, LinkError> {
+    ask(request, Deadline::after(EXCHANGE))
 }
 
 /// Runs a phase. A panic is the closed answer, and it is silent: sshd's stderr may be a user's terminal.

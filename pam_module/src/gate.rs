@@ -3,13 +3,10 @@
 use crate::caller;
 use crate::enter;
 use std::os::fd::OwnedFd;
-use std::time::Duration;
 use tether_accountfile::{AccountFile, FILE_MAX};
-use tether_hostlink::{Answer, Deadline, LinkError, OpenRequest, Refusal, Reply, Request, codes, paths};
+use tether_hostlink::{Answer, LinkError, OpenRequest, Refusal, Reply, Request, codes, paths};
 use tether_sshcert::SessionCertificate;
 
-/// One exchange with agentd.
-const EXCHANGE: Duration = Duration::from_secs(2);
 /// The only service by which an agent may come in.
 const SERVICE: &str = "sshd";
 /// As much of a certificate as is sent: more than any that is accepted.
@@ -56,16 +53,11 @@ pub struct Kept {
 /// How agentd is asked; replaced in tests.
 pub type Ask = fn(&Request) -> Result<Answer, LinkError>;
 
-/// Asks the real agentd.
-pub fn ask_agentd(request: &Request) -> Result<Answer, LinkError> {
-    tether_hostlink::ask(request, Deadline::after(EXCHANGE))
-}
-
 /// Passwords and the like: an agent has none, anywhere; and it may ask for nobody else's.
-pub fn authenticate(transaction: &impl Transaction) -> Verdict {
+pub fn authenticate(transaction: &impl Transaction, ask: Ask) -> Verdict {
     match whose(transaction) {
         Whose::Human => Verdict::Ignore,
-        Whose::AskedByAgent => Verdict::Deny(asked_by_agent()),
+        Whose::AskedByAgent => Verdict::Deny(reported(transaction, ask)),
         Whose::Agent(_) => deny("pam.no_password", "an agent logs in with a certificate and nothing else"),
     }
 }
@@ -74,7 +66,7 @@ pub fn authenticate(transaction: &impl Transaction) -> Verdict {
 pub fn account(transaction: &impl Transaction, ask: Ask) -> Verdict {
     let account = match whose(transaction) {
         Whose::Human => return Verdict::Ignore,
-        Whose::AskedByAgent => return Verdict::Deny(asked_by_agent()),
+        Whose::AskedByAgent => return Verdict::Deny(reported(transaction, ask)),
         Whose::Agent(account) => account,
     };
     if let Some(refusal) = wrong_door(transaction, &account) {
@@ -228,6 +220,14 @@ fn wrong_door(transaction: &impl Transaction, account: &str) -> Option<Refusal> 
         return Some(Refusal::new("account.never_logs_in", "this account never logs in"));
     }
     None
+}
+
+/// The refusal, put on record if agentd can be reached.
+fn reported(transaction: &impl Transaction, ask: Ask) -> Refusal {
+    let refusal = asked_by_agent();
+    let argv = [transaction.service(), transaction.user()].into_iter().flatten().collect();
+    let _ = ask(&Request::Report { refusal: refusal.clone(), argv });
+    refusal
 }
 
 fn asked_by_agent() -> Refusal {

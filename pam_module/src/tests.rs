@@ -1,4 +1,5 @@
 //! The gates with a transaction and an agentd of the test's own.
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use crate::gate::{self, Kept, Transaction, Verdict};
 use std::cell::OnceCell;
@@ -61,7 +62,7 @@ fn code(verdict: Verdict) -> String {
 fn a_human_is_ignored_and_agentd_never_asked() {
     for user in ["root", "alice", "agnes", ""] {
         let human = login(user);
-        assert_eq!(gate::authenticate(&human), Verdict::Ignore);
+        assert_eq!(gate::authenticate(&human, never), Verdict::Ignore);
         assert_eq!(gate::account(&human, never), Verdict::Ignore);
         assert_eq!(gate::open_session(&human, never), Verdict::Ignore);
         assert_eq!(gate::establish(&human, never), Verdict::Ignore);
@@ -73,7 +74,7 @@ fn a_human_is_ignored_and_agentd_never_asked() {
 fn an_agent_passes_the_account_gate_by_agentds_word_only() {
     assert_eq!(gate::account(&login("ag-a"), yes), Verdict::Success);
     assert_eq!(code(gate::account(&login("ag-a"), dead)), "agentd.unreachable");
-    assert_eq!(code(gate::authenticate(&login("ag-a"))), "pam.no_password");
+    assert_eq!(code(gate::authenticate(&login("ag-a"), never)), "pam.no_password");
 }
 
 #[test]

@@ -54,7 +54,12 @@ impl Agent {
 
     /// `sudo COMMAND`: asks agentd and prepares the run.
     pub fn check(&mut self, argv: Vec<Vec<u8>>, assigned: &[Vec<u8>], ask: impl Asks) -> Result<Run, Refusal> {
-        self.may_ask()?;
+        if let Err(refusal) = self.may_ask() {
+            let argv = argv.iter().map(|word| String::from_utf8_lossy(word).into_owned()).collect();
+            // Refused it is, recorded or not.
+            let _ = ask(&Request::Report { refusal: refusal.clone(), argv }, Deadline::after(FAREWELL));
+            return Err(refusal);
+        }
         if !assigned.is_empty() {
             return Err(options::refused("setting of environment variables"));
         }

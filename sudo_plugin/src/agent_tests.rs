@@ -26,6 +26,12 @@ fn never(_: &Request, _: Deadline) -> Result<Answer, LinkError> {
     unreachable!("agentd must not be asked")
 }
 
+/// A refusal is reported for the record; nothing is decided.
+fn reported(request: &Request, _: Deadline) -> Result<Answer, LinkError> {
+    assert!(matches!(request, Request::Report { .. }), "agentd was asked {request:?}");
+    Err(LinkError::TimedOut)
+}
+
 fn replies(reply: Reply) -> impl Asks {
     move |_: &Request, _: Deadline| Ok(Answer { reply, descriptors: Vec::new() })
 }
@@ -88,10 +94,10 @@ fn agentd_is_not_asked_about_what_is_not_for_agents() {
     assert_eq!(code(agent().check(bytes(&["cat"]), &bytes(&["A=b"]), never)), options::CODE);
     let mut other = agent();
     other.submitted(&bytes(&["-u", "bob"]));
-    assert_eq!(code(other.check(bytes(&["cat"]), &[], never)), options::CODE);
+    assert_eq!(code(other.check(bytes(&["cat"]), &[], reported)), options::CODE);
     let mut edit = agent();
     edit.opened(&bytes(&["progname=sudoedit", "sudoedit=true"]), &[], Vec::new());
-    assert_eq!(code(edit.check(bytes(&["sudoedit", "/etc/hosts"]), &[], never)), options::CODE);
+    assert_eq!(code(edit.check(bytes(&["sudoedit", "/etc/hosts"]), &[], reported)), options::CODE);
     assert_eq!(code(agent().check(vec![vec![0xff]], &[], never)), "sudo.not_utf8");
 }
 
@@ -100,10 +106,10 @@ fn agentd_is_not_asked_about_what_is_not_for_agents() {
 fn a_missing_line_in_sudo_conf_refuses() {
     let mut no_audit = Agent::new();
     no_audit.opened(&[], &[], Vec::new());
-    assert_eq!(no_audit.check(bytes(&["cat"]), &[], never).unwrap_err().code, "sudo.not_set_up");
+    assert_eq!(no_audit.check(bytes(&["cat"]), &[], reported).unwrap_err().code, "sudo.not_set_up");
     let mut no_policy = Agent::new();
     no_policy.submitted(&[]);
-    assert_eq!(no_policy.check(bytes(&["cat"]), &[], never).unwrap_err().code, "sudo.not_set_up");
+    assert_eq!(no_policy.check(bytes(&["cat"]), &[], reported).unwrap_err().code, "sudo.not_set_up");
 }
 
 #[test]

@@ -171,8 +171,11 @@ fn options_and_other_doors_are_shut(suite: Suite) -> Result {
         let ran = sudo(&connection, &format!("{options} dash -c id"))?;
         ensure!(ran.code == 1 && !ran.out.contains("uid="), "sudo {options}: {ran:?}");
     }
+    let recorded = scene.trail()?.codes().iter().filter(|code| **code == "sudo.option_not_for_agents").count();
+    ensure!(recorded >= 10, "only {recorded} refused options are on record");
     let su = connection.run("echo secret | su -c id; echo secret | su - bob -c id")?;
     ensure!(!su.out.contains("uid="), "su with root's own password: {su:?}");
+    ensure!(scene.trail()?.has_code("pam.asked_by_agent"), "su is not on record");
     scene.host.sh("passwd -d bob; echo 'auth sufficient pam_permit.so' > /etc/pam.d/su.d 2>/dev/null; true")?;
     let su = connection.run("su bob -c id; su bob -s /bin/sh -c id")?;
     ensure!(!su.out.contains("uid="), "su to a user without a password: {su:?}");

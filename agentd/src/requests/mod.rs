@@ -8,6 +8,7 @@
 //! | `enter` | root's | the child of a bound sshd | open |
 //! | `close` | root's | a bound sshd | always; a hint |
 //! | `decide`, `commands` | root's | sudo inside a session | open |
+//! | `report` | root's | sudo or PAM inside a session | always; for the record |
 //! | `begin` | root's | the launcher inside a session, once, within 2 s | open |
 //! | `ended` | root's | the sudo that asked | running |
 //! | `status`, `end`, `stop`, `start` | root's | root outside of sessions | always |
@@ -87,6 +88,9 @@ impl Host {
             (Asker::Root(_), Request::Start) => self.go_on().into(),
             (Asker::Session(session, peer), Request::Decide(line)) => self.decide(&session, &peer, &line),
             (Asker::Session(session, _), Request::Commands) => self.commands(&session).into(),
+            (Asker::Session(session, peer), Request::Report { refusal, argv }) => {
+                self.report(&session, &peer, &refusal, &argv).into()
+            }
             (Asker::Session(session, peer), Request::Begin { plan }) => self.begin(&session, &peer, &plan).into(),
             (Asker::Session(session, peer), Request::Ended { plan, status }) => {
                 self.ended(&session, &peer, &plan, status).into()

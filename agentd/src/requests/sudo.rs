@@ -43,6 +43,25 @@ impl Host {
         self.record_command_refused(id, &refusal.code, ids, about);
     }
 
+    /// sudo's plugin or the PAM module refused without asking: it goes on record as if agentd had.
+    pub(super) fn report(
+        &mut self,
+        id: &SessionId,
+        peer: &Process,
+        refusal: &Refusal,
+        argv: &[String],
+    ) -> Result<Reply, Refusal> {
+        let session = self.sessions.get(id).ok_or_else(not_yours)?;
+        let known = |b: u8| b.is_ascii_lowercase() || matches!(b, b'.' | b'_');
+        if refusal.code.len() > 64 || !refusal.code.bytes().all(known) {
+            return Err(not_yours());
+        }
+        let ids = ids_of(session);
+        let about = json!({"argv": shortened(argv), "why": refusal.text, "pid": peer.pid});
+        self.record_command_refused(id, &refusal.code, ids, about);
+        Ok(Reply::Done)
+    }
+
     fn plan(&mut self, id: &SessionId, peer: &Process, line: &CommandLine) -> Result<Response, Refusal> {
         let session = self.standing(id)?.clone();
         let typed = line.argv.first().ok_or_else(|| Refusal::new("program.not_found", "no command was given"))?;

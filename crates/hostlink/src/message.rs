@@ -45,6 +45,13 @@ pub enum Request {
         /// The wait status as waitpid(2) gives it.
         status: i32,
     },
+    /// sudo or PAM refused an agent something without asking: for the record. Answered by [`Reply::Done`].
+    Report {
+        /// What was refused and why.
+        refusal: Refusal,
+        /// What was typed, as far as that is known.
+        argv: Vec<String>,
+    },
     /// `sudo -l`: what may the agent run? Answered by [`Reply::Commands`].
     Commands,
     /// `tether session list`, `tether doctor`. Answered by [`Reply::Status`] with at most [`SESSIONS_PAGE`]
