@@ -169,6 +169,23 @@ impl Host {
         Ok(Reply::Done)
     }
 
+    /// sshd would keep the authenticated connection, without a session, for as long as its client likes.
+    pub(super) fn end_stray(&mut self, peer: &Process) -> Result<Reply, Refusal> {
+        if let Ok(process) = peer.pin() {
+            process::kill(&process);
+        }
+        let why = "agentd was restarted between this connection's gates";
+        let ids = Ids::unknown("the connection is bound to no session");
+        self.record_counted(
+            "login.refused",
+            "between the gates",
+            "session.not_bound",
+            ids,
+            json!({"why": why, "pid": peer.pid}),
+        );
+        Err(Refusal::new("session.not_bound", why).hint("connect again"))
+    }
+
     fn refuse_login(&mut self, gate: &str, account: &str, (code, text): Why) -> Refusal {
         let ids = self.by_account(account).map_or_else(|| Ids::unknown("no session has this account"), ids_of);
         self.record_refused("login.refused", &code, ids, json!({"gate": gate, "account": account, "why": text}));

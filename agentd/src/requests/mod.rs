@@ -63,6 +63,9 @@ pub enum Asker {
     Root(Process),
     /// An sshd between the account gate and its session's end: pam_loginuid has made the agent its login.
     Login(Process),
+    /// An sshd that a login of an agent belongs to, of which agentd knows nothing: it was restarted between the
+    /// gates.
+    Stray(Process),
     /// A process of root's inside a session: sudo, or the launcher that it started.
     Session(SessionId, Process),
 }
@@ -86,6 +89,7 @@ impl Host {
             (Asker::Root(_), Request::End { session }) => self.end_by_admin(&session).into(),
             (Asker::Root(_), Request::Stop) => self.stop().into(),
             (Asker::Root(_), Request::Start) => self.go_on().into(),
+            (Asker::Stray(peer), Request::Open(_) | Request::Enter { .. }) => self.end_stray(&peer).into(),
             (Asker::Session(session, peer), Request::Decide(line)) => self.decide(&session, &peer, &line),
             (Asker::Session(session, _), Request::Commands) => self.commands(&session).into(),
             (Asker::Session(session, peer), Request::Report { refusal, argv }) => {
@@ -114,6 +118,9 @@ impl Host {
         }
         if !inside && !process.loginuid.is_some_and(paths::is_agent_uid) {
             return Ok(Asker::Root(process));
+        }
+        if !inside {
+            return Ok(Asker::Stray(process));
         }
         let session = cgroup::session_of(&process.cgroup).and_then(|id| self.sessions.get(&id));
         let session = session.filter(|session| process.loginuid == Some(session.uids.login)).ok_or_else(not_yours)?;

@@ -50,12 +50,13 @@ pub struct Bench {
     pub rows: Vec<Row>,
 }
 
+type Step = fn(&mut Pair) -> Result<Vec<Row>>;
+
 /// Measures everything on a suite with a package; `tell` hears each row as it comes.
 pub fn host(suite: Suite, package: &Path, tell: &mut dyn FnMut(&Row)) -> Result<Bench> {
     let mut pair = Pair::new(suite, package)?;
     let mut rows = Vec::new();
-    let steps: [fn(&mut Pair) -> Result<Vec<Row>>; 5] =
-        [logins::rows, logins::account, lookups::rows, sudo::rows, memory::rows];
+    let steps: [Step; 5] = [logins::rows, logins::account, lookups::rows, sudo::rows, memory::rows];
     for step in steps {
         for row in step(&mut pair)? {
             tell(&row);
