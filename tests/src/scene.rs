@@ -52,6 +52,13 @@ impl Scene {
         Self::build(suite, package, Storage::Memory, "")
     }
 
+    /// The same with a central whose clock is so many seconds ahead of the host's.
+    pub fn at(suite: Suite, ahead: i64) -> Result<Self> {
+        let mut central = Central::new()?;
+        central.set_clock(ahead);
+        Self::with_central(suite, &package()?, Storage::Memory, "", central)
+    }
+
     /// The same with more settings for `host.toml` and the host's files on a storage.
     pub fn with(suite: Suite, storage: Storage, settings: &str) -> Result<Self> {
         Self::build(suite, &package()?, storage, settings)
@@ -63,10 +70,14 @@ impl Scene {
     }
 
     fn build(suite: Suite, package: &Path, storage: Storage, settings: &str) -> Result<Self> {
+        Self::with_central(suite, package, storage, settings, Central::new()?)
+    }
+
+    fn with_central(suite: Suite, package: &Path, storage: Storage, settings: &str, central: Central) -> Result<Self> {
         let image = Image::ensure(suite, &mut |line| eprintln!("{line}"))?.with_deb(package)?;
         let lab = Lab::new()?;
         let host = lab.boot(HostSpec::new("web-01", &image).storage(storage))?;
-        let mut scene = Self { lab, host, central: Central::new()?, nonce: None };
+        let mut scene = Self { lab, host, central, nonce: None };
         scene.enrol(settings)?;
         scene.host.wait_ready(READY)?;
         Ok(scene)
