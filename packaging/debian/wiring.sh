@@ -32,7 +32,7 @@ unwire_nss() {
     sed -E '/^(passwd|group):/s/[[:space:]]+tether([[:space:]]|$)/\1/' "$NSSWITCH" | replace "$NSSWITCH"
 }
 
-# The lines go in only if sudo works as well with them as without, for a caller whom sudoers knows.
+# The lines go in only if sudo answers with them as without, and are tried where nobody else's sudo sees them.
 wire_sudo() {
     # Whole, it stays; a block that somebody edited is made anew.
     [ "$(grep -c '^Plugin tether_[a-z]* sudo_tether.so$' "$SUDO_CONF" 2>/dev/null)" != 3 ] || return 0
@@ -45,15 +45,38 @@ wire_sudo() {
         echo "tether: $SUDO_CONF names a plugin already; agents get no sudo on this host" >&2
         return 0
     fi
+    # An empty file is as good as none.
+    [ -e "$SUDO_CONF" ] || replace "$SUDO_CONF" </dev/null
+    lines=$(mktemp)
+    chmod 644 "$lines"
+    { cat "$SUDO_CONF"; sudo_lines; } >"$lines"
     before=$(sudo_answers)
-    { [ ! -e "$SUDO_CONF" ] || cat "$SUDO_CONF"; sudo_lines; } | replace "$SUDO_CONF"
-    after=$(sudo_answers)
-    if [ "$before" != "$after" ]; then
-        unwire_sudo
-        echo "tether: sudo did not answer as before with our plugin, so it was taken out again; agents get no sudo on this host" >&2
+    after=$(sudo_answers_with "$lines")
+    if [ "$before" = "$after" ]; then
+        replace "$SUDO_CONF" <"$lines"
+    else
+        [ -s "$SUDO_CONF" ] || rm -f "$SUDO_CONF"
+        echo "tether: sudo does not answer as before with our plugin, so it was left out; agents get no sudo on this host" >&2
         echo "tether: before: $before" >&2
         echo "tether: with it: $after" >&2
     fi
+    rm -f "$lines"
+}
+
+# What sudo would answer with another sudo.conf. Nobody else sees that one: it is there only in a mount namespace of
+# the asker's. Where there can be none (a container without the right to), it is there for everybody for a moment.
+sudo_answers_with() {
+    if unshare --mount true 2>/dev/null; then
+        # shellcheck disable=SC2016
+        unshare --mount sh -c 'mount --no-mtab --bind "$1" "$2" && . /usr/share/tether/wiring.sh && sudo_answers' sh "$1" "$SUDO_CONF" 2>&1 ||
+            echo "the test itself failed"
+        return 0
+    fi
+    old=$(mktemp "$SUDO_CONF.tether.XXXXXX")
+    cp -p "$SUDO_CONF" "$old"
+    replace "$SUDO_CONF" <"$1"
+    sudo_answers
+    mv -f "$old" "$SUDO_CONF"
 }
 
 sudo_lines() {
@@ -80,9 +103,14 @@ sudo_answers() {
     done
 }
 
+# sshd refuses new connections for a moment while it reloads, so it does only for another drop-in than it has read.
 reload_sshd() {
+    read_before=/run/tether/sshd-has-read
+    now=$(sha256sum </etc/ssh/sshd_config.d/00-tether.conf) || now=
+    [ -z "$now" ] || [ "$now" != "$(cat $read_before 2>/dev/null)" ] || return 0
     if sshd -t; then
-        systemctl try-reload-or-restart ssh.service || true
+        systemctl try-reload-or-restart ssh.service || return 0
+        echo "$now" >$read_before
     else
         echo "tether: sshd does not accept its configuration, so it was not reloaded; agents cannot log in yet" >&2
     fi

@@ -83,6 +83,13 @@ impl Scene {
         Ok(scene)
     }
 
+    /// A host that a test booted and installed the package on: it is enrolled and admits.
+    pub fn on(lab: Lab, host: Host) -> Result<Self> {
+        let mut scene = Self { lab, host, central: Central::new()?, nonce: None };
+        scene.enrol("")?;
+        Ok(scene)
+    }
+
     fn enrol(&mut self, settings: &str) -> Result<()> {
         let toml = format!("{}{settings}", self.central.host_toml());
         self.host.write_file("/etc/tether/host.toml", toml, 0o644)?;

@@ -30,9 +30,14 @@ impl Snapshot {
 
     /// What is in one and not in the other, less what is allowed to differ.
     pub fn differences(&self, after: &Self) -> Vec<String> {
+        self.differences_but(after, ALLOWED)
+    }
+
+    /// The same with a list of the caller's: an exact path and a reason a line.
+    pub fn differences_but(&self, after: &Self, allowed: &str) -> Vec<String> {
         let new = after.0.difference(&self.0).map(|line| format!("+ {line}"));
         let gone = self.0.difference(&after.0).map(|line| format!("- {line}"));
-        new.chain(gone).filter(|line| !is_allowed(line)).collect()
+        new.chain(gone).filter(|line| !is_allowed(line, allowed)).collect()
     }
 }
 
@@ -48,10 +53,10 @@ fn without_numbers(path: &str) -> String {
     path.to_owned()
 }
 
-fn is_allowed(difference: &str) -> bool {
+fn is_allowed(difference: &str, allowed: &str) -> bool {
     let Some(path) = difference.get(2..).and_then(|line| line.strip_prefix("file ")) else { return false };
     let path = path.split(' ').next().unwrap_or_default();
     let path = without_numbers(path);
-    let allowed = ALLOWED.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let allowed = allowed.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
     allowed.filter_map(|line| line.split_whitespace().next()).any(|allowed| allowed == path)
 }
