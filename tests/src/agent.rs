@@ -92,6 +92,19 @@ impl Agent {
         ssh.arg(&self.destination).arg(command).spawn().context("ssh")
     }
 
+    /// Offers a certificate with a client that does not look at it first. What that client said.
+    pub fn offer(&self, certificate: &str) -> Result<String> {
+        let path = self.folder.path().join("offered-cert.pub");
+        std::fs::write(&path, format!("{certificate}\n"))?;
+        let (account, address) = self.destination.split_once('@').context("no address")?;
+        let mut client = self.lab.client_command("/usr/bin/python3")?;
+        client.args(["-c", include_str!("send_certificate.py"), address, account]);
+        let output = client.arg(self.folder.path().join("key")).arg(&path).output().context("python3")?;
+        let said = Ran::from(output);
+        anyhow::ensure!(said.code == 0, "{said:?}");
+        Ok(said.out)
+    }
+
     /// Opens one connection that further commands share, and keeps it open until it is dropped.
     pub fn connect(&self) -> Result<Connection<'_>> {
         let control = self.folder.path().join("control").display().to_string();

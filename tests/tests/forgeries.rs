@@ -2,6 +2,7 @@
 #![expect(clippy::unit_arg, reason = "a forgery is one change, and reads best on one line")]
 
 use anyhow::{Context, ensure};
+use base64ct::{Base64, Encoding};
 use serde_json::{Value, json};
 use tether_sshcert::issue::KeyPair;
 use tether_statement::Revocation;
@@ -16,6 +17,7 @@ type Change = fn(&mut Draft, &Central) -> Result;
 on_both_suites!(
     forged_papers_are_refused_under_their_own_codes,
     what_sshd_refuses_alone,
+    what_openssh_would_not_even_offer,
     a_certificate_for_somebody_else_is_nobodys,
     a_delegation_is_used_once,
     a_revoked_session_is_over,
@@ -191,6 +193,44 @@ fn what_sshd_refuses_alone(suite: Suite) -> Result {
         );
     }
     Ok(())
+}
+
+/// A client of the attacker's own offers these; sshd's words are the evidence, and nobody asks agentd.
+fn what_openssh_would_not_even_offer(suite: Suite) -> Result {
+    let mut scene = Scene::new(suite)?;
+    scene.host.write_file("/etc/ssh/sshd_config.d/60-debug.conf", "LogLevel DEBUG2\n", 0o644)?;
+    scene.host.sh("systemctl restart ssh")?;
+    let (good, agent) = scene.session()?;
+    let mut host = Draft::new(&scene.central)?;
+    host.certificate.host_certificate = true;
+    host.certificate.key_id = good.certificate.key_id.clone();
+    host.certificate.serial = good.certificate.serial;
+    host.certificate.principals = good.certificate.principals.clone();
+    (host.subject, host.key) = (good.subject.clone(), good.key.clone());
+    let mut long = Draft::new(&scene.central)?;
+    long.token = Some("A".repeat(300_000));
+    (long.subject, long.key) = (good.subject.clone(), good.key.clone());
+    for (what, certificate, words) in [
+        ("a host certificate", host.certificate()?, "not a user certificate"),
+        ("a broken signature", broken(&good.certificate()?)?, "incorrect signature"),
+        ("an oversized certificate", long.certificate()?, "Bad packet length"),
+    ] {
+        let said = agent.offer(&certificate)?;
+        ensure!(said.starts_with("refused"), "{what} was let in: {said}");
+        let journal = scene.host.journal("ssh")?;
+        ensure!(journal.contains(words), "{what}: sshd did not say {words:?}; the client: {said}\n{journal}");
+    }
+    ensure!(agent.offer(&good.certificate()?)? == "in\n", "the same client with a good certificate is refused");
+    Ok(())
+}
+
+/// The certificate with another last byte: that is in the CA's signature.
+fn broken(line: &str) -> anyhow::Result<String> {
+    let (kind, encoded) = line.split_once(' ').context("no certificate")?;
+    let encoded = encoded.split(' ').next().unwrap_or_default();
+    let mut bytes = Base64::decode_vec(encoded).map_err(|error| anyhow::anyhow!("{error}"))?;
+    *bytes.last_mut().context("empty")? ^= 1;
+    Ok(format!("{kind} {}", Base64::encode_string(&bytes)))
 }
 
 fn a_certificate_for_somebody_else_is_nobodys(suite: Suite) -> Result {

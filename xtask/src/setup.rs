@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use crate::run::{self, program, say};
 
 /// A program on the PATH or a file, and the package it is in.
-const NEEDED: [(&str, &str); 15] = [
+const NEEDED: [(&str, &str); 16] = [
     ("gcc", "gcc"),
     ("make", "make"),
     ("nm", "binutils"),
@@ -18,6 +18,7 @@ const NEEDED: [(&str, &str); 15] = [
     ("ssh", "openssh-client"),
     ("ssh-keygen", "openssh-client"),
     ("ansible", "ansible-core"),
+    ("/usr/lib/python3/dist-packages/paramiko/__init__.py", "python3-paramiko"),
     ("git", "git"),
     ("/etc/ssl/certs/ca-certificates.crt", "ca-certificates"),
     ("/usr/include/security/pam_modules.h", "libpam0g-dev"),
