@@ -17,6 +17,7 @@ on_both_suites!(
     a_reboot_ends_everything,
     a_hostile_session_leaves_nothing,
     uids_never_repeat,
+    a_full_disk_is_no_slower,
 );
 
 /// From the trigger to the removal record.
@@ -198,6 +199,30 @@ fn a_reboot_ends_everything(suite: Suite) -> Result {
     }
     let (_, agent) = scene.session()?;
     ensure!(agent.run("echo in")?.out == "in\n", "after a reboot nobody is let in");
+    Ok(())
+}
+
+/// How long an end takes does not hang on how much there is on the host: nothing is searched through.
+fn a_full_disk_is_no_slower(suite: Suite) -> Result {
+    let mut scene = Scene::with(suite, Storage::Disk, "")?;
+    let files = if std::env::var_os("TETHER_TEST_LONG").is_some() { 1_000_000 } else { 20_000 };
+    let make = "import os,sys\nfor d in range(int(sys.argv[1])//1000):\n os.makedirs(f'/var/tmp/many/{d}')\n for f in range(1000): os.close(os.open(f'/var/tmp/many/{d}/{f}', os.O_CREAT))";
+    let made = scene
+        .host
+        .command("python3")
+        .args(&["-c", make, &files.to_string()])
+        .timeout(Duration::from_secs(600))
+        .output()?;
+    ensure!(made.status.success(), "{made:?}");
+    let (draft, agent) = scene.session()?;
+    let mut client = agent
+        .start("(setsid sleep 1001 &); for i in $(seq 2000); do : > /tmp/$i; done; echo ready; exec sleep 1000")?;
+    wait_for_line(&mut client)?;
+    let start = Instant::now();
+    client.kill()?;
+    scene.wait_gone(draft.grant.session.as_str())?;
+    client.wait()?;
+    ensure!(start.elapsed() < MOST, "on a disk with {files} files it took {:?}", start.elapsed());
     Ok(())
 }
 
