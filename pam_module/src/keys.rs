@@ -24,7 +24,7 @@ pub fn forbid() -> io::Result<()> {
         load(4), // arch
         jump(libc::BPF_JEQ, NATIVE, 1),
         answer(refuse(libc::ENOSYS)),
-        load(0), // nr
+        load(0),                     // nr
         jump(libc::BPF_JGE, X32, 4), // each goes to the last step if it holds
         is(libc::SYS_add_key, 3),
         is(libc::SYS_request_key, 2),

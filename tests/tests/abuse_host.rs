@@ -26,7 +26,9 @@ fn abuse_sudo_tells_nothing_about_roots_files() -> Result {
         Ok(ran.err.replace(path, "PATH"))
     };
     let nothing = said("/root/deep/nothing")?;
-    for there in ["/root/deep/file", "/root/deep/link", "/root/deep/program", "/root/deep", "/proc/1/cwd", "/proc/1/exe"] {
+    for there in
+        ["/root/deep/file", "/root/deep/link", "/root/deep/program", "/root/deep", "/proc/1/cwd", "/proc/1/exe"]
+    {
         ensure!(said(there)? == nothing, "{there} is told apart from what is not there");
     }
     Ok(())
@@ -54,7 +56,11 @@ PY"#,
     drop(connection);
     scene.wait_gone(draft.grant.session.as_str())?;
     let left = scene.host.sh(&format!("grep '^ *{uid}:' /proc/key-users || true"))?;
-    ensure!(left.trim().is_empty(), "keys of uid {uid} are still there: {left}; trail says remains: {}", scene.trail()?.has_code("session.remains"));
+    ensure!(
+        left.trim().is_empty(),
+        "keys of uid {uid} are still there: {left}; trail says remains: {}",
+        scene.trail()?.has_code("session.remains")
+    );
     Ok(())
 }
 
@@ -84,7 +90,9 @@ fn abuse_stopped_sudos_hold_nothing_of_agentds() -> Result {
     let mut scene = scene()?;
     let (_draft, agent) = scene.session()?;
     let mut client = agent.start(STOPPED_SUDOS)?;
-    let fds = |scene: &Scene| scene.host.sh("ls /proc/$(pidof tether-agentd)/fd | wc -l; grep files /proc/$(pidof tether-agentd)/limits");
+    let fds = |scene: &Scene| {
+        scene.host.sh("ls /proc/$(pidof tether-agentd)/fd | wc -l; grep files /proc/$(pidof tether-agentd)/limits")
+    };
     println!("before: {}", fds(&scene)?);
     std::thread::sleep(Duration::from_millis(1500));
     let mut failed = Vec::new();
@@ -94,7 +102,12 @@ fn abuse_stopped_sudos_hold_nothing_of_agentds() -> Result {
         let at = Instant::now();
         asked += 1;
         if let Err(error) = scene.host.sh("tether status") {
-            failed.push(format!("{:?} after {:?}: {}", start.elapsed(), at.elapsed(), error.to_string().chars().take(200).collect::<String>()));
+            failed.push(format!(
+                "{:?} after {:?}: {}",
+                start.elapsed(),
+                at.elapsed(),
+                error.to_string().chars().take(200).collect::<String>()
+            ));
         }
     }
     std::thread::sleep(Duration::from_secs(6));
@@ -138,7 +151,11 @@ for i in range(4000): os.rename(".f%d" % i, "bundle-%d.jws" % i)
 #[test]
 fn abuse_a_head_of_the_far_future_does_not_last() -> Result {
     let mut scene = scene()?;
-    let head = Head { host: tether_tests::central::HOST.parse()?, position: scene.central.feed.position().clone(), time: scene.central.now() + 100 * 365 * 24 * 3600 };
+    let head = Head {
+        host: tether_tests::central::HOST.parse()?,
+        position: scene.central.feed.position().clone(),
+        time: scene.central.now() + 100 * 365 * 24 * 3600,
+    };
     let forged = scene.central.feed_key.sign(Typ::Head, &head)?;
     scene.central.drop(&scene.host, "head.jws", &forged)?;
     std::thread::sleep(Duration::from_secs(1));
@@ -147,7 +164,9 @@ fn abuse_a_head_of_the_far_future_does_not_last() -> Result {
     let keys = scene.central.keys()?;
     scene.central.drop(&scene.host, "keys.jws", &keys)?;
     scene.host.sh("rm -f /var/spool/tether/inbox/head.jws; systemctl restart tether-agentd")?;
-    scene.resume().map_err(|error| anyhow::anyhow!("the host takes nothing any more: {}", error.to_string().chars().take(300).collect::<String>()))
+    scene.resume().map_err(|error| {
+        anyhow::anyhow!("the host takes nothing any more: {}", error.to_string().chars().take(300).collect::<String>())
+    })
 }
 
 /// An agent cannot make pid 1 write into the journal.
@@ -174,7 +193,9 @@ PY"#,
 fn abuse_allowed_commands_cannot_fill_the_disk() -> Result {
     let mut scene = scene()?;
     let (_draft, agent) = scene.session()?;
-    let size = |scene: &Scene| -> anyhow::Result<u64> { Ok(scene.host.sh("stat -c %s /var/lib/tether/audit/chain.jsonl")?.trim().parse()?) };
+    let size = |scene: &Scene| -> anyhow::Result<u64> {
+        Ok(scene.host.sh("stat -c %s /var/lib/tether/audit/chain.jsonl")?.trim().parse()?)
+    };
     let before = size(&scene)?;
     let connection = agent.connect()?;
     let start = Instant::now();
@@ -183,7 +204,12 @@ fn abuse_allowed_commands_cannot_fill_the_disk() -> Result {
         work() { while [ $(date +%s) -lt $end ]; do sudo -n id >/dev/null 2>&1 && echo x; done; }; (work & work & work & work & wait) | wc -l"#,
     )?;
     let grown = size(&scene)? - before;
-    println!("{} commands, {grown} bytes in {:?}: {} MB a day", ran.out.trim(), start.elapsed(), grown as f64 / start.elapsed().as_secs_f64() * 86400.0 / 1e6);
+    println!(
+        "{} commands, {grown} bytes in {:?}: {} MB a day",
+        ran.out.trim(),
+        start.elapsed(),
+        grown as f64 / start.elapsed().as_secs_f64() * 86400.0 / 1e6
+    );
     ensure!(grown < 4 << 20, "the chain grew by {grown} bytes in {:?}", start.elapsed());
     Ok(())
 }

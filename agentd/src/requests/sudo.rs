@@ -40,7 +40,8 @@ impl Host {
     fn record_sudo_refused(&mut self, id: &SessionId, line: &CommandLine, refusal: &Refusal) {
         let Some(session) = self.sessions.get(id) else { return };
         let ids = ids_of(session);
-        let about = json!({"argv": shortened(&line.argv), "cwd": start_of(&line.cwd), "tty": line.tty, "why": refusal.text});
+        let about =
+            json!({"argv": shortened(&line.argv), "cwd": start_of(&line.cwd), "tty": line.tty, "why": refusal.text});
         self.record_command_refused(id, &refusal.code, ids, about);
     }
 
@@ -53,8 +54,11 @@ impl Host {
         let program = self.program(&session, typed)?;
         let about = self.allowed(&session, &program, line)?;
         if !self.may_run_another(id) {
-            return Err(Refusal::new("session.too_many_commands", "this session ran very many commands within a minute")
-                .hint("each command is kept on record; wait a minute"));
+            return Err(Refusal::new(
+                "session.too_many_commands",
+                "this session ran very many commands within a minute",
+            )
+            .hint("each command is kept on record; wait a minute"));
         }
         let name = crate::host::random_id().map_err(|error| internal(&error))?;
         let until = Moment::now().plus(PLAN_SPAN);
