@@ -4,9 +4,10 @@
 //! one neither holds nor starves the other. Only the lock on [`Host`] is shared, and nothing waits under it.
 
 use crate::clock::Moment;
-use crate::host::{Host, TearDown};
+use crate::host::{Host, INBOX as INBOX_FOLDER, TearDown};
 use crate::log::warn;
 use crate::requests::{Listener, Response};
+use crate::trust::inbox::{Inbox, Item};
 use crate::watch::{Ready, Watch};
 use rustix::fs::inotify;
 use std::io;
@@ -55,7 +56,7 @@ impl Sockets {
         chown(paths::PRINCIPALS_SOCKET, Some(owner), None)?;
         let inbox = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
         let events = inotify::WatchFlags::MOVED_TO | inotify::WatchFlags::CLOSE_WRITE | inotify::WatchFlags::ONLYDIR;
-        inotify::add_watch(&inbox, crate::host::INBOX, events)?;
+        inotify::add_watch(&inbox, INBOX_FOLDER, events)?;
         Ok(Self { root: listen(paths::ROOT_SOCKET)?, principals, inbox })
     }
 }
@@ -66,7 +67,8 @@ pub fn run(host: &Shared, watch: &Watch, sockets: &Sockets) -> io::Result<()> {
     watch.add_other(&sockets.root, LISTENERS[0].0)?;
     watch.add_other(&sockets.principals, LISTENERS[1].0)?;
     let busy = [Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0))];
-    lock(host).read_inbox();
+    let mut pass = Pass::list();
+    let mut came = false;
     let mut flushed = Moment::now();
     loop {
         let now = Moment::now();
@@ -75,16 +77,52 @@ pub fn run(host: &Shared, watch: &Watch, sockets: &Sockets) -> io::Result<()> {
             lock(host).flush_refusals();
             flushed = now;
         }
-        for ready in watch.wait(next)? {
+        for ready in watch.wait(if pass.is_over() { next } else { Duration::ZERO })? {
             match ready {
                 Ready::Gone(watched) => lock(host).process_gone(watched),
                 Ready::Other(INBOX) => {
                     drain(&sockets.inbox);
-                    lock(host).read_inbox();
+                    came = true;
                 }
                 Ready::Other(1) => accept(host, &sockets.root, Listener::Root, &busy[0]),
                 Ready::Other(_) => accept(host, &sockets.principals, Listener::Principals, &busy[1]),
             }
+        }
+        if pass.is_over() && std::mem::take(&mut came) {
+            pass = Pass::list();
+        }
+        pass.go_on(host);
+    }
+}
+
+/// How many files of the inbox are read before anything else is looked at again.
+const FILES_AT_A_TIME: usize = 16;
+
+/// One look at the inbox, taken in parts: a courier that fills it keeps nobody waiting, neither by the loop nor
+/// by the lock.
+struct Pass(Option<(Inbox, std::vec::IntoIter<(Item, String)>)>);
+
+impl Pass {
+    fn list() -> Self {
+        let listed = Inbox::open(INBOX_FOLDER).and_then(|inbox| Ok((inbox.items()?.into_iter(), inbox)));
+        match listed {
+            Ok((items, inbox)) => Self(Some((inbox, items))),
+            Err(errno) => {
+                warn(format_args!("{INBOX_FOLDER} cannot be read: {errno}; nothing is taken from it"));
+                Self(None)
+            }
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.0.as_ref().is_none_or(|(_, items)| items.len() == 0)
+    }
+
+    fn go_on(&mut self, host: &Shared) {
+        let Some((inbox, items)) = &mut self.0 else { return };
+        for (item, name) in items.by_ref().take(FILES_AT_A_TIME) {
+            let read = inbox.read(&name);
+            lock(host).take_file(inbox, &item, &name, read);
         }
     }
 }

@@ -74,6 +74,13 @@ impl Watch {
         Ok(())
     }
 
+    /// Watches a process no longer: what it mattered to is over.
+    pub fn forget(&self, watched: &Watched) {
+        let mut processes = self.processes.lock().unwrap_or_else(PoisonError::into_inner);
+        // Dropping the descriptor takes it out of the epoll.
+        processes.by_number.retain(|_, (_, other)| other != watched);
+    }
+
     /// Watches another descriptor for input, under a number below 16. The caller keeps it open.
     pub fn add_other(&self, descriptor: &impl AsFd, number: u64) -> io::Result<()> {
         Ok(epoll::add(&self.epoll, descriptor, epoll::EventData::new_u64(number), epoll::EventFlags::IN)?)

@@ -2,6 +2,7 @@
 
 use crate::caller;
 use crate::enter;
+use crate::keys;
 use std::os::fd::OwnedFd;
 use tether_accountfile::{AccountFile, FILE_MAX};
 use tether_hostlink::{Answer, LinkError, OpenRequest, Refusal, Reply, Request, codes, paths};
@@ -123,9 +124,12 @@ pub fn establish(transaction: &impl Transaction, ask: Ask) -> Verdict {
     if let Err(refusal) = done(ask(&Request::Enter { account })) {
         return Verdict::Deny(refusal);
     }
-    match enter::enter(namespaces) {
+    if let Err(error) = enter::enter(namespaces) {
+        return deny("session.namespaces", &error.to_string());
+    }
+    match keys::forbid() {
         Ok(()) => Verdict::Success,
-        Err(error) => deny("session.namespaces", &error.to_string()),
+        Err(error) => deny("session.keys", &error.to_string()),
     }
 }
 

@@ -13,6 +13,7 @@ mod entry;
 mod gate;
 #[cfg(not(test))]
 mod handle;
+mod keys;
 
 #[cfg(test)]
 mod tests;

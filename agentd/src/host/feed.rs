@@ -5,7 +5,7 @@ use crate::clock::{Moment, wall_seconds};
 use crate::log::{note, warn};
 use crate::session::{Input, Phase, Reason, Session};
 use crate::trust::TrustError;
-use crate::trust::inbox::{Inbox, Item};
+use crate::trust::inbox::{Inbox, Item, Unreadable};
 use crate::world::namespaces::World;
 use serde_json::json;
 use tether_audit::Ids;
@@ -17,33 +17,23 @@ pub const INBOX: &str = "/var/spool/tether/inbox";
 pub const RESUME_REQUEST: &str = "/run/tether/resume-request.json";
 
 impl Host {
-    /// Reads all that lies in the inbox. Called at start and whenever something came.
-    pub fn read_inbox(&mut self) {
-        match Inbox::open(INBOX) {
-            Ok(inbox) => self.read_items(&inbox),
-            Err(errno) => warn(format_args!("{INBOX} cannot be opened: {errno}; nothing is taken from it")),
-        }
-    }
-
-    fn read_items(&mut self, inbox: &Inbox) {
-        let items = match inbox.items() {
-            Ok(items) => items,
-            Err(errno) => return warn(format_args!("{INBOX} cannot be listed: {errno}")),
-        };
-        for (item, name) in items {
-            let keep = match inbox.read(&name) {
-                Ok(text) => self.take(&item, &text),
-                Err(error) => {
-                    let about = json!({"file": name, "why": error.to_string()});
-                    let ids = Ids::unknown("a file of the inbox");
-                    self.record_counted("feed.refused", &name, "inbox.unreadable", ids, about);
-                    false
-                }
-            };
-            // Statements are used up, and so is what is no statement: else it would be met each time.
-            if !keep && let Err(errno) = inbox.remove(&name) {
-                warn(format_args!("{INBOX}/{name} cannot be removed: {errno}"));
+    /// Takes what was read of one file of the inbox.
+    pub fn take_file(&mut self, inbox: &Inbox, item: &Item, name: &str, read: Result<String, Unreadable>) {
+        let keep = match read {
+            Ok(text) => self.take(item, &text),
+            Err(error) => {
+                let about = json!({"file": name, "why": error.to_string()});
+                let ids = Ids::unknown("a file of the inbox");
+                self.record_counted("feed.refused", name, "inbox.unreadable", ids, about);
+                false
             }
+        };
+        // Statements are used up, and so is what is no statement: else it would be met each time.
+        if !keep && let Err(errno) = inbox.remove(name) {
+            // Such as a folder: met each time, so counted.
+            let ids = Ids::unknown("a file of the inbox");
+            let about = json!({"file": name, "why": errno.to_string()});
+            self.record_counted("feed.refused", name, "inbox.not_removed", ids, about);
         }
     }
 
@@ -85,8 +75,14 @@ impl Host {
         let before = self.trust.position().clone();
         match self.trust.take_statement(text) {
             Ok(taken) => {
-                self.keep_trust();
-                self.obey(taken.body, taken.replayed);
+                // A grant must not be met twice, a revocation must not be lost, whenever agentd dies.
+                if let Body::Revocation(revocation) = &taken.body {
+                    self.revoke(revocation);
+                    self.keep_trust();
+                } else {
+                    self.keep_trust();
+                    self.obey(taken.body, taken.replayed);
+                }
                 false
             }
             Err(TrustError::NotResumed | TrustError::NoKeys) => true,

@@ -156,6 +156,8 @@ impl Host {
     /// sudo is gone, or said that the command is over: whatever is left of it is killed.
     pub fn command_over(&mut self, name: &str, status: Option<i32>) {
         let Some(plan) = self.plans.remove(name) else { return };
+        // An agent can stop its own sudo for ever: the plan's end is the end of the descriptor, too.
+        self.watch.forget(&Watched::Asker { plan: name.to_owned() });
         if plan.phase != PlanPhase::Running {
             return self.command_never_ran(&plan);
         }

@@ -72,7 +72,6 @@ impl Host {
         for id in ids {
             self.take_up(&id);
         }
-        self.read_inbox();
         Ok(self)
     }
 

@@ -12,6 +12,8 @@ use tether_identity::SessionId;
 const KINDS_MAX: usize = 64;
 /// How many refused commands of one session are recorded one by one between two flushes.
 const EACH_MAX: u32 = 200;
+/// How many commands of one session are allowed between two flushes: each is two records on the host's disk.
+const ALLOWED_MAX: u32 = 600;
 
 /// What was counted since the last flush.
 #[derive(Debug, Default)]
@@ -19,6 +21,7 @@ pub struct Refusals {
     kinds: BTreeMap<(&'static str, String, String), u64>,
     others: u64,
     commands: BTreeMap<SessionId, u32>,
+    allowed: BTreeMap<SessionId, u32>,
 }
 
 impl Refusals {
@@ -45,6 +48,13 @@ impl Host {
             warn(format_args!("{event} [{code}]: {about}"));
             self.record_refused(event, code, ids, about);
         }
+    }
+
+    /// Counts an allowed command; `false` if the session has had its share until the next flush.
+    pub fn may_run_another(&mut self, session: &SessionId) -> bool {
+        let count = self.refusals.allowed.entry(session.clone()).or_default();
+        *count += 1;
+        *count <= ALLOWED_MAX
     }
 
     /// Records a refused command; each one, unless they come in floods.

@@ -6,7 +6,7 @@ use crate::host::{Host, OpenPlan, PlanPhase, ids_of};
 use crate::session::Session;
 use crate::watch::Watched;
 use crate::world::process::Process;
-use crate::world::program::Program;
+use crate::world::program::{Program, resolve};
 use rustix::fs::{CWD, MemfdFlags, Mode, OFlags, SealFlags, fcntl_add_seals, memfd_create, openat};
 use serde_json::{Value, json};
 use std::io::Write;
@@ -20,6 +20,7 @@ use tether_identity::SessionId;
 const PLAN_SPAN: Duration = Duration::from_secs(2);
 /// How many commands one session may have at a time.
 const PLANS_MAX: usize = 32;
+const NO_RULE: &str = "`sudo -l` lists what is allowed. This refusal is on record; asking again will not change it.";
 /// The whole environment of a confined command, besides HOME and TMPDIR.
 const ENVIRONMENT: [&str; 4] =
     ["PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8", "HOME=/nonexistent", "LESSHISTFILE=-"];
@@ -39,7 +40,8 @@ impl Host {
     fn record_sudo_refused(&mut self, id: &SessionId, line: &CommandLine, refusal: &Refusal) {
         let Some(session) = self.sessions.get(id) else { return };
         let ids = ids_of(session);
-        let about = json!({"argv": shortened(&line.argv), "cwd": line.cwd, "tty": line.tty, "why": refusal.text});
+        let about =
+            json!({"argv": shortened(&line.argv), "cwd": start_of(&line.cwd), "tty": line.tty, "why": refusal.text});
         self.record_command_refused(id, &refusal.code, ids, about);
     }
 
@@ -68,8 +70,15 @@ impl Host {
         if self.plans.values().filter(|plan| plan.session == *id).count() >= PLANS_MAX {
             return Err(Refusal::new("session.too_many_commands", format!("{PLANS_MAX} commands run already")));
         }
-        let program = self.programs.open(typed).map_err(|error| Refusal::new(error.code(), error.to_string()))?;
+        let program = self.program(&session, typed)?;
         let about = self.allowed(&session, &program, line)?;
+        if !self.may_run_another(id) {
+            return Err(Refusal::new(
+                "session.too_many_commands",
+                "this session ran very many commands within a minute",
+            )
+            .hint("each command is kept on record; wait a minute"));
+        }
         let name = crate::host::random_id().map_err(|error| internal(&error))?;
         let until = Moment::now().plus(PLAN_SPAN);
         let plan = Plan {
@@ -93,6 +102,20 @@ impl Host {
         Ok(Response { reply: Reply::Plan { plan: name }, descriptors })
     }
 
+    /// The program that was typed. What the bundle has no rule for is one refusal in the agent's own words,
+    /// whether it is there or not: agentd sees root's folders and every process's links, the agent does not.
+    fn program(&mut self, session: &Session, typed: &str) -> Result<Program, Refusal> {
+        let name = &session.grant.bundle;
+        let bundle = self.bundle(name)?;
+        let has_rule = |path: std::path::PathBuf| path.to_str().is_some_and(|path| bundle.has_rule_for(path));
+        // A name without '/' is looked for in folders that everybody can list.
+        if typed.starts_with('/') && !resolve(typed).is_ok_and(has_rule) {
+            let text = format!("{typed} is in no rule of bundle {name}, version {}", bundle.version);
+            return Err(Refusal::new("bundle.no_rule", text).hint(NO_RULE));
+        }
+        self.programs.open(typed).map_err(|error| Refusal::new(error.code(), error.to_string()))
+    }
+
     /// The session, if it is open and everything that must hold for it holds.
     fn standing(&self, id: &SessionId) -> Result<&Session, Refusal> {
         let session = self.sessions.get(id).filter(|session| session.is_open());
@@ -101,19 +124,22 @@ impl Host {
         Ok(session)
     }
 
+    fn bundle(&self, name: &tether_identity::Name) -> Result<&tether_bundle::Bundle, Refusal> {
+        self.trust.bundles.get(name).ok_or_else(|| {
+            Refusal::new("bundle.none", format!("the bundle {name} is not on this host"))
+                .hint("nothing may be run under sudo until it comes")
+        })
+    }
+
     /// What the bundle says; for the record if it says yes.
     fn allowed(&self, session: &Session, program: &Program, line: &CommandLine) -> Result<Value, Refusal> {
         let name = &session.grant.bundle;
-        let bundle = self.trust.bundles.get(name);
-        let bundle = bundle.ok_or_else(|| {
-            Refusal::new("bundle.none", format!("the bundle {name} is not on this host"))
-                .hint("nothing may be run under sudo until it comes")
-        })?;
+        let bundle = self.bundle(name)?;
         let arguments = line.argv.get(1..).unwrap_or_default();
         match bundle.decide(&program.path, arguments) {
             Ok(allowed) => Ok(json!({
                 "argv": shortened(&line.argv), "program": program.path, "sha256": program.digest, "rule": allowed.rule,
-                "bundle": name.as_str(), "version": bundle.version, "cwd": line.cwd, "tty": line.tty,
+                "bundle": name.as_str(), "version": bundle.version, "cwd": start_of(&line.cwd), "tty": line.tty,
                 "uid": session.uids.read_only,
             })),
             Err(denied) => Err(denial(&denied, program, name.as_str(), bundle.version)),
@@ -184,7 +210,7 @@ fn denial(denied: &Denied, program: &Program, bundle: &str, version: u64) -> Ref
         _ => format!("{} is in no rule of bundle {bundle}, version {version}", program.path),
     };
     let hint = if denied.instead.is_empty() {
-        "`sudo -l` lists what is allowed. This refusal is on record; asking again will not change it.".to_owned()
+        NO_RULE.to_owned()
     } else {
         format!("allowed is: {}. This refusal is on record.", denied.instead.join("; "))
     };
@@ -218,6 +244,11 @@ fn shortened(argv: &[String]) -> Value {
     }
     let start: Vec<String> = argv.iter().take(8).map(|text| text.chars().take(256).collect()).collect();
     json!({"start": start, "arguments": argv.len(), "bytes": length})
+}
+
+/// The agent chooses how deep its folder lies.
+fn start_of(cwd: &str) -> String {
+    cwd.chars().take(256).collect()
 }
 
 fn internal(error: &dyn std::fmt::Display) -> Refusal {

@@ -125,6 +125,14 @@ pub struct Trust {
     passed: Passed,
 }
 
+fn shares_feed_key(old: &tether_statement::KeySet, new: &tether_statement::KeySet) -> bool {
+    let feed = |set: &tether_statement::KeySet| {
+        set.keys.iter().filter(|key| key.role == tether_statement::Role::Feed).map(|key| key.x.to_string()).collect()
+    };
+    let (old, new): (Vec<String>, Vec<String>) = (feed(old), feed(new));
+    old.iter().any(|key| new.contains(key))
+}
+
 impl Trust {
     /// At start: `nonce` is new, and was made at `asked`.
     pub fn restore(config: &config::Host, kept: Kept, nonce: String, asked: Moment) -> Self {
@@ -188,6 +196,11 @@ impl Trust {
         {
             return Err(TrustError::OldKeys { found: keys.set().version, known });
         }
+        if self.keys.as_ref().is_some_and(|old| !shares_feed_key(old.set(), keys.set())) {
+            // The feed's keys were replaced, as after a theft. What they signed as seen from the future must not
+            // shut out what the new ones sign; those have signed nothing before the root named them.
+            self.floor = self.floor.min(keys.set().issued_at);
+        }
         let (pins, bundles) = self.bundles.keep();
         self.bundles = Bundles::restore(pins, bundles, Some(&keys));
         self.compact_keys = Some(compact.to_owned());
@@ -222,7 +235,11 @@ impl Trust {
     /// A head arrived. `true` if it is newer than the one known.
     pub fn take_head(&mut self, compact: &str, now: Moment) -> Result<bool, TrustError> {
         let anchor = self.resumed.ok_or(TrustError::NotResumed)?;
-        let head = Head::verify(compact, self.keys(now)?, &self.host)?;
+        let keys = self.keys(now)?;
+        let head = Head::verify(compact, keys, &self.host)?;
+        if !keys.is_valid_at(head.time) {
+            return Err(TrustError::NoKeys);
+        }
         if self.head.as_ref().is_some_and(|known| known.time >= head.time) {
             return Ok(false);
         }

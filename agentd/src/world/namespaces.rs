@@ -18,8 +18,9 @@ use tether_hostlink::paths::HOME;
 
 /// What must be masked: sockets through which a process outside could be asked to act, and the journal's, by
 /// which an agent could write lines of its own choosing into the host's log (and have journald keep a file of
-/// 8 MiB for its uid). sshd's monitor and agentd, which are outside, log as ever.
-const MASKED: [&str; 3] = ["/run/user", "/run/dbus", "/run/systemd/journal"];
+/// 8 MiB for its uid). sshd's monitor and agentd, which are outside, log as ever. pid 1's own sockets lie beside
+/// the journal's and are everybody's: it writes a line for each message that it does not understand.
+const MASKED: [&str; 3] = ["/run/user", "/run/dbus", "/run/systemd"];
 /// Where the parts of the session's tmpfs appear, besides home.
 const SCRATCH: [(&str, &str); 3] = [("tmp", "/tmp"), ("var-tmp", "/var/tmp"), ("shm", "/dev/shm")];
 

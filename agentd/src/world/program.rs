@@ -108,7 +108,8 @@ impl Programs {
     }
 }
 
-fn resolve(typed: &str) -> Result<PathBuf, NoProgram> {
+/// The resolved path of what was typed.
+pub fn resolve(typed: &str) -> Result<PathBuf, NoProgram> {
     let not_found = || NoProgram::NotFound(typed.to_owned());
     if typed.is_empty() || typed.contains('\0') {
         return Err(not_found());

@@ -36,6 +36,11 @@ impl Bundle {
         Err(Denied { code, instead })
     }
 
+    /// Whether any rule is about `program` (a resolved path).
+    pub fn has_rule_for(&self, program: &str) -> bool {
+        is_plain_absolute(program) && self.rules.iter().any(|rule| rule.target.covers(program))
+    }
+
     /// All rules as a person would type them.
     pub fn commands(&self) -> Vec<String> {
         let typed = |rule: &Rule| match &rule.target {
