@@ -5,9 +5,11 @@ use crate::clock::{Moment, wall_seconds};
 use crate::log::{note, warn};
 use crate::session::{Input, Phase, Reason, Session};
 use crate::trust::TrustError;
-use crate::trust::inbox::{Inbox, Item};
+use crate::trust::inbox::{Inbox, Item, Unreadable};
 use crate::world::namespaces::World;
+use rustix::io::Errno;
 use serde_json::json;
+use std::time::Duration;
 use tether_audit::Ids;
 use tether_statement::{Body, FeedError, Grant, Revocation};
 
@@ -16,36 +18,78 @@ pub const INBOX: &str = "/var/spool/tether/inbox";
 /// What the courier sends to central at each start.
 pub const RESUME_REQUEST: &str = "/run/tether/resume-request.json";
 
+/// How long one pass over the inbox may hold everybody else up; what is left then waits for the next pass.
+const PASS: Duration = Duration::from_millis(100);
+/// How many refusals of one kind are recorded each, between two flushes. More are counted.
+const RECORDED_EACH: u64 = 16;
+
 impl Host {
-    /// Reads all that lies in the inbox. Called at start and whenever something came.
-    pub fn read_inbox(&mut self) {
+    /// Reads what lies in the inbox. Called at start and whenever something came. `false` if time was up before
+    /// all was read, and this is to be called again.
+    pub fn read_inbox(&mut self) -> bool {
         match Inbox::open(INBOX) {
             Ok(inbox) => self.read_items(&inbox),
-            Err(errno) => warn(format_args!("{INBOX} cannot be opened: {errno}; nothing is taken from it")),
+            Err(errno) => {
+                warn(format_args!("{INBOX} cannot be opened: {errno}; nothing is taken from it"));
+                true
+            }
         }
     }
 
-    fn read_items(&mut self, inbox: &Inbox) {
-        let items = match inbox.items() {
+    fn read_items(&mut self, inbox: &Inbox) -> bool {
+        let until = Moment::now().plus(PASS);
+        let items = match inbox.items(self.trust.position().number.saturating_add(1)) {
             Ok(items) => items,
-            Err(errno) => return warn(format_args!("{INBOX} cannot be listed: {errno}")),
+            Err(errno) => {
+                warn(format_args!("{INBOX} cannot be listed: {errno}"));
+                return true;
+            }
         };
         for (item, name) in items {
+            if Moment::now() > until {
+                return false;
+            }
             let keep = match inbox.read(&name) {
                 Ok(text) => self.take(&item, &text),
+                // The courier has taken it away again.
+                Err(Unreadable::Errno(Errno::NOENT)) => true,
                 Err(error) => {
-                    self.record_error(
-                        "feed.unreadable",
-                        "inbox.unreadable",
-                        Ids::unknown("a file of the inbox"),
-                        json!({"file": name, "why": error.to_string()}),
-                    );
+                    self.unreadable(&name, &error);
                     false
                 }
             };
-            // Statements are used up, and so is what is no statement: else it would be met each time.
-            if !keep && let Err(errno) = inbox.remove(&name) {
-                warn(format_args!("{INBOX}/{name} cannot be removed: {errno}"));
+            // Statements are used up, and so is what is no statement: else it would be met each time. A folder
+            // stays and is met again; its refusals are counted.
+            if !keep {
+                let _ = inbox.remove(&name);
+            }
+        }
+        true
+    }
+
+    fn unreadable(&mut self, name: &str, error: &Unreadable) {
+        const CODE: &str = "inbox.unreadable";
+        if self.is_recorded(CODE) {
+            let about = json!({"file": name, "why": error.to_string()});
+            self.record_error("feed.unreadable", CODE, Ids::unknown("a file of the inbox"), about);
+        }
+    }
+
+    /// Whether one more refusal of this kind is recorded; else it is counted until [`Host::flush_refused`]. The
+    /// courier is not trusted, and the chain is not its to fill.
+    fn is_recorded(&mut self, code: &str) -> bool {
+        let count = self.not_taken.entry(code.to_owned()).or_default();
+        *count += 1;
+        *count <= RECORDED_EACH
+    }
+
+    /// Writes down how many more were refused than were recorded.
+    pub(super) fn flush_not_taken(&mut self) {
+        for (code, count) in std::mem::take(&mut self.not_taken) {
+            let more = count.saturating_sub(RECORDED_EACH);
+            if more > 0 {
+                let ids = Ids::unknown("files of the inbox");
+                self.record_refused("feed.refused_again", &code, ids, json!({"count": more}));
             }
         }
     }
@@ -102,6 +146,9 @@ impl Host {
     }
 
     fn refuse_item(&mut self, item: &Item, error: &TrustError) {
+        if !self.is_recorded(&error.code()) {
+            return;
+        }
         let about = json!({"item": format!("{item:?}"), "why": error.to_string()});
         self.record_refused("feed.refused", &error.code(), Ids::unknown("a statement that was not taken"), about);
     }

@@ -210,6 +210,7 @@ impl Host {
             self.record_refused("login.refused_again", &code, Ids::unknown("before authentication"), about);
         }
         self.refused.clear();
+        self.flush_not_taken();
     }
 }
 

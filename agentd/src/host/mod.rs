@@ -111,6 +111,8 @@ pub struct Host {
     pub plans: BTreeMap<String, OpenPlan>,
     /// Refusals before authentication, counted by account and code since their last record.
     pub refused: BTreeMap<(String, String), u64>,
+    /// Files of the inbox that were refused since the last flush, counted by code.
+    pub not_taken: BTreeMap<String, u64>,
     /// Whether the admin stopped all agents.
     pub stopped: bool,
     /// Who watches processes.

@@ -49,6 +49,7 @@ impl Host {
             programs: Programs::default(),
             plans: BTreeMap::new(),
             refused: BTreeMap::new(),
+            not_taken: BTreeMap::new(),
             stopped: store.get::<bool>(STOPPED_FILE)?.unwrap_or(false),
             config,
             boot,

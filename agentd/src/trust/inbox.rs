@@ -1,15 +1,18 @@
 //! The folder that a courier drops files into. The courier is not trusted: whatever lies there is opened
 //! as if an attacker had put it there.
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, fstat, openat, unlinkat};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, fstat, openat, statat, unlinkat};
 use rustix::io::Errno;
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::os::fd::OwnedFd;
 
 /// The most bytes of one file that are read.
 const FILE_MAX: u64 = 256 * 1024;
-/// The most files that are looked at in one pass.
+/// The most files that are looked at in one pass, beside those that are asked for by name.
 const FILES_MAX: usize = 4096;
+/// The most names that are listed in one pass. Names that mean nothing stay where they are.
+const NAMES_MAX: usize = 65_536;
 
 /// What may lie in the folder, by name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -77,17 +80,24 @@ impl Inbox {
     }
 
     /// What lies in it, in the order in which it is to be read. Names that mean nothing are passed over.
-    pub fn items(&self) -> Result<Vec<(Item, String)>, Errno> {
-        let mut items = Vec::new();
-        for entry in rustix::fs::Dir::read_from(&self.0)?.take(FILES_MAX) {
-            let entry = entry?;
-            let Ok(name) = entry.file_name().to_str() else { continue };
-            if let Some(item) = Item::parse(name) {
-                items.push((item, name.to_owned()));
-            }
-        }
-        items.sort();
-        Ok(items)
+    ///
+    /// What is waited for, the `next` statement first of all, is asked for by its name: no amount of other files
+    /// can hide it.
+    pub fn items(&self, next: u64) -> Result<Vec<(Item, String)>, Errno> {
+        let statements = (next..next.saturating_add(FILES_MAX as u64)).map(|number| format!("feed-{number}.jws"));
+        let waiting = statements.take_while(|name| self.has(name));
+        let fixed = ["keys.jws", "resume.jws", "head.jws"].map(str::to_owned).into_iter().filter(|name| self.has(name));
+        let named: Vec<String> = fixed.chain(waiting).collect();
+        let listed = rustix::fs::Dir::read_from(&self.0)?.take(NAMES_MAX).map_while(Result::ok);
+        let listed = listed.filter_map(|entry| entry.file_name().to_str().ok().map(str::to_owned));
+        let listed = listed.filter(|name| Item::parse(name).is_some()).take(FILES_MAX);
+        let names = named.into_iter().chain(listed);
+        let items: BTreeSet<_> = names.filter_map(|name| Some((Item::parse(&name)?, name))).collect();
+        Ok(items.into_iter().collect())
+    }
+
+    fn has(&self, name: &str) -> bool {
+        statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
     }
 
     /// Reads one file, if it is plain, short and text. Never waits: a FIFO is not waited for.
@@ -140,8 +150,22 @@ mod tests {
         {
             std::fs::write(folder.path().join(name), "a").unwrap();
         }
-        let items: Vec<Item> = inbox.items().unwrap().into_iter().map(|(item, _)| item).collect();
+        let items: Vec<Item> = inbox.items(9).unwrap().into_iter().map(|(item, _)| item).collect();
         assert_eq!(items, [Item::Keys, Item::Statement(9), Item::Statement(10), Item::Bundle("b".into()), Item::Head]);
+    }
+
+    #[test]
+    fn no_amount_of_other_files_hides_what_is_waited_for() {
+        let (folder, inbox) = inbox();
+        let write = |name: String| std::fs::write(folder.path().join(name), "a").unwrap();
+        (0..3 * FILES_MAX).for_each(|n| write(format!("feed-{}.jws", 100_000 + n)));
+        (7..10).for_each(|n| write(format!("feed-{n}.jws")));
+        write("head.jws".to_owned());
+        (0..FILES_MAX).for_each(|n| write(format!("junk-{n}")));
+        let items: Vec<Item> = inbox.items(7).unwrap().into_iter().map(|(item, _)| item).collect();
+        assert_eq!(items[..3], [Item::Statement(7), Item::Statement(8), Item::Statement(9)]);
+        assert_eq!(items.last(), Some(&Item::Head));
+        assert!(items.len() <= FILES_MAX + 4);
     }
 
     #[test]
