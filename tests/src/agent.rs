@@ -66,6 +66,11 @@ impl Agent {
         &self.arguments
     }
 
+    /// Has only a copy of the certificate from now on, as a thief of it has.
+    pub fn lose_key(&self) -> Result<()> {
+        Ok(std::fs::remove_file(self.folder.path().join("key"))?)
+    }
+
     /// `ssh` with the session's key and certificate, to be given more options, the destination and a command.
     pub fn client(&self, program: &str) -> Result<Command> {
         let mut command = self.lab.client_command(program)?;
