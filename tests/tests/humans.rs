@@ -78,12 +78,7 @@ for i in $(seq 500); do grep -q busy /run/many && break; sleep 0.02; done
 fn agentd_is_out(suite: Suite) -> Result {
     let faults = [
         fault("agentd is stopped", "systemctl stop tether-agentd", "systemctl start tether-agentd", true),
-        fault(
-            "agentd hangs",
-            "systemctl kill -s STOP tether-agentd",
-            "systemctl kill -s CONT tether-agentd",
-            false,
-        ),
+        fault("agentd hangs", "systemctl kill -s STOP tether-agentd", "systemctl kill -s CONT tether-agentd", false),
         fault("agentd is killed", "systemctl kill -s KILL tether-agentd", "true", true),
         fault(
             "the queues are full",
@@ -117,7 +112,9 @@ fn a_module_is_broken(suite: Suite) -> Result {
     let mut faults = Vec::new();
     for module in ["/usr/lib/x86_64-linux-gnu/security/pam_tether.so", "/usr/lib/x86_64-linux-gnu/libnss_tether.so.2"] {
         let mended = format!("mv {module}.away {module}");
-        let broken = |how: &str| format!("cp -p {module} {module}.away; cp -p {module} {module}.new; {how}; mv -f {module}.new {module}");
+        let broken = |how: &str| {
+            format!("cp -p {module} {module}.away; cp -p {module} {module}.new; {how}; mv -f {module}.new {module}")
+        };
         let cases = [
             ("missing", format!("mv {module} {module}.away")),
             ("empty", broken(&format!(": > {module}.new"))),
@@ -211,9 +208,18 @@ fn a_boot_without_us(suite: Suite) -> Result {
     scene.host.wait_port(22, Duration::from_secs(60))?;
     let before = start.elapsed();
     let faults = [
-        ("agentd hangs at its start", "mkdir -p /etc/systemd/system/tether-agentd.service.d; printf '[Service]\\nExecStart=\\nExecStart=/bin/sleep infinity\\n' > /etc/systemd/system/tether-agentd.service.d/test.conf"),
-        ("agentd fails", "printf '[Service]\\nExecStart=\\nExecStart=/bin/false\\n' > /etc/systemd/system/tether-agentd.service.d/test.conf"),
-        ("agentd, PAM and NSS modules are gone", "rm /usr/libexec/tether/* /usr/lib/x86_64-linux-gnu/security/pam_tether.so /usr/lib/x86_64-linux-gnu/libnss_tether.so.2; rm -r /etc/systemd/system/tether-agentd.service.d"),
+        (
+            "agentd hangs at its start",
+            "mkdir -p /etc/systemd/system/tether-agentd.service.d; printf '[Service]\\nExecStart=\\nExecStart=/bin/sleep infinity\\n' > /etc/systemd/system/tether-agentd.service.d/test.conf",
+        ),
+        (
+            "agentd fails",
+            "printf '[Service]\\nExecStart=\\nExecStart=/bin/false\\n' > /etc/systemd/system/tether-agentd.service.d/test.conf",
+        ),
+        (
+            "agentd, PAM and NSS modules are gone",
+            "rm /usr/libexec/tether/* /usr/lib/x86_64-linux-gnu/security/pam_tether.so /usr/lib/x86_64-linux-gnu/libnss_tether.so.2; rm -r /etc/systemd/system/tether-agentd.service.d",
+        ),
         ("the state is gone too", "rm -r /var/lib/tether /etc/tether; sync"),
     ];
     for (name, broken_by) in faults {
@@ -235,14 +241,26 @@ fn a_boot_without_us(suite: Suite) -> Result {
 fn sudoers_gives_an_agent_nothing(suite: Suite) -> Result {
     let mut scene = Scene::new(suite)?;
     let people = People::new(&scene.lab, &scene.host)?;
-    scene.host.sh("useradd -m dave; echo 'ALL ALL=(root) NOPASSWD: ALL' > /etc/sudoers.d/all; chmod 440 /etc/sudoers.d/all")?;
+    scene.host.sh(
+        "useradd -m dave; echo 'ALL ALL=(root) NOPASSWD: ALL' > /etc/sudoers.d/all; chmod 440 /etc/sudoers.d/all",
+    )?;
     let dave = |scene: &Scene| -> anyhow::Result<String> {
         let output = scene.host.command("sudo").args(&["-n", "id", "-u"]).user("dave").output()?;
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     };
     let (_, agent) = scene.session()?;
     let connection = agent.connect()?;
-    let tries = ["sudo -n id -u", "sudo id -u", "sudo -n -s id -u", "sudo -n -i id -u", "sudo -n -u '#0' id -u", "sudo -n -b id -u; sleep 1", "echo x | sudo -S id -u", "sudo -e /etc/x", "sudo -n -g root id -g"];
+    let tries = [
+        "sudo -n id -u",
+        "sudo id -u",
+        "sudo -n -s id -u",
+        "sudo -n -i id -u",
+        "sudo -n -u '#0' id -u",
+        "sudo -n -b id -u; sleep 1",
+        "echo x | sudo -S id -u",
+        "sudo -e /etc/x",
+        "sudo -n -g root id -g",
+    ];
     let gets_nothing = |what: &str| -> Result {
         for command in tries {
             let ran = connection.run(command)?;

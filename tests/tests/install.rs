@@ -103,7 +103,8 @@ fn while_people_work<T>(
         let others = scope.spawn(|| {
             let (mut logins, mut refused) = (0, 0);
             while !over.load(Ordering::SeqCst) || logins < 2 {
-                for (who, command) in [("bob", "sudo -n id -u"), ("carol", "echo rightcarol | sudo -k -S -p '' id -u")] {
+                for (who, command) in [("bob", "sudo -n id -u"), ("carol", "echo rightcarol | sudo -k -S -p '' id -u")]
+                {
                     match people.ssh(who, command) {
                         Ok(ran) if turned_away(&ran) => refused += 1,
                         Ok(ran) if ran.out == "0\n" && ran.code == 0 => logins += 1,
@@ -135,7 +136,8 @@ fn while_people_work<T>(
 
 /// sshd does not listen while it reloads, whoever asks it to: for milliseconds, and only for who comes then.
 fn turned_away(ran: &Ran) -> bool {
-    ran.code == 255 && ["Connection refused", "Connection reset", "Connection closed"].iter().any(|w| ran.err.contains(w))
+    ran.code == 255
+        && ["Connection refused", "Connection reset", "Connection closed"].iter().any(|w| ran.err.contains(w))
 }
 
 fn people_work_all_the_while(suite: Suite) -> Result {
@@ -183,14 +185,18 @@ fn people_work_all_the_while(suite: Suite) -> Result {
     ensure!(connection.run("echo on")?.out == "on\n", "the session ended with agentd");
     while_people_work(&people, &scene.host, ("purge", 1), || done(&scene.host, &["-P", "tether"]))?;
     waiting.wait()?;
-    let left = scene.host.sh("ps -eo uid=,args= | awk '$1 >= 65536 && $1 <= 99999'; ls -d /sys/fs/cgroup/tether.sessions 2>/dev/null; true")?;
+    let left = scene.host.sh(
+        "ps -eo uid=,args= | awk '$1 >= 65536 && $1 <= 99999'; ls -d /sys/fs/cgroup/tether.sessions 2>/dev/null; true",
+    )?;
     ensure!(left.is_empty(), "after purge: {left}");
     day(&people, &scene.host)
 }
 
 /// What an admin wrote: whole files count, not only their sizes.
 fn settings(host: &Host) -> anyhow::Result<Vec<String>> {
-    let text = host.sh("find /etc -xdev -type f -exec sha256sum {} + | sort -k 2; find /etc -xdev -type l -printf '%p %l\\n' | sort")?;
+    let text = host.sh(
+        "find /etc -xdev -type f -exec sha256sum {} + | sort -k 2; find /etc -xdev -type l -printf '%p %l\\n' | sort",
+    )?;
     Ok(text.lines().filter(|line| !line.contains("/etc/ld.so.cache")).map(str::to_owned).collect())
 }
 
@@ -219,7 +225,11 @@ fn purge_leaves_what_was_there(suite: Suite) -> Result {
     let differences = before.differences_but(&after, ALLOWED);
     ensure!(differences.is_empty(), "purge leaves: {differences:#?}");
     let now = settings(&scene.host)?;
-    let differ: Vec<_> = now.iter().filter(|line| !files.contains(line)).chain(files.iter().filter(|line| !now.contains(line))).collect();
+    let differ: Vec<_> = now
+        .iter()
+        .filter(|line| !files.contains(line))
+        .chain(files.iter().filter(|line| !now.contains(line)))
+        .collect();
     // The user database's own backups, and its order of writing, are shadow's matter.
     let differ: Vec<_> = differ.into_iter().filter(|line| !line.ends_with('-')).collect();
     ensure!(differ.is_empty(), "purge leaves other settings: {differ:#?}");
@@ -235,8 +245,16 @@ fn ids_and_names_that_are_taken_stop_it(suite: Suite) -> Result {
         ("useradd -u 70000 zoe", "userdel zoe", "zoe=70000"),
         ("useradd -u 65536 zoe", "userdel zoe", "zoe=65536"),
         ("groupadd -g 99999 zoe", "groupdel zoe", "zoe=99999"),
-        ("echo bob:70000:1000 >> /etc/subuid", "sed -i /:70000:/d /etc/subuid", "/etc/subuid gives ids between 65536 and 99999 to: bob"),
-        ("echo carol:60000:5537 >> /etc/subgid", "sed -i /:60000:/d /etc/subgid", "/etc/subgid gives ids between 65536 and 99999 to: carol"),
+        (
+            "echo bob:70000:1000 >> /etc/subuid",
+            "sed -i /:70000:/d /etc/subuid",
+            "/etc/subuid gives ids between 65536 and 99999 to: bob",
+        ),
+        (
+            "echo carol:60000:5537 >> /etc/subgid",
+            "sed -i /:60000:/d /etc/subgid",
+            "/etc/subgid gives ids between 65536 and 99999 to: carol",
+        ),
         ("echo bob:1:4294967294 >> /etc/subuid", "sed -i /:1:/d /etc/subuid", "/etc/subuid gives ids"),
     ];
     for (taken, freed, words) in cases {
@@ -246,7 +264,10 @@ fn ids_and_names_that_are_taken_stop_it(suite: Suite) -> Result {
         ensure!(ran.code != 0, "{taken}: it was installed");
         ensure!(ran.err.contains(words) && ran.err.contains("nothing was installed"), "{taken}: unclear: {}", ran.err);
         let status = host.sh("dpkg-query -W -f '${Status}' tether 2>/dev/null; ls -d /usr/libexec/tether /run/tether /var/lib/tether /usr/share/tether 2>/dev/null; true")?;
-        ensure!(!status.contains("installed ") && !status.contains('/') && !status.ends_with("ok installed"), "{taken}: left: {status}");
+        ensure!(
+            !status.contains("installed ") && !status.contains('/') && !status.ends_with("ok installed"),
+            "{taken}: left: {status}"
+        );
         ensure!(settings(&host)? == files, "{taken}: settings were changed");
         host.sh(freed)?;
     }
@@ -315,7 +336,10 @@ fn a_broken_sudo_plugin_is_taken_out_again(suite: Suite) -> Result {
     for package in [&cut, &other] {
         let ran = while_people_work(&people, &host, ("a broken plugin, new", 1), || install(&host, package))?;
         ensure!(ran.code == 0 && ran.err.contains("so it was left out"), "it was not noticed: {ran:?}");
-        ensure!(host.exec(&["grep", "-q", "tether", "/etc/sudo.conf"])?.status.code() == Some(1), "the lines are there");
+        ensure!(
+            host.exec(&["grep", "-q", "tether", "/etc/sudo.conf"])?.status.code() == Some(1),
+            "the lines are there"
+        );
         day(&people, &host)?;
         // Positive control: with the lines sudo is nobody's any more.
         host.sh("cp /etc/sudo.conf /root/; printf 'Plugin tether_policy sudo_tether.so\\n' >> /etc/sudo.conf")?;

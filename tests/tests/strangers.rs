@@ -64,7 +64,8 @@ fn a_person_with_ids_of_their_own(suite: Suite) -> Result {
 
     for socket in SOCKETS {
         for uid in ["0", "7"] {
-            let text = format!("{inside} setpriv --reuid {uid} --regid {uid} --clear-groups python3 -c \"$0\" {socket}");
+            let text =
+                format!("{inside} setpriv --reuid {uid} --regid {uid} --clear-groups python3 -c \"$0\" {socket}");
             let output = scene.host.command("sh").args(&["-c", &text, CONNECT]).user("bob").output()?;
             let ran = Ran::from(output);
             ensure!(ran.out == "PermissionError\n", "a container's uid {uid} and {socket}: {ran:?}");
@@ -162,7 +163,9 @@ fn another_user_namespace_is_not_this_one(suite: Suite) -> Result {
     for (who, prefix) in [("its uid", as_agent), ("its uid, mapped", mapped)] {
         let ran = run(&format!("{prefix} sh -c 'sleep 1 & ps -o uid= -p $!'"))?;
         ensure!(ran.code == 0 && ["0", &uid.to_string()].contains(&ran.out.trim()), "{who}: {ran:?}");
-        for command in ["sudo -n uptime", "sudo -n -l", "/usr/libexec/tether/tether-shell -c 'echo in'", "tether status"] {
+        for command in
+            ["sudo -n uptime", "sudo -n -l", "/usr/libexec/tether/tether-shell -c 'echo in'", "tether status"]
+        {
             let ran = run(&format!("{prefix} {command}"))?;
             ensure!(ran.code != 0 && ran.out.is_empty(), "{who}: {command}: {ran:?}");
         }
@@ -225,7 +228,9 @@ fn a_hostile_inbox_does_no_harm(suite: Suite) -> Result {
     let mut scene = Scene::new(suite)?;
     one_comes_in(&mut scene)?;
     let before = records(&scene)?;
-    scene.host.sh("echo precious > /root/precious; chmod 600 /root/precious; touch -d '2001-01-01' -a /root/precious")?;
+    scene
+        .host
+        .sh("echo precious > /root/precious; chmod 600 /root/precious; touch -d '2001-01-01' -a /root/precious")?;
     let precious = "stat -c '%i %h %s %U %a' /root/precious; cat /root/precious";
     let was = scene.host.sh(precious)?;
     let ran = as_user(&scene.host, "tether-courier", JUNK)?;
@@ -243,7 +248,10 @@ fn a_hostile_inbox_does_no_harm(suite: Suite) -> Result {
     // The hard links in the inbox may go; the file itself is as it was.
     scene.host.sh("rm -f /var/spool/tether/inbox/feed-800020.jws /var/spool/tether/inbox/bundle-hard.jws")?;
     ensure!(scene.host.sh(precious)? == was, "a file outside was touched");
-    ensure!(scene.host.sh("ls -d /var/lib/tether/trust.json /dev/zero | wc -l")? == "2\n", "a link's target was removed");
+    ensure!(
+        scene.host.sh("ls -d /var/lib/tether/trust.json /dev/zero | wc -l")? == "2\n",
+        "a link's target was removed"
+    );
     let chain = String::from_utf8_lossy(&scene.host.read_file("/var/lib/tether/audit/chain.jsonl")?).into_owned();
     ensure!(!chain.contains("precious"), "a file outside was read");
     let grown = records(&scene)? - before;
@@ -404,17 +412,22 @@ fn a_certificate_without_its_key(suite: Suite) -> Result {
         attempts, grant.session
     );
     let limit = Duration::from_secs(60 + attempts / 50);
-    let (host, lab) = (&scene.host, std::thread::scope(|scope| -> anyhow::Result<Vec<Ran>> {
-        let asking = scope.spawn(|| scene.host.command("sh").args(&["-c", &flood]).user("tether-principals").timeout(limit).output());
-        // The same through sshd, which asks before it wants a signature.
-        let mut tries = Vec::new();
-        for _ in 0..30 {
-            tries.push(thief.run("echo in")?);
-        }
-        let ran = Ran::from(asking.join().map_err(|_| anyhow::anyhow!("the flood panicked"))??);
-        ensure!(ran.out.is_empty() && ran.code == 0, "the flood: {ran:?}");
-        Ok(tries)
-    })?);
+    let (host, lab) = (
+        &scene.host,
+        std::thread::scope(|scope| -> anyhow::Result<Vec<Ran>> {
+            let asking = scope.spawn(|| {
+                scene.host.command("sh").args(&["-c", &flood]).user("tether-principals").timeout(limit).output()
+            });
+            // The same through sshd, which asks before it wants a signature.
+            let mut tries = Vec::new();
+            for _ in 0..30 {
+                tries.push(thief.run("echo in")?);
+            }
+            let ran = Ran::from(asking.join().map_err(|_| anyhow::anyhow!("the flood panicked"))??);
+            ensure!(ran.out.is_empty() && ran.code == 0, "the flood: {ran:?}");
+            Ok(tries)
+        })?,
+    );
     for ran in &lab {
         ensure!(ran.code == 255 && ran.out.is_empty(), "without the key: {ran:?}");
     }
