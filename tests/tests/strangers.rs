@@ -431,7 +431,8 @@ fn a_certificate_without_its_key(suite: Suite) -> Result {
     for ran in &lab {
         ensure!(ran.code == 255 && ran.out.is_empty(), "without the key: {ran:?}");
     }
-    let asked = host.sh("journalctl -q -u ssh -b | grep -c 'authenticating user ag-.*preauth'; true")?;
+    let asked =
+        host.sh("journalctl --sync; journalctl -q -u ssh -b | grep -c 'authenticating user ag-.*preauth'; true")?;
     ensure!(asked.trim().parse::<u32>()? >= 30, "sshd has not seen the attempts: {asked}");
     let ran = agent.run("echo in")?;
     ensure!(ran.out == "in\n", "the certificate's owner is kept out: {ran:?}");
