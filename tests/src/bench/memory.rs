@@ -22,6 +22,8 @@ pub fn rows(pair: &mut Pair) -> Result<Vec<Row>> {
     while pair.scene.status()?.feed < number {
         anyhow::ensure!(start.elapsed().as_secs() < 120, "a thousand sessions were not reserved within 120 s");
     }
+    let here = pair.scene.status()?.sessions.len();
+    anyhow::ensure!(here == SESSIONS, "{here} sessions are here, not {SESSIONS}");
     let full = pss(pair)?;
     let row = |case: &str, value: f64, target| Row {
         case: case.to_owned(),
