@@ -193,3 +193,74 @@ fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, ConfigError> {
         std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
     toml::from_str(&text).map_err(|error| ConfigError::Malformed { path: path.to_owned(), why: error.to_string() })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "host = \"web-01\"\n[roots]\nr = \"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo\"\n";
+
+    fn read_host(text: &str) -> Result<Host, String> {
+        let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+        let path = folder.path().join("host.toml");
+        std::fs::write(&path, text).map_err(|error| error.to_string())?;
+        let host: Host = read(&path).map_err(|error| error.to_string())?;
+        host.check().map(|()| host)
+    }
+
+    #[test]
+    fn what_is_left_out_has_the_documented_value() {
+        let host = read_host(GOOD).unwrap();
+        let Times { max_silence, max_silence_live, login_grace } = host.times;
+        assert_eq!((max_silence, max_silence_live, login_grace), (60, 900, 30));
+        assert_eq!(host.prefix.as_str(), "ag-");
+    }
+
+    #[test]
+    fn a_mistake_stops_it_and_is_named() {
+        for (text, words) in [
+            ("", "missing field `host`"),
+            ("host = 7", "invalid type"),
+            ("host = \"a b\"", "host id"),
+            ("host = \"web-01\"\n[roots]\n", "[roots] names no key"),
+            ("host = \"web-01\"\n[roots]\nr = \"AAAA\"\n", "32 bytes"),
+            (&format!("{GOOD}[times]\nmax_silense = 5\n"), "max_silense"),
+            (&format!("{GOOD}[times]\nmax_silence = 0\n"), "above 0"),
+            (&format!("{GOOD}[times]\nmax_silence = 60\nmax_silence_live = 5\n"), "not below max_silence"),
+            (&format!("{GOOD}[times]\nmax_silence = -1\n"), "invalid value"),
+            (&format!("prefix = \"bot-\"\n{GOOD}"), "\"ag-\" only"),
+            (&format!("prefix = \"a:b-\"\n{GOOD}"), "account prefix"),
+            (&format!("scheme = \"x/y\"\n{GOOD}"), "scheme"),
+            ("host = \"web-01\n", "host.toml"),
+        ] {
+            let error = read_host(text).map(|_| ()).unwrap_err();
+            assert!(error.contains(words), "{text:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_ceiling_holds_whoever_signed() {
+        let text =
+            "session_seconds = 60\nconnections = 1\nteams = [\"secops\"]\nissuers = []\nbundles = [\"triage\"]\n";
+        let ceiling: Ceiling = toml::from_str(text).unwrap();
+        let grant = |span: u64, connections: u32, team: &str, bundle: &str| -> Grant {
+            serde_json::from_value(serde_json::json!({
+                "session": "0123456789abcdef", "principal": format!("tether://{team}/a/h@example.org"), "instance": "i",
+                "account": "ag-a", "delegation": "j", "issuer": "https://idp", "jkt": "A".repeat(43), "key": "k",
+                "serial": 1, "ca": "c", "not_before": 100, "expires_at": 100 + span, "connections": connections,
+                "source_addresses": [], "bundle": bundle, "auth_time": 0, "amr": []
+            }))
+            .unwrap()
+        };
+        let code = |grant: Grant| ceiling.excess(&grant).map(|(code, _)| code);
+        assert_eq!(code(grant(61, 1, "secops", "triage")), Some("ceiling.session_seconds"));
+        assert_eq!(code(grant(60, 2, "secops", "triage")), Some("ceiling.connections"));
+        assert_eq!(code(grant(60, 1, "secops", "triage")), Some("ceiling.issuers"));
+        let ceiling = Ceiling { issuers: None, ..ceiling.clone() };
+        let code = |grant: Grant| ceiling.excess(&grant).map(|(code, _)| code);
+        assert_eq!(code(grant(60, 1, "other", "triage")), Some("ceiling.teams"));
+        assert_eq!(code(grant(60, 1, "secops", "dba")), Some("ceiling.bundles"));
+        assert_eq!(code(grant(60, 1, "secops", "triage")), None);
+        assert!(toml::from_str::<Ceiling>("session_second = 1").is_err());
+    }
+}
