@@ -64,7 +64,16 @@ fn agentd() -> Check {
         Ok(_) => None,
         Err(error) => Some(format!("{error:#}")),
     };
-    check("agentd", bad, "answers, and admits sessions", "systemctl status tether-agentd; journalctl -u tether-agentd")
+    let mend = match &bad {
+        _ if !std::path::Path::new("/etc/tether/host.toml").exists() => {
+            "write /etc/tether/host.toml (/usr/share/doc/tether/examples/host.toml), then: systemctl restart tether-agentd"
+        }
+        Some(why) if why.ends_with("starting") => {
+            "central has to answer /run/tether/resume-request.json; is the courier running?"
+        }
+        _ => "systemctl status tether-agentd; journalctl -u tether-agentd",
+    };
+    check("agentd", bad, "answers, and admits sessions", mend)
 }
 
 fn nss() -> Check {

@@ -52,9 +52,19 @@ pub enum Found {
     Something,
 }
 
+/// /proc/self belongs to whoever the process runs as (proc(5)).
+fn is_root() -> bool {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata("/proc/self").is_ok_and(|about| about.uid() == 0)
+}
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let json = arguments.json;
+    if !matches!(arguments.command, Command::Bundle(_)) && !is_root() {
+        eprintln!("tether: this needs root; try: sudo tether …");
+        return ExitCode::FAILURE;
+    }
     let done = match arguments.command {
         Command::Status => host::status(json),
         Command::Session(command) => session::run(&command, json),
