@@ -1,11 +1,17 @@
 //! The host: how it stands, stop, start.
 
 use crate::Found;
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::Subcommand;
+use std::path::Path;
 use std::time::Duration;
-use tether_hostlink::{Deadline, Reply, Request, SESSIONS_PAGE, StatusReport, ask};
+use tether_hostlink::{Deadline, LinkError, Reply, Request, SESSIONS_PAGE, StatusReport, ask};
 use tether_identity::SessionId;
+
+/// agentd's note to itself that the admin has stopped all agents.
+const STOPPED: &str = "/var/lib/tether/stopped.json";
+/// Kills all processes of all sessions (cgroup v2, `cgroup.kill`).
+const SESSIONS: &str = "/sys/fs/cgroup/tether.sessions/cgroup.kill";
 
 #[derive(Subcommand)]
 pub enum Command {
@@ -22,13 +28,27 @@ pub fn run(command: &Command, json: bool) -> Result<Found> {
         }
         Command::Start => (Request::Start, "Agents are admitted again."),
     };
-    answer(&request)?;
+    match answer(&request) {
+        Err(error) if matches!(command, Command::Stop) && error.is::<LinkError>() => stop_without_agentd(&error)?,
+        other => drop(other?),
+    }
     if json {
         println!("{{\"done\":true}}");
     } else {
         println!("{words}");
     }
     Ok(Found::Fine)
+}
+
+/// The panic button has to work when agentd does not: it will find itself stopped when it starts, and what runs
+/// in sessions is killed by the kernel at once.
+fn stop_without_agentd(why: &anyhow::Error) -> Result<()> {
+    std::fs::write(STOPPED, "true").with_context(|| format!("{why:#}; and {STOPPED} cannot be written"))?;
+    if Path::new(SESSIONS).exists() {
+        std::fs::write(SESSIONS, "1").with_context(|| format!("{why:#}; and {SESSIONS} cannot be written"))?;
+    }
+    eprintln!("tether: agentd does not answer ({why:#}); sessions were killed, and it will start stopped");
+    Ok(())
 }
 
 pub fn status(json: bool) -> Result<Found> {

@@ -114,6 +114,14 @@ fn every_way_to_end(suite: Suite) -> Result {
     scene.host.sh("tether host start")?;
     let (_, agent) = scene.session()?;
     ensure!(agent.run("echo in")?.out == "in\n", "a started host lets nobody in");
+    // The same with agentd out.
+    let (_, agent) = scene.session()?;
+    let connection = agent.connect()?;
+    scene.host.sh("systemctl stop tether-agentd; tether host stop")?;
+    ensure!(connection.run("echo in")?.out != "in\n", "it goes on after a stop without agentd");
+    scene.host.sh("systemctl start tether-agentd")?;
+    scene.answer()?;
+    scene.wait("a stop that was noted while agentd was out", |status| status.state == "stopped")?;
     Ok(())
 }
 
