@@ -268,8 +268,9 @@ n = 0
 while True:
     n += 1
     for name in ("head.jws", "feed-900000.jws", "bundle-x.jws", "resume.jws", f"feed-{n}.jws.part", "feed-%d.jws" % (900000 + n % 50)):
-        with open("." + name, "w") as f: f.write("eyJ.a.b" + "x" * 200000)
-        try: os.rename("." + name, name)
+        try:
+            with open("." + name, "w") as f: f.write("eyJ.a.b" + "x" * 200000)
+            os.rename("." + name, name)
         except OSError: pass
     try: os.symlink("/etc/passwd", "feed-%d.jws" % (910000 + n % 50))
     except OSError: pass

@@ -100,8 +100,16 @@ fn end(folder: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         other => other?,
     }
-    wait_until_empty(folder, Duration::from_secs(10))?;
-    remove(folder)
+    // A command's part may be ended by its own end and by its session's at once: gone is gone.
+    match wait_until_empty(folder, Duration::from_secs(10)).and_then(|()| remove(folder)) {
+        Err(error) if is_gone(&error) => Ok(()),
+        other => other,
+    }
+}
+
+/// ENOENT from a path, ENODEV from a file of a cgroup that was removed while it was open.
+fn is_gone(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ENODEV)
 }
 
 /// `cgroup.events` becomes readable as exceptional when it changes (cgroup-v2.rst).
@@ -125,7 +133,10 @@ fn remove(folder: &Path) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         if entry.file_type()?.is_dir() {
-            remove(&entry.path())?;
+            match remove(&entry.path()) {
+                Err(error) if !is_gone(&error) => return Err(error),
+                _ => {}
+            }
         }
     }
     fs::remove_dir(folder)
