@@ -100,6 +100,10 @@ fn pam(stack: &'static str) -> Check {
         Some(line) if !line.contains("module_unknown=ignore") || !line.contains("default=die") => {
             Some(format!("/etc/pam.d/{stack}: {line}"))
         }
+        // Without this line a module that cannot be loaded would let an agent through the account gate.
+        Some(_) if stack == "common-account" && !lines.iter().any(|line| line.contains("user =~ ag-*")) => {
+            Some("/etc/pam.d/common-account has no line that refuses agents when our module is missing".to_owned())
+        }
         Some(_) => None,
     };
     check(if stack == "common-auth" { "PAM auth" } else { "PAM account" }, bad, "our line is there", AGAIN)

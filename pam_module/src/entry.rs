@@ -60,8 +60,9 @@ extern "C" fn pam_sm_setcred(handle: *mut RawHandle, flags: c_int, _argc: c_int,
         // SAFETY: closelog(3) closes libc's own descriptor; the next syslog(3) opens one of its own.
         unsafe { libc::closelog() };
     }
-    if !matches!(result, PAM_SUCCESS | PAM_IGNORE) {
-        // sshd ignores an error of setcred: without this the agent would be in the host's own namespaces.
+    if !matches!(result, PAM_SUCCESS | PAM_IGNORE) && asked(handle, |handle| gate::is_agents_login(handle)) {
+        // sshd ignores an error of setcred: without this the agent would be in the host's own namespaces. Any
+        // other program is told and lives: it may serve people too.
         // SAFETY: _exit(2) ends this process, an sshd of this one connection, and runs no handlers.
         unsafe { libc::_exit(1) };
     }
@@ -72,7 +73,17 @@ fn ask_agentd(request: &Request) -> Result<Answer, LinkError> {
     ask(request, Deadline::after(EXCHANGE))
 }
 
-/// Runs a phase. A panic is the closed answer, and it is silent: sshd's stderr may be a user's terminal.
+/// Asks about the transaction; what cannot be answered without a panic is answered by yes, which is closed.
+fn asked(raw: *mut RawHandle, question: impl FnOnce(&Handle<'_>) -> bool) -> bool {
+    let ask = || {
+        // SAFETY: libpam called the entry function that called this with its handle.
+        unsafe { Handle::new(raw) }.is_none_or(|handle| question(&handle))
+    };
+    catch_unwind(AssertUnwindSafe(ask)).unwrap_or(true)
+}
+
+/// Runs a phase. A panic is the closed answer for an agent and none for a person, and it is silent: sshd's
+/// stderr may be a user's terminal.
 fn guarded(raw: *mut RawHandle, denied: c_int, phase: impl FnOnce(&Handle<'_>) -> Verdict) -> c_int {
     static SILENCE: Once = Once::new();
     SILENCE.call_once(|| std::panic::set_hook(Box::new(|_| {})));
@@ -88,7 +99,8 @@ fn guarded(raw: *mut RawHandle, denied: c_int, phase: impl FnOnce(&Handle<'_>) -
             }
         }
     };
-    catch_unwind(AssertUnwindSafe(run)).unwrap_or(PAM_ABORT)
+    catch_unwind(AssertUnwindSafe(run))
+        .unwrap_or_else(|_| if asked(raw, |handle| gate::concerns_an_agent(handle)) { PAM_ABORT } else { PAM_IGNORE })
 }
 
 fn told(refusal: &tether_hostlink::Refusal, user: Option<&str>) -> String {

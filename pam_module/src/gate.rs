@@ -188,6 +188,16 @@ fn account_file(account: &str) -> Option<AccountFile> {
     AccountFile::read(&bytes).filter(|file| file.name == account)
 }
 
+/// Whether a transaction has to do with an agent at all: what goes wrong in any other is nobody's loss.
+pub fn concerns_an_agent(transaction: &impl Transaction) -> bool {
+    !matches!(whose(transaction), Whose::Human)
+}
+
+/// Whether it is an agent's login by sshd.
+pub fn is_agents_login(transaction: &impl Transaction) -> bool {
+    matches!(named(transaction), Whose::Agent(_)) && transaction.service().as_deref() == Some(SERVICE)
+}
+
 /// Whom a transaction is about.
 enum Whose {
     Human,

@@ -71,6 +71,16 @@ fn a_human_is_ignored_and_agentd_never_asked() {
 }
 
 #[test]
+fn only_an_agents_login_by_sshd_may_end_its_process() {
+    assert!(gate::is_agents_login(&login("ag-a")) && gate::concerns_an_agent(&login("ag-a")));
+    for other in [login("alice"), Fake { service: "dovecot", ..login("ag-a") }, Fake { service: "su", ..login("root") }]
+    {
+        assert!(!gate::is_agents_login(&other), "{} by {}", other.user, other.service);
+    }
+    assert!(!gate::concerns_an_agent(&login("alice")));
+}
+
+#[test]
 fn an_agent_passes_the_account_gate_by_agentds_word_only() {
     assert_eq!(gate::account(&login("ag-a"), yes), Verdict::Success);
     assert_eq!(code(gate::account(&login("ag-a"), dead)), "agentd.unreachable");

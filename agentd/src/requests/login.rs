@@ -52,6 +52,9 @@ impl Host {
         if self.stopped {
             return Err(why("host.stopped", "the host's admin stopped all agents"));
         }
+        if self.trust.time(now).is_none() {
+            return Err(why("feed.not_resumed", "central has not answered since agentd started"));
+        }
         let most = self.config.host.times.silence();
         if !self.trust.freshness(now).admits(most) {
             let text = format!(
