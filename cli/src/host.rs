@@ -47,7 +47,9 @@ fn stop_without_agentd(why: &anyhow::Error) -> Result<()> {
     if Path::new(SESSIONS).exists() {
         std::fs::write(SESSIONS, "1").with_context(|| format!("{why:#}; and {SESSIONS} cannot be written"))?;
     }
-    eprintln!("tether: agentd does not answer ({why:#}); sessions were killed, and it will start stopped");
+    eprintln!(
+        "tether: agentd does not answer ({why:#}); sessions were killed, and it will start stopped; if it only hangs: systemctl restart tether-agentd"
+    );
     Ok(())
 }
 
