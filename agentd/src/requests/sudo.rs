@@ -13,7 +13,7 @@ use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 use tether_bundle::Denied;
-use tether_hostlink::{CommandLine, Plan, Refusal, Reply};
+use tether_hostlink::{CommandLine, Confinement, Plan, Refusal, Reply};
 use tether_identity::SessionId;
 
 /// How long a plan is good for.
@@ -91,6 +91,7 @@ impl Host {
             environment: environment(&session),
             uid: session.uids.read_only,
             deadline_boottime_ms: until.millis(),
+            confinement: Confinement::read_only(),
         };
         let descriptors = self.descriptors(&plan, program).map_err(|error| internal(&error))?;
         let asker = peer.pin().map_err(|error| internal(&error))?;

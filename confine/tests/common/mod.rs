@@ -72,6 +72,7 @@ impl Launch {
             environment: vec!["PATH=/usr/bin:/bin".into(), "A=b".into()],
             uid: UID,
             deadline_boottime_ms: boottime_ms() + 2000,
+            confinement: tether_hostlink::Confinement::read_only(),
         };
         let program = rustix::fs::open(&path, OFlags::PATH, rustix::fs::Mode::empty()).unwrap();
         let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;

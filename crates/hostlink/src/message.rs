@@ -126,10 +126,75 @@ pub struct Plan {
     pub argv: Vec<String>,
     /// The whole environment, `NAME=value`.
     pub environment: Vec<String>,
-    /// Uid and gid the command runs with.
+    /// The session's read-only uid, and its gid.
     pub uid: u32,
     /// CLOCK_BOOTTIME after which it is void, in milliseconds.
     pub deadline_boottime_ms: u64,
+    /// What the launcher lets it do.
+    pub confinement: Confinement,
+}
+
+/// What the launcher lets a command do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Confinement {
+    /// Who it becomes.
+    pub identity: Identity,
+    /// Trees that it may read, less what is never read. In `listed` folders (/etc, /opt, /var/lib) a
+    /// file that others cannot read is left out.
+    pub trees: Vec<String>,
+    /// Files and folders to be read although others cannot; the never-list still holds.
+    pub named: Vec<String>,
+    /// What it may write: files, and folders with all below. Empty in read-only mode.
+    pub writes: Vec<String>,
+    /// Whether input is handed on, if it is a pipe or terminal; otherwise it is /dev/null.
+    pub stdin: bool,
+    /// Processes' names and descriptors as plain files.
+    pub proc_links: bool,
+    /// Sockets of the kind AF_UNIX, and the system bus.
+    pub dbus: bool,
+    /// TCP destinations.
+    pub net: Vec<std::net::SocketAddr>,
+    /// Where it starts.
+    pub cwd: String,
+    /// How many descriptors follow the four of every plan: what path arguments mean, opened by agentd with O_PATH. The command
+    /// may read these inodes (a folder: all below it).
+    pub arguments: u32,
+}
+
+impl Confinement {
+    /// Reads nothing beyond the programs' own ground, writes nothing, starts in `/`.
+    #[must_use]
+    pub fn read_only() -> Self {
+        Self {
+            identity: Identity::ReadOnly,
+            trees: Vec::new(),
+            named: Vec::new(),
+            writes: Vec::new(),
+            stdin: false,
+            proc_links: false,
+            dbus: false,
+            net: Vec::new(),
+            cwd: "/".to_owned(),
+            arguments: 0,
+        }
+    }
+}
+
+/// Who a command becomes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Identity {
+    /// The session's read-only uid (the plan's `uid`), with CAP_DAC_READ_SEARCH and CAP_SYSLOG.
+    ReadOnly,
+    /// Of a write rule: this account, with no capabilities, or root's reduced set.
+    RunAs {
+        /// Uid.
+        uid: u32,
+        /// Gid.
+        gid: u32,
+        /// Supplementary groups.
+        groups: Vec<u32>,
+    },
 }
 
 /// agentd's answer.
