@@ -8,7 +8,7 @@ use tether_identity::{HostId, Name};
 use tether_sshcert::issue::KeyPair;
 use tether_statement::issue::{FeedWriter, Signing};
 use tether_statement::{
-    Body, BundlePin, Head, Issuer, Key, KeySet, Resume, ResumeRequest, Revocation, Role, Typ, digest,
+    Body, BundleConfirmation, BundlePin, Head, Issuer, Key, KeySet, Resume, ResumeRequest, Revocation, Role, Typ, digest,
 };
 use tether_testhost::Host;
 
@@ -186,7 +186,16 @@ impl Central {
         let text = self.bundle_key.sign(Typ::Bundle, &bundle)?;
         let pin = BundlePin { name: bundle.name.clone(), version: bundle.version, sha256: digest(&text) };
         self.say(host, &Body::Pin(pin))?;
-        self.drop(host, &format!("bundle-{}.jws", digest(&text)), &text)
+        self.drop(host, &format!("bundle-{}.jws", digest(&text)), &text)?;
+        self.confirm(host, &bundle, &text)
+    }
+
+    /// The security team's word that a bundle holds.
+    pub fn confirm(&self, host: &Host, bundle: &tether_bundle::Bundle, text: &str) -> Result<()> {
+        let (name, version) = (bundle.name.clone(), bundle.version);
+        let word = BundleConfirmation { name, version, sha256: digest(text), time: self.now() };
+        let signed = self.bundle_key.sign(Typ::Confirmation, &word)?;
+        self.drop(host, &format!("confirm-{}.jws", bundle.name), &signed)
     }
 
     /// Takes something back.
