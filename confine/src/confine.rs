@@ -16,18 +16,33 @@ use std::convert::Infallible;
 use std::ffi::{CString, OsString};
 use std::os::fd::{OwnedFd, RawFd};
 use std::time::Duration;
-use tether_hostlink::{Confinement, DESCRIPTORS_MAX, Deadline, Identity, Link, LinkError, Plan, Refusal, Reply, Request, codes};
+use tether_hostlink::{
+    Confinement, DESCRIPTORS_MAX, Deadline, Identity, Link, LinkError, Plan, Refusal, Reply, Request, codes,
+};
 
 /// How long agentd may take to say go.
 const GO: Duration = Duration::from_secs(2);
 
-/// Becomes the planned program. Comes back only when it refuses.
+/// Becomes the planned program. Comes back only when it refuses; then agentd has it on record, if it can be reached.
 pub fn run(arguments: impl Iterator<Item = OsString>) -> Result<Infallible, Refusal> {
     refuse_unless_root()?;
     let numbers = parse(arguments)?;
     sys::close_others_at_exec().map_err(|error| failed("confine.descriptor", "closing other descriptors", error))?;
-    let Given { sealed, program, mounts, network, arguments } = take(&numbers)?;
+    // Opened as root, from the session's own mounts: agentd knows this process by its credentials at this moment.
+    let mut link = Link::open().ok();
+    let mut argv = Vec::new();
+    launch(&numbers, &mut link, &mut argv).inspect_err(|refusal| {
+        // Where agentd itself refused, the link is gone and the record is made.
+        if let Some(link) = link {
+            let _ = link.ask(&Request::Report { refusal: refusal.clone(), argv }, Deadline::after(GO));
+        }
+    })
+}
+
+fn launch(numbers: &[RawFd], link: &mut Option<Link>, typed: &mut Vec<String>) -> Result<Infallible, Refusal> {
+    let Given { sealed, program, mounts, network, arguments } = take(numbers)?;
     let plan = plan::read(sealed)?;
+    typed.clone_from(&plan.argv);
     if plan.confinement.arguments as usize != arguments.len() {
         return Err(failed("confine.arguments", "taking the plan's descriptors", "there are not as many as it says"));
     }
@@ -36,8 +51,10 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> Result<Infallible, Refu
     plan::check_program(&program, &plan)?;
     let (argv, environment) = (c_texts(&plan.argv)?, environment(&plan)?);
     let is_script = plan::is_script(&program)?;
-    // Opened as root, from the session's own mounts: agentd knows this process by its credentials at this moment.
-    let link = Link::open().map_err(unreachable_agentd)?;
+    if link.is_none() {
+        // For its words; a second try may as well succeed.
+        *link = Some(Link::open().map_err(unreachable_agentd)?);
+    }
     let who = Who::of(&plan);
     let world = world::enter(&mounts, &network, &who, &plan.confinement, terminal.as_ref(), layers)?;
     hold(&plan, &program, &arguments, &who, &world, layers)?;
@@ -47,7 +64,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> Result<Infallible, Refu
             .map_err(|errno| failed("confine.program", "keeping the script open", errno))?;
     }
     sys::default_sigpipe();
-    begin(link, &plan)?;
+    begin(link.take().ok_or_else(|| Refusal::new(codes::INTERNAL, "no agentd to ask; nothing was run"))?, &plan)?;
     sys::exec(&program, &argv, &environment).map_err(|error| not_run(&plan, &error))
 }
 

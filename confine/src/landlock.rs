@@ -64,11 +64,8 @@ pub struct Features {
 
 impl Features {
     /// Everything that we know of.
-    const ALL: Self = Self {
-        files: BASE | right::REFER | right::TRUNCATE | right::IOCTL_DEV,
-        tcp: TCP,
-        scopes: ABSTRACT | SIGNAL,
-    };
+    const ALL: Self =
+        Self { files: BASE | right::REFER | right::TRUNCATE | right::IOCTL_DEV, tcp: TCP, scopes: ABSTRACT | SIGNAL };
 
     /// Asks the kernel. An error: it has no Landlock.
     pub fn probe() -> Result<Self, Errno> {
@@ -90,6 +87,23 @@ impl Features {
         }
         // Each alone is not all together.
         found.ruleset().map(|_| found)
+    }
+
+    /// The later rights to files, by name.
+    pub fn names(self) -> Vec<&'static str> {
+        let later = [
+            (right::REFER, "refer"),
+            (right::TRUNCATE, "truncate"),
+            (right::IOCTL_DEV, "ioctl_dev"),
+            (right::RESOLVE_UNIX, "resolve_unix"),
+        ];
+        let known = later.into_iter().filter(|(bit, _)| self.files & bit != 0);
+        ["base"].into_iter().chain(known.map(|(_, name)| name)).collect()
+    }
+
+    /// Whether TCP can be held to ports.
+    pub const fn keeps_tcp(self) -> bool {
+        self.tcp != 0
     }
 
     /// Whether signals stay inside.

@@ -62,12 +62,19 @@ fn check_confinement(plan: &Plan) -> Result<(), Refusal> {
         return wrong("it writes, and has a grant of Unix sockets");
     }
     let paths = orders.trees.iter().chain(&orders.named).chain(&orders.writes).chain([&orders.cwd]);
-    if !paths.clone().all(|path| path.starts_with('/') && !path.contains('\0') && !path.split('/').any(|part| part == "..")) {
+    if !paths
+        .clone()
+        .all(|path| path.starts_with('/') && !path.contains('\0') && !path.split('/').any(|part| part == ".."))
+    {
         return wrong("it has a path that is not absolute");
     }
     if !orders.net.is_empty() {
-        return Err(failed("confine.net_unsupported", "the grant `net`", "this version cannot hold a command to addresses")
-            .hint("the bundle's author should take the grant out of this rule"));
+        return Err(failed(
+            "confine.net_unsupported",
+            "the grant `net`",
+            "this version cannot hold a command to addresses",
+        )
+        .hint("the bundle's author should take the grant out of this rule"));
     }
     Ok(())
 }

@@ -68,7 +68,9 @@ fn a_mount_that_is_open_is_found() {
     };
     let locked = [mount("/", "ro,nosuid,nodev"), mount("/dev", "ro,nosuid,noexec"), mount(SCRATCH, "rw,nosuid,nodev")];
     assert_eq!(open_mount(&locked, &[]), None);
-    for (point, options) in [("/x", "rw,nosuid,nodev"), ("/x", "ro,nodev"), ("/x", "ro,nosuid"), ("/dev/x", "rw,nosuid")] {
+    for (point, options) in
+        [("/x", "rw,nosuid,nodev"), ("/x", "ro,nodev"), ("/x", "ro,nosuid"), ("/dev/x", "rw,nosuid")]
+    {
         let open = [mount("/", "ro,nosuid,nodev"), mount(point, options)];
         assert_eq!(open_mount(&open, &[]), Some(&open[1]), "{point} {options}");
     }

@@ -90,13 +90,7 @@ pub fn landlock_allow(ruleset: &OwnedFd, object: BorrowedFd<'_>, rights: u64) ->
     let attr = LandlockPathBeneath { rights, parent: object.as_raw_fd() };
     // SAFETY: the struct has the kernel's layout for this type of rule and outlives the call.
     let result = unsafe {
-        libc::syscall(
-            libc::SYS_landlock_add_rule,
-            ruleset.as_raw_fd(),
-            LANDLOCK_RULE_PATH_BENEATH,
-            &raw const attr,
-            0,
-        )
+        libc::syscall(libc::SYS_landlock_add_rule, ruleset.as_raw_fd(), LANDLOCK_RULE_PATH_BENEATH, &raw const attr, 0)
     };
     number(result).map(drop)
 }
@@ -114,19 +108,28 @@ pub fn seccomp(filter: &[[u8; 8]]) -> Result<(), Errno> {
     let mut steps: Vec<libc::sock_filter> = filter.iter().map(step).collect();
     let program = libc::sock_fprog { len, filter: steps.as_mut_ptr() };
     // SAFETY: the program and its steps outlive the call, and the kernel copies them.
-    let result =
-        unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program) };
+    let result = unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program) };
     number(result).map(drop)
 }
 
 const fn step(bytes: &[u8; 8]) -> libc::sock_filter {
     let [code0, code1, jt, jf, k0, k1, k2, k3] = *bytes;
-    libc::sock_filter {
-        code: u16::from_le_bytes([code0, code1]),
-        jt,
-        jf,
-        k: u32::from_le_bytes([k0, k1, k2, k3]),
-    }
+    libc::sock_filter { code: u16::from_le_bytes([code0, code1]), jt, jf, k: u32::from_le_bytes([k0, k1, k2, k3]) }
+}
+
+/// Whether the kernel knows mount_setattr(2): it is asked for nothing, of no file.
+pub fn knows_mount_setattr() -> bool {
+    // SAFETY: no structure is passed, and its size is 0, which the kernel refuses.
+    let result = unsafe { libc::syscall(libc::SYS_mount_setattr, -1, c"".as_ptr(), 0, 0, 0) };
+    number(result) != Err(Errno::NOSYS)
+}
+
+/// Whether the kernel's seccomp can end a process, which every filter of ours says of foreign calls.
+pub fn knows_seccomp() -> bool {
+    let action: u32 = libc::SECCOMP_RET_KILL_PROCESS;
+    // SAFETY: the action outlives the call, which reads it only.
+    let result = unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_GET_ACTION_AVAIL, 0, &raw const action) };
+    number(result).is_ok()
 }
 
 /// unshare(2) with no flag: does nothing, and is refused by the filter.
@@ -136,7 +139,11 @@ pub fn unshare_nothing() -> Result<(), Errno> {
 }
 
 fn number(result: libc::c_long) -> Result<c_int, Errno> {
-    if result < 0 { Err(Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::IO)) } else { Ok(result as c_int) }
+    if result < 0 {
+        Err(Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::IO))
+    } else {
+        Ok(result as c_int)
+    }
 }
 
 /// SIGPIPE as programs expect it: Rust's runtime ignores it, and that is inherited across exec.

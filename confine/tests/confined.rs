@@ -35,7 +35,10 @@ fn it_runs_confined() {
          TMPDIR=/run/tether/home\n4\n/\n"
     );
     assert!(said.starts_with(&expected), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
-    assert!(said.ends_with("\n256\nx\n1\nfd\nfull\nnull\nrandom\nstderr\nstdin\nstdout\ntty\nurandom\nzero\n"), "{said}");
+    assert!(
+        said.ends_with("\n256\nx\n1\nfd\nfull\nnull\nrandom\nstderr\nstdin\nstdout\ntty\nurandom\nzero\n"),
+        "{said}"
+    );
     assert_eq!(output.status.code(), Some(0));
 }
 

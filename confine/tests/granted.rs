@@ -77,7 +77,8 @@ fn an_account_writes_as_itself_without_capabilities() {
     fs::create_dir("/srv/own").unwrap();
     fs::create_dir("/srv/roots").unwrap();
     std::os::unix::fs::chown("/srv/own", Some(33), Some(33)).unwrap();
-    let script = "id -u; id -g; id -G; echo x > /srv/own/f && echo wrote; echo x > /srv/roots/f; grep CapEff /proc/self/status";
+    let script =
+        "id -u; id -g; id -G; echo x > /srv/own/f && echo wrote; echo x > /srv/roots/f; grep CapEff /proc/self/status";
     let account = Identity::RunAs { uid: 33, gid: 33, groups: vec![33, 4] };
     let output = writing(account, &["/srv/own", "/srv/roots"], script);
     assert!(output.starts_with("33\n33\n33 4\nwrote\nCapEff:\t0000000000000000\n"), "{output}");
@@ -91,7 +92,16 @@ fn what_no_rule_may_write_runs_nothing() {
     }
     fs::write("/srv/real", "").unwrap();
     std::os::unix::fs::symlink("/srv/real", "/srv/link").unwrap();
-    for path in ["/", "/etc/shadow", "/proc/self/loginuid", "/sys/power/state", "/dev/null", "/run/tether", "/srv/none", "/srv/link"] {
+    for path in [
+        "/",
+        "/etc/shadow",
+        "/proc/self/loginuid",
+        "/sys/power/state",
+        "/dev/null",
+        "/run/tether",
+        "/srv/none",
+        "/srv/link",
+    ] {
         let mut launch = Launch::shell("echo ran");
         launch.plan.confinement.identity = ROOT;
         launch.plan.confinement.writes = vec![path.to_owned()];
@@ -204,7 +214,8 @@ fn the_terminal_is_the_commands_own() {
     rustix::pty::unlockpt(&pty).unwrap();
     let name = rustix::pty::ptsname(&pty, Vec::new()).unwrap().into_string().unwrap();
     let open = || fs::OpenOptions::new().read(true).write(true).open(&name).unwrap();
-    let mut launch = Launch::shell("tty; ls /dev/pts | wc -l; stty size >/dev/null && echo sized; : < $(tty) && echo opened");
+    let mut launch =
+        Launch::shell("tty; ls /dev/pts | wc -l; stty size >/dev/null && echo sized; : < $(tty) && echo opened");
     launch.stdin = open().into();
     launch.plan.confinement.stdin = true;
     assert_eq!(launch.output(), format!("{name}\n1\nsized\nopened\n"));

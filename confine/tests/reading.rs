@@ -86,13 +86,27 @@ fn the_never_list_holds_by_every_route() {
     fs::hard_link("/mnt/etc/shadow", "/mnt/hard").unwrap();
     symlink("/etc/shadow", "/srv/link").unwrap();
     for (from, to) in [("/etc/shadow", "/srv/bound"), ("/etc", "/srv/b"), ("/mnt", "/srv/deep")] {
-        if from == "/etc/shadow" { fs::write(to, "").unwrap() } else { fs::create_dir(to).unwrap() }
+        if from == "/etc/shadow" {
+            fs::write(to, "").unwrap()
+        } else {
+            fs::create_dir(to).unwrap()
+        }
         mount_bind(from, to).unwrap();
     }
     let secrets = [
-        "/etc/shadow", "/etc/shadow+", "/srv/chroot/etc/shadow", "/srv/home/.ssh/id_ed25519", "/srv/app/tls.key",
-        "/mnt/hard", "/mnt/etc/shadow", "/srv/link", "/srv/bound", "/srv/b/shadow", "/srv/deep/hard",
-        "/srv/deep/etc/shadow", "/proc/self/root/etc/shadow",
+        "/etc/shadow",
+        "/etc/shadow+",
+        "/srv/chroot/etc/shadow",
+        "/srv/home/.ssh/id_ed25519",
+        "/srv/app/tls.key",
+        "/mnt/hard",
+        "/mnt/etc/shadow",
+        "/srv/link",
+        "/srv/bound",
+        "/srv/b/shadow",
+        "/srv/deep/hard",
+        "/srv/deep/etc/shadow",
+        "/proc/self/root/etc/shadow",
     ];
     let trees = ["/etc", "/srv", "/mnt", "/usr"];
     assert_eq!(readable(&trees, &[], &secrets), Vec::<String>::new());
@@ -185,7 +199,10 @@ fn a_path_argument_is_that_inode() {
     launch.arguments = vec![open("/srv/a"), open("/srv/folder")];
     launch.plan.confinement.arguments = 2;
     let output = launch.output();
-    assert!(output.starts_with("granted\nbelow\n") && !output.contains("secret") && !output.contains("never"), "{output}");
+    assert!(
+        output.starts_with("granted\nbelow\n") && !output.contains("secret") && !output.contains("never"),
+        "{output}"
+    );
     assert!(output.contains("Read-only file system"), "{output}");
 }
 

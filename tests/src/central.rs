@@ -8,7 +8,8 @@ use tether_identity::{HostId, Name};
 use tether_sshcert::issue::KeyPair;
 use tether_statement::issue::{FeedWriter, Signing};
 use tether_statement::{
-    Body, BundleConfirmation, BundlePin, Head, Issuer, Key, KeySet, Resume, ResumeRequest, Revocation, Role, Typ, digest,
+    Body, BundleConfirmation, BundlePin, Head, Issuer, Key, KeySet, Resume, ResumeRequest, Revocation, Role, Typ,
+    digest,
 };
 use tether_testhost::Host;
 

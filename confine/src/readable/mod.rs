@@ -22,19 +22,67 @@ use walk::Walk;
 
 /// Programs and what they are made of: read and run, by everybody everywhere. Not /usr/local/etc.
 const PROGRAMS: [&str; 21] = [
-    "/usr/bin", "/usr/sbin", "/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/libx32", "/usr/libexec", "/usr/share",
-    "/usr/include", "/usr/games", "/usr/local/bin", "/usr/local/sbin", "/usr/local/lib", "/usr/local/share",
-    "/usr/local/libexec", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32",
+    "/usr/bin",
+    "/usr/sbin",
+    "/usr/lib",
+    "/usr/lib32",
+    "/usr/lib64",
+    "/usr/libx32",
+    "/usr/libexec",
+    "/usr/share",
+    "/usr/include",
+    "/usr/games",
+    "/usr/local/bin",
+    "/usr/local/sbin",
+    "/usr/local/lib",
+    "/usr/local/share",
+    "/usr/local/libexec",
+    "/bin",
+    "/sbin",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/libx32",
 ];
 /// What programs look at when they start, or to give numbers names. Everybody may read each.
 const COMMON: [&str; 37] = [
-    "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/ld.so.preload", "/etc/localtime",
-    "/etc/timezone", "/etc/locale.conf", "/etc/locale.alias", "/etc/nsswitch.conf", "/etc/passwd", "/etc/group",
-    "/etc/hosts", "/etc/host.conf", "/etc/hostname", "/etc/resolv.conf", "/etc/gai.conf", "/etc/services",
-    "/etc/protocols", "/etc/networks", "/etc/rpc", "/etc/ethertypes", "/etc/machine-id", "/etc/os-release",
-    "/etc/debian_version", "/etc/magic", "/etc/magic.mime", "/etc/mime.types", "/etc/terminfo", "/etc/inputrc",
-    "/etc/bash.bashrc", "/etc/profile", "/etc/profile.d", "/etc/iproute2", "/etc/ssl/openssl.cnf", "/run/utmp",
-    "/sys/devices/system", "/var/lib/dpkg",
+    "/etc/ld.so.cache",
+    "/etc/ld.so.conf",
+    "/etc/ld.so.conf.d",
+    "/etc/ld.so.preload",
+    "/etc/localtime",
+    "/etc/timezone",
+    "/etc/locale.conf",
+    "/etc/locale.alias",
+    "/etc/nsswitch.conf",
+    "/etc/passwd",
+    "/etc/group",
+    "/etc/hosts",
+    "/etc/host.conf",
+    "/etc/hostname",
+    "/etc/resolv.conf",
+    "/etc/gai.conf",
+    "/etc/services",
+    "/etc/protocols",
+    "/etc/networks",
+    "/etc/rpc",
+    "/etc/ethertypes",
+    "/etc/machine-id",
+    "/etc/os-release",
+    "/etc/debian_version",
+    "/etc/magic",
+    "/etc/magic.mime",
+    "/etc/mime.types",
+    "/etc/terminfo",
+    "/etc/inputrc",
+    "/etc/bash.bashrc",
+    "/etc/profile",
+    "/etc/profile.d",
+    "/etc/iproute2",
+    "/etc/ssl/openssl.cnf",
+    "/run/utmp",
+    "/sys/devices/system",
+    "/var/lib/dpkg",
 ];
 /// Names of agents' accounts, for libnss_tether.
 const ACCOUNTS: &str = tether_hostlink::paths::ACCOUNTS;
@@ -91,7 +139,8 @@ pub fn grant(
 /// Secrets of one place that have a second name somewhere.
 fn linked() -> Vec<(u64, u64)> {
     let stats = tether_never::FILES.iter().filter_map(|path| statat(CWD, *path, AtFlags::SYMLINK_NOFOLLOW).ok());
-    let linked = stats.filter(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile && stat.st_nlink > 1);
+    let linked =
+        stats.filter(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile && stat.st_nlink > 1);
     linked.map(|stat| (stat.st_dev, stat.st_ino)).collect()
 }
 
@@ -146,7 +195,9 @@ impl All<'_> {
         match FileType::from_raw_mode(about.st_mode) {
             // Where a folder of programs is a link, what it leads to is ground itself.
             FileType::Symlink if rights == RUN => Ok(()),
-            FileType::Directory | FileType::RegularFile if self.linked.is_empty() && self.names.is_quiet(Path::new(path)) => {
+            FileType::Directory | FileType::RegularFile
+                if self.linked.is_empty() && self.names.is_quiet(Path::new(path)) =>
+            {
                 self.ruleset.allow(&object, rights).map_err(|errno| failed(CODE, "adding a rule", errno))
             }
             _ => self.path(path, rights, How::Ground),

@@ -20,9 +20,30 @@ const KERNEL: [&str; 3] = ["sysfs", "cgroup2", "cgroup"];
 /// Never entered on the way down: interfaces of the kernel, and what another program or machine answers for, which
 /// may take for ever. A tree that itself lies in such a place is looked at.
 const SKIPPED: [&str; 24] = [
-    "proc", "autofs", "debugfs", "tracefs", "securityfs", "bpf", "efivarfs", "pstore", "configfs", "fusectl",
-    "binfmt_misc", "devtmpfs", "devpts", "mqueue", "hugetlbfs", "rpc_pipefs", "nfsd", "nfs", "nfs4", "cifs", "smb3",
-    "ceph", "9p", "afs",
+    "proc",
+    "autofs",
+    "debugfs",
+    "tracefs",
+    "securityfs",
+    "bpf",
+    "efivarfs",
+    "pstore",
+    "configfs",
+    "fusectl",
+    "binfmt_misc",
+    "devtmpfs",
+    "devpts",
+    "mqueue",
+    "hugetlbfs",
+    "rpc_pipefs",
+    "nfsd",
+    "nfs",
+    "nfs4",
+    "cifs",
+    "smb3",
+    "ceph",
+    "9p",
+    "afs",
 ];
 
 /// The mount table, and the list.

@@ -72,7 +72,9 @@ fn folders_know_what_they_are() {
     let mounts = [disk(), mount(2, 1, "0:9", "/", "/run", "tmpfs"), mount(3, 1, "0:8", "/", "/sys", "sysfs")];
     let names = Names::new(&mounts);
     let at = |path: &str| names.at(Path::new(path)).unwrap();
-    assert!(names.is_in_parts(&at("/etc")) && names.is_in_parts(&at("/run/x")) && !names.is_in_parts(&at("/etc/cron.d")));
+    assert!(
+        names.is_in_parts(&at("/etc")) && names.is_in_parts(&at("/run/x")) && !names.is_in_parts(&at("/etc/cron.d"))
+    );
     assert!(at("/etc/cron.d").is_listed && at("/etc/cron.d").is_plain() && !at("/var").is_listed);
     assert!(at("/sys/class").is_shallow && !at("/sys/kernel").is_plain());
     assert!(names.at(Path::new("/etc/shadow")).is_none() && names.at(Path::new("/dev")).is_none());
@@ -107,6 +109,7 @@ fn ground_is_quiet_until_something_is_mounted_there_or_from_there() {
     ] {
         assert!(!is_quiet(std::slice::from_ref(&other)), "{other:?}");
     }
-    let through_another = [mount(2, 1, "8:1", "/usr", "/mnt", "ext4"), mount(3, 2, "8:1", "/etc", "/mnt/lib/x", "ext4")];
+    let through_another =
+        [mount(2, 1, "8:1", "/usr", "/mnt", "ext4"), mount(3, 2, "8:1", "/etc", "/mnt/lib/x", "ext4")];
     assert!(!is_quiet(&through_another));
 }

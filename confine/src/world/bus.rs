@@ -14,8 +14,16 @@ use std::os::fd::{AsRawFd, OwnedFd};
 pub const SOCKET: &str = "/run/dbus/system_bus_socket";
 /// What is in it besides: files and folders of the host's /run.
 const SHOWN: [&str; 10] = [
-    "dbus/system_bus_socket", "systemd/system", "systemd/sessions", "systemd/seats", "systemd/users",
-    "systemd/resolve/stub-resolv.conf", "log", "utmp", "tether/accounts", "tether/proc",
+    "dbus/system_bus_socket",
+    "systemd/system",
+    "systemd/sessions",
+    "systemd/seats",
+    "systemd/users",
+    "systemd/resolve/stub-resolv.conf",
+    "log",
+    "utmp",
+    "tether/accounts",
+    "tether/proc",
 ];
 
 /// Fills the folder `run` below `root`, whose path is `at`.

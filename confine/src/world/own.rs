@@ -10,8 +10,8 @@ use crate::layers::{Layer, Layers};
 use crate::sys::set_mount;
 use libc::{MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY};
 use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, OFlags, Stat, Uid, chmodat, chownat, makedev, minor, mkdirat, mknodat, open,
-    openat, stat, symlinkat,
+    AtFlags, FileType, Gid, Mode, OFlags, Stat, Uid, chmodat, chownat, makedev, minor, mkdirat, mknodat, open, openat,
+    stat, symlinkat,
 };
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount, mount_bind, mount_bind_recursive};
@@ -22,12 +22,18 @@ use tether_hostlink::{Confinement, Refusal};
 /// Name and minor number; the major is 1 but for tty.
 const DEVICES: [(&str, u32, u32); 6] =
     [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
-const LINKS: [(&str, &str); 4] =
-    [("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")];
+const LINKS: [(&str, &str); 4] = [("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")];
 /// Files of /proc that show or take what is the kernel's: reading /proc/kmsg takes it from the host's log.
 const COVERED: [&str; 9] = [
-    "/proc/kallsyms", "/proc/kcore", "/proc/kmsg", "/proc/kpagecgroup", "/proc/kpagecount", "/proc/kpageflags",
-    "/proc/keys", "/proc/timer_list", "/proc/vmallocinfo",
+    "/proc/kallsyms",
+    "/proc/kcore",
+    "/proc/kmsg",
+    "/proc/kpagecgroup",
+    "/proc/kpagecount",
+    "/proc/kpageflags",
+    "/proc/keys",
+    "/proc/timer_list",
+    "/proc/vmallocinfo",
 ];
 const SIZE: &CStr = c"size=16m,nr_inodes=1024,mode=711";
 /// With links to what a few thousand processes have open.
@@ -38,7 +44,8 @@ const FOLDER: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEX
 pub fn make(who: &Who, orders: &Confinement, terminal: Option<&Stat>, layers: Layers) -> Result<OwnedFd, Refusal> {
     let terminal = terminal.and_then(path_of_terminal);
     let size = if orders.proc_links { CROWDED } else { SIZE };
-    mount("tether", SCRATCH, "tmpfs", MountFlags::NOSUID, Some(size)).map_err(|errno| step("mounting a scratch", errno))?;
+    mount("tether", SCRATCH, "tmpfs", MountFlags::NOSUID, Some(size))
+        .map_err(|errno| step("mounting a scratch", errno))?;
     let root = open(SCRATCH, FOLDER, Mode::empty()).map_err(|errno| step("opening the scratch", errno))?;
     if layers.has(Layer::Devices) {
         devices(&root, terminal.as_deref()).map_err(|errno| step("making /dev", errno))?;
@@ -53,7 +60,9 @@ pub fn make(who: &Who, orders: &Confinement, terminal: Option<&Stat>, layers: La
     }
     let scratch = scratch(&root, who).map_err(|errno| step("making the scratch", errno))?;
     if orders.dbus {
-        bus::show(&root, &scratch).and_then(|()| read_only(c"/run")).map_err(|errno| step("laying it over /run", errno))?;
+        bus::show(&root, &scratch)
+            .and_then(|()| read_only(c"/run"))
+            .map_err(|errno| step("laying it over /run", errno))?;
         lock_scratch().map_err(|errno| step("making the scratch", errno))?;
     }
     Ok(control)
@@ -170,4 +179,3 @@ fn lock_scratch() -> Result<(), Errno> {
 fn part(name: &str) -> String {
     format!("{SCRATCH}/{name}")
 }
-

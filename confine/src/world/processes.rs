@@ -13,8 +13,20 @@ use std::os::fd::OwnedFd;
 
 /// What everybody may read of a process; followed to the real file, so it is of now.
 const OPEN: [&CStr; 14] = [
-    c"stat", c"status", c"cmdline", c"comm", c"cgroup", c"statm", c"limits", c"wchan", c"loginuid", c"sessionid",
-    c"oom_score", c"oom_score_adj", c"net", c"task",
+    c"stat",
+    c"status",
+    c"cmdline",
+    c"comm",
+    c"cgroup",
+    c"statm",
+    c"limits",
+    c"wchan",
+    c"loginuid",
+    c"sessionid",
+    c"oom_score",
+    c"oom_score_adj",
+    c"net",
+    c"task",
 ];
 const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
@@ -88,4 +100,3 @@ fn path<'a>(buffer: &'a mut Vec<u8>, parts: &[&[u8]]) -> Result<&'a CStr, Errno>
     buffer.push(0);
     CStr::from_bytes_with_nul(buffer).map_err(|_| Errno::INVAL)
 }
-

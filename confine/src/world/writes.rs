@@ -42,11 +42,14 @@ pub fn open(paths: &[String]) -> Result<Vec<PathBuf>, Refusal> {
     for path in paths {
         let object = reach(path)?;
         mount_bind_recursive(format!("/proc/self/fd/{}", object.as_raw_fd()), path)
-            .and_then(|()| set_mount(&CString::new(path.as_str()).map_err(|_| Errno::INVAL)?, 0, libc::MOUNT_ATTR_RDONLY, false))
+            .and_then(|()| {
+                set_mount(&CString::new(path.as_str()).map_err(|_| Errno::INVAL)?, 0, libc::MOUNT_ATTR_RDONLY, false)
+            })
             .map_err(|errno| step(&format!("making {path} writable"), errno))?;
         // Between the two look-ups somebody may have moved things: what is writable must be what was opened.
         let (again, before) = (reach(path)?, fstat(&object));
-        let same = before.and_then(|before| fstat(&again).map(|now| (before.st_dev, before.st_ino) == (now.st_dev, now.st_ino)));
+        let same = before
+            .and_then(|before| fstat(&again).map(|now| (before.st_dev, before.st_ino) == (now.st_dev, now.st_ino)));
         if same != Ok(true) {
             return Err(failed(CODE, &format!("what may be written: {path}"), "it changed meanwhile"));
         }

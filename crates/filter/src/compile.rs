@@ -103,10 +103,9 @@ fn search(leaves: &[(u32, Leaf<'_>)]) -> Vec<Step> {
     let middle = high[0].0;
     let mut steps = match u8::try_from(below.len()) {
         Ok(then) => vec![Step { code: GREATER_EQUAL, then, otherwise: 0, k: middle }],
-        Err(_) => vec![
-            Step { code: GREATER_EQUAL, then: 0, otherwise: 1, k: middle },
-            Step::new(JUMP, below.len() as u32),
-        ],
+        Err(_) => {
+            vec![Step { code: GREATER_EQUAL, then: 0, otherwise: 1, k: middle }, Step::new(JUMP, below.len() as u32)]
+        }
     };
     steps.extend(below);
     steps.extend(above);
@@ -201,7 +200,8 @@ mod tests {
         let Some((_, Rule::Tests(tests, _))) = rule else { return vec![[0; 6], [u64::MAX; 6]] };
         let own = tests.iter().flat_map(|(tests, _)| tests.iter().flat_map(|test| test.values.iter().copied()));
         let values: Vec<u64> = own.map(u64::from).chain([0, 1, 2, u64::MAX, 0x5412, 0x1_0000_5401]).collect();
-        let shapes = |v: &u64| [[*v; 6], [*v, 0, 0, 0, 0, 0], [16, 3, *v, *v, 0, 0], [0, *v, 0, 0, 0, 0], [1, *v, *v, 0, 0, 0]];
+        let shapes =
+            |v: &u64| [[*v; 6], [*v, 0, 0, 0, 0, 0], [16, 3, *v, *v, 0, 0], [0, *v, 0, 0, 0, 0], [1, *v, *v, 0, 0, 0]];
         values.iter().flat_map(shapes).collect()
     }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::Findings;
 use crate::run::{capture, cargo, program, run, target};
@@ -55,7 +55,16 @@ pub(super) fn check() -> Findings {
             findings.extend(glibc(&file)?);
         }
     }
+    findings.extend(ablation(&folder.join("tether-confine"))?);
     Ok(findings)
+}
+
+/// A finding if this launcher can be told to leave a layer out.
+fn ablation(file: &Path) -> Result<Option<String>> {
+    let bytes = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let name = b"/run/tether-ablation";
+    let is_there = bytes.windows(name.len()).any(|window| window == name);
+    Ok(is_there.then(|| format!("{} has the feature `ablation`, which is for tests", file.display())))
 }
 
 struct Names(Vec<String>);
