@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
-use tether_bundle::Denied;
+use tether_bundle::{Command, Decision, Denied, Policy, Run};
 use tether_hostlink::{CommandLine, Confinement, Plan, Refusal, Reply};
 use tether_identity::SessionId;
 
@@ -107,11 +107,11 @@ impl Host {
     /// whether it is there or not: agentd sees root's folders and every process's links, the agent does not.
     fn program(&mut self, session: &Session, typed: &str) -> Result<Program, Refusal> {
         let name = &session.grant.bundle;
-        let bundle = self.bundle(name)?;
-        let has_rule = |path: std::path::PathBuf| path.to_str().is_some_and(|path| bundle.has_rule_for(path));
+        let policy = self.policy(name)?;
+        let has_rule = |path: std::path::PathBuf| path.to_str().is_some_and(|path| policy.has_rule_for(path));
         // A name without '/' is looked for in folders that everybody can list.
         if typed.starts_with('/') && !resolve(typed).is_ok_and(has_rule) {
-            let text = format!("{typed} is in no rule of bundle {name}, version {}", bundle.version);
+            let text = format!("{typed} is in no rule of bundle {name}, version {}", policy.bundle().version);
             return Err(Refusal::new("bundle.no_rule", text).hint(NO_RULE));
         }
         self.programs.open(typed).map_err(|error| Refusal::new(error.code(), error.to_string()))
@@ -125,7 +125,7 @@ impl Host {
         Ok(session)
     }
 
-    fn bundle(&self, name: &tether_identity::Name) -> Result<&tether_bundle::Bundle, Refusal> {
+    fn policy(&self, name: &tether_identity::Name) -> Result<&Policy, Refusal> {
         self.trust.bundles.get(name).ok_or_else(|| {
             Refusal::new("bundle.none", format!("the bundle {name} is not on this host"))
                 .hint("nothing may be run under sudo until it comes")
@@ -135,15 +135,22 @@ impl Host {
     /// What the bundle says; for the record if it says yes.
     fn allowed(&self, session: &Session, program: &Program, line: &CommandLine) -> Result<Value, Refusal> {
         let name = &session.grant.bundle;
-        let bundle = self.bundle(name)?;
-        let arguments = line.argv.get(1..).unwrap_or_default();
-        match bundle.decide(&program.path, arguments) {
-            Ok(allowed) => Ok(json!({
-                "argv": shortened(&line.argv), "program": program.path, "sha256": program.digest, "rule": allowed.rule,
-                "bundle": name.as_str(), "version": bundle.version, "cwd": start_of(&line.cwd), "tty": line.tty,
+        let policy = self.policy(name)?;
+        let version = policy.bundle().version;
+        let argv = line.argv.get(1..).unwrap_or_default();
+        let command = Command { program: &program.path, sha256: Some(&program.digest), argv, cwd: &line.cwd };
+        match policy.decide(&command) {
+            // Nothing opens path arguments, gives grants or lets anything be written yet: such rules allow nothing.
+            Decision::Allowed { rule, paths } if paths.is_empty() && rule.run == Run::default() => Ok(json!({
+                "argv": shortened(&line.argv), "program": program.path, "sha256": program.digest, "rule": rule.id,
+                "bundle": name.as_str(), "version": version, "cwd": start_of(&line.cwd), "tty": line.tty,
                 "uid": session.uids.read_only,
             })),
-            Err(denied) => Err(denial(&denied, program, name.as_str(), bundle.version)),
+            Decision::Allowed { rule, .. } => {
+                let text = format!("this host cannot run what rule {} allows", rule.id);
+                Err(Refusal::new("bundle.not_supported", text))
+            }
+            Decision::Denied(denied) => Err(denial(&denied, program, name.as_str(), version)),
         }
     }
 
@@ -195,15 +202,14 @@ impl Host {
     pub(super) fn commands(&mut self, id: &SessionId) -> Result<Reply, Refusal> {
         let session = self.standing(id)?;
         let name = &session.grant.bundle;
-        let bundle = self.trust.bundles.get(name);
-        let bundle =
-            bundle.ok_or_else(|| Refusal::new("bundle.none", format!("the bundle {name} is not on this host")))?;
-        Ok(Reply::Commands { bundle: format!("{name} version {}", bundle.version), commands: bundle.commands() })
+        let policy = self.policy(name)?;
+        let bundle = format!("{name} version {}", policy.bundle().version);
+        Ok(Reply::Commands { bundle, commands: policy.commands() })
     }
 }
 
 /// Made for its reader, a model: what, by which rule of which version, what instead, that it is recorded.
-fn denial(denied: &Denied, program: &Program, bundle: &str, version: u64) -> Refusal {
+fn denial(denied: &Denied<'_>, program: &Program, bundle: &str, version: u64) -> Refusal {
     let text = match denied.code {
         "bundle.arguments" => {
             format!("{} may not be run with these arguments (bundle {bundle}, version {version})", program.path)

@@ -1,7 +1,7 @@
 //! Bundles: central's feed says which one a name means, the security team's key says what is in it.
 
 use std::collections::BTreeMap;
-use tether_bundle::Bundle;
+use tether_bundle::{Bundle, Policy};
 use tether_identity::Name;
 use tether_statement::{BundlePin, JwsError, TrustedKeys, Typ, digest};
 
@@ -34,7 +34,7 @@ pub enum BundleRefused {
 pub struct Bundles {
     pins: BTreeMap<Name, BundlePin>,
     texts: BTreeMap<String, String>,
-    read: BTreeMap<String, Bundle>,
+    read: BTreeMap<String, Policy>,
 }
 
 impl Bundles {
@@ -79,16 +79,16 @@ impl Bundles {
             let (name, wanted) = (first.name.clone(), first.version);
             return Err(BundleRefused::OtherVersion { name, wanted, found: bundle.version });
         }
-        let bundle = bundle.check()?;
+        let policy = Policy::new(bundle)?;
         self.texts.insert(digest.clone(), compact.to_owned());
-        self.read.insert(digest, bundle);
+        self.read.insert(digest, policy);
         Ok(())
     }
 
     /// The bundle that a name means, if it is here.
-    pub fn get(&self, name: &Name) -> Option<&Bundle> {
+    pub fn get(&self, name: &Name) -> Option<&Policy> {
         let pin = self.pins.get(name)?;
-        self.read.get(&pin.sha256).filter(|bundle| is_meant(pin, bundle))
+        self.read.get(&pin.sha256).filter(|policy| is_meant(pin, policy.bundle()))
     }
 
     /// Whether the bundle with this digest is here already.

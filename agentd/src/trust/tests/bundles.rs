@@ -19,7 +19,7 @@ fn a_bundle_is_taken_when_the_feed_names_it_and_the_security_team_signed_it() {
     trust.take_statement(&feed.pin("triage", 1, &digest(&text))).unwrap();
     assert!(trust.bundles.get(&name("triage")).is_none(), "named, and not here yet");
     assert!(trust.take_bundle(&text).unwrap() && !trust.take_bundle(&text).unwrap());
-    assert_eq!(trust.bundles.get(&name("triage")).unwrap().version, 1);
+    assert_eq!(trust.bundles.get(&name("triage")).unwrap().bundle().version, 1);
     let of_central = bundle("grant", "triage", 2);
     trust.take_statement(&feed.pin("triage", 2, &digest(&of_central))).unwrap();
     assert_eq!(code(trust.take_bundle(&of_central)), "bundle.refused", "central's own key");
@@ -35,7 +35,7 @@ fn a_name_never_goes_back_to_an_older_bundle() {
     trust.take_bundle(&new).unwrap();
     trust.take_statement(&feed.pin("triage", 1, &digest(&old))).unwrap();
     assert_eq!(code(trust.take_bundle(&old)), "bundle.not_pinned");
-    assert_eq!(trust.bundles.get(&name("triage")).unwrap().version, 2);
+    assert_eq!(trust.bundles.get(&name("triage")).unwrap().bundle().version, 2);
 }
 
 #[test]
