@@ -17,7 +17,10 @@ pub enum Command {
 pub fn run(command: &Command, json: bool) -> Result<Found> {
     let Command::Check { file } = command;
     let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-    let bundle = tether_bundle::source::compile(&text).with_context(|| file.display().to_string())?;
+    let bundle = tether_bundle::source::compile(&text).map_err(|problems| {
+        let lines = problems.iter().map(|problem| format!("{}:{problem}", file.display()));
+        anyhow::anyhow!(lines.collect::<Vec<_>>().join("\n"))
+    })?;
     if json {
         println!("{}", serde_json::to_string(&bundle)?);
     } else {

@@ -1,6 +1,6 @@
 //! Central's issuing side for one host, until there is a central: keys, feed, heads, resumes.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use serde_json::json;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -8,7 +8,8 @@ use tether_identity::{HostId, Name};
 use tether_sshcert::issue::KeyPair;
 use tether_statement::issue::{FeedWriter, Signing};
 use tether_statement::{
-    Body, BundleConfirmation, BundlePin, Head, Issuer, Key, KeySet, Resume, ResumeRequest, Revocation, Role, Typ, digest,
+    Body, BundleConfirmation, BundlePin, Head, Issuer, Key, KeySet, Resume, ResumeRequest, Revocation, Role, Typ,
+    digest,
 };
 use tether_testhost::Host;
 
@@ -182,7 +183,8 @@ impl Central {
 
     /// Signs a bundle's source, says that its name means it, and delivers it.
     pub fn publish(&mut self, host: &Host, source: &str) -> Result<()> {
-        let bundle = tether_bundle::source::compile(source)?;
+        let bundle = tether_bundle::source::compile(source)
+            .map_err(|problems| anyhow!(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")))?;
         let text = self.bundle_key.sign(Typ::Bundle, &bundle)?;
         let pin = BundlePin { name: bundle.name.clone(), version: bundle.version, sha256: digest(&text) };
         self.say(host, &Body::Pin(pin))?;

@@ -6,6 +6,7 @@ use crate::host::{CommandEnd, Host, PlanPhase, ids_of};
 use crate::session::Session;
 use crate::world::process::Process;
 use serde_json::{Value, json};
+use tether_bundle::Policy;
 use tether_hostlink::{CommandLine, Refusal, Reply};
 use tether_identity::SessionId;
 
@@ -112,10 +113,23 @@ impl Host {
         let policy = self.bundle(&name)?;
         let version = policy.bundle().version;
         let (commands, left_out) = first_of(policy.commands(), String::len);
-        let (rules, _) = first_of(policy.commands_json(), |rule| rule.to_string().len());
-        let rules = json!({"bundle": name.as_str(), "version": version, "rules": rules, "left_out": left_out});
+        let rules = listing(policy)?;
         Ok(Reply::Commands { bundle: format!("{name} version {version}"), commands, left_out, rules })
     }
+}
+
+/// All rules as data; of a long list as many as fit.
+fn listing(policy: &Policy) -> Result<Value, Refusal> {
+    let mut data = serde_json::to_value(policy.commands_json()).map_err(|error| internal(&error))?;
+    for kind in ["allowed", "denied"] {
+        let Some(rules) = data.get_mut(kind).and_then(Value::as_array_mut) else { continue };
+        let (kept, left_out) = first_of(std::mem::take(rules), |rule| rule.to_string().len());
+        *rules = kept;
+        if left_out > 0 {
+            data[format!("{kind}_left_out")] = left_out.into();
+        }
+    }
+    Ok(data)
 }
 
 /// As many as fit into one answer, and how many do not.
