@@ -51,7 +51,11 @@ impl Store {
     pub fn put_for_restart(&self, name: &str, value: &impl Serialize) -> Result<(), StoreError> {
         let path = self.path(name);
         let text = serde_json::to_vec(value).map_err(|error| at(&path, io::Error::other(error)))?;
-        write_beside(&path, &text).and_then(|(beside, _)| fs::rename(beside, &path)).map_err(|source| at(&path, source))
+        let written = write_beside(&path, &text).and_then(|(beside, _)| {
+            crash_point!(SessionBeside);
+            fs::rename(beside, &path)
+        });
+        written.map_err(|source| at(&path, source))
     }
 
     /// Reads a file; `None` if there is none. A damaged file is an error: nothing is guessed.
@@ -73,12 +77,16 @@ impl Store {
         }
     }
 
-    /// Names of the files in a folder of it, without those that a crash left half written.
+    /// Names of the files in a folder of it. Those that a crash left half written are removed.
     pub fn list(&self, folder: &str) -> Result<Vec<String>, StoreError> {
         let path = self.path(folder);
         let entries = fs::read_dir(&path).map_err(|error| at(&path, error))?;
         let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-        Ok(names.filter(|name| !name.starts_with('.')).collect())
+        let (half, whole): (Vec<_>, Vec<_>) = names.partition(|name| name.starts_with('.'));
+        for name in half {
+            self.remove(&format!("{folder}/{name}"))?;
+        }
+        Ok(whole)
     }
 }
 
@@ -86,7 +94,9 @@ impl Store {
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let (beside, file) = write_beside(path, bytes)?;
     file.sync_data()?;
+    crash_point!(StoreBeside);
     fs::rename(&beside, path)?;
+    crash_point!(StoreRenamed);
     File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
 }
 

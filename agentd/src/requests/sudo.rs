@@ -99,6 +99,7 @@ impl Host {
         let phase = PlanPhase::Allowed;
         let open = OpenPlan { session: id.clone(), phase, until, about, asker, asker_pid: peer.pid };
         self.plans.insert(name.clone(), open);
+        crash_point!(DecidePlanned);
         Ok(Response { reply: Reply::Plan { plan: name }, descriptors })
     }
 
@@ -168,6 +169,7 @@ impl Host {
         let cgroup = |error: std::io::Error| Refusal::new("host.cgroup", error.to_string());
         self.cgroups.make_command(id, name).map_err(cgroup)?;
         self.cgroups.enter_command(id, name, peer.pid).map_err(cgroup)?;
+        crash_point!(BeginCgroup);
         let ids = self.sessions.get(id).map(ids_of).ok_or_else(not_yours)?;
         if let Err(error) = self.record_done("sudo.command", ids, about) {
             // It did not run, so its cgroup, with the launcher in it, goes.
@@ -176,6 +178,7 @@ impl Host {
             }
             return Err(Refusal::new("host.disk", error.to_string()));
         }
+        crash_point!(BeginRecorded);
         if let Some(plan) = self.plans.get_mut(name) {
             plan.phase = PlanPhase::Running;
         }

@@ -15,13 +15,16 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use crate::run::{cargo, say};
-use crate::{deb, setup};
+use crate::{deb, faulty, setup};
 use lanes::Stage;
 use program::{Program, Run};
 use tally::{Tally, Verdict};
 
 /// Tells the tests which package to install; without it they do not use one.
 const PACKAGE: &str = "TETHER_DEB";
+
+/// Tells the tests where the programs are that fail on purpose.
+const FAULTY: &str = "TETHER_FAULTY";
 
 /// Tells the tests that take minutes to run.
 const LONG: &str = "TETHER_TEST_LONG";
@@ -58,6 +61,7 @@ fn settings(long: bool) -> Result<Settings> {
     let mut environment = Vec::new();
     if deb::is_described()? {
         environment.push((PACKAGE, deb::build()?.into()));
+        environment.push((FAULTY, faulty::build()?.into()));
     }
     if long {
         environment.push((LONG, "1".into()));
