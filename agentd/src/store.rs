@@ -93,7 +93,10 @@ impl Store {
 /// Writes beside, flushes and renames. Also for files outside the store.
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let (beside, file) = write_beside(path, bytes)?;
-    file.sync_data()?;
+    if let Err(error) = file.sync_data() {
+        fs::remove_file(&beside)?;
+        return Err(error);
+    }
     crash_point!(StoreBeside);
     fs::rename(&beside, path)?;
     crash_point!(StoreRenamed);
@@ -104,7 +107,11 @@ fn write_beside(path: &Path, bytes: &[u8]) -> io::Result<(PathBuf, File)> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let beside = path.with_file_name(format!(".{name}.new"));
     let mut file = File::options().create(true).truncate(true).write(true).mode(0o600).open(&beside)?;
-    file.write_all(bytes)?;
+    if let Err(error) = file.write_all(bytes) {
+        // On a full disk half a file would take the room that an end may need.
+        fs::remove_file(&beside)?;
+        return Err(error);
+    }
     Ok((beside, file))
 }
 
