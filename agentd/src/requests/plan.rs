@@ -93,6 +93,7 @@ impl Host {
             asker_pid: peer.pid,
         };
         self.plans.insert(name.clone(), open);
+        crash_point!(DecidePlanned);
         Ok(Response { reply: Reply::Plan { plan: name, output_limit: decided.output_limit }, descriptors })
     }
 

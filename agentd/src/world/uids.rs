@@ -29,6 +29,16 @@ pub enum UidError {
     Disk(#[from] io::Error),
 }
 
+impl UidError {
+    /// The stable code of the refusal that comes of it.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Exhausted => "uid.exhausted",
+            Self::Disk(_) => "host.disk",
+        }
+    }
+}
+
 /// The ledger.
 #[derive(Debug)]
 pub struct Uids {

@@ -56,6 +56,7 @@ unsafe extern "C" fn open(
     error: ErrorText,
 ) -> c_int {
     guarded(|| {
+        panic_point!(AuditOpen);
         c::remember_printf(printf);
         if is_agent() {
             // SAFETY: an array of sudo's.
@@ -87,10 +88,13 @@ unsafe extern "C" fn accept(
     environment: Texts,
     error: ErrorText,
 ) -> c_int {
-    guarded(|| match stock_of_a_human().map(|stock| stock.audit().accept) {
-        // SAFETY: sudo's own arguments, with our plugins' names as sudoers knows its own.
-        Some(Some(accept)) => unsafe { accept(stock_name(name), kind, info, argv, environment, error) },
-        _ => 1,
+    guarded(|| {
+        panic_point!(AuditAccept);
+        match stock_of_a_human().map(|stock| stock.audit().accept) {
+            // SAFETY: sudo's own arguments, with our plugins' names as sudoers knows its own.
+            Some(Some(accept)) => unsafe { accept(stock_name(name), kind, info, argv, environment, error) },
+            _ => 1,
+        }
     })
 }
 
@@ -126,10 +130,13 @@ unsafe fn pass_on(
     info: Texts,
     error: ErrorText,
 ) -> c_int {
-    guarded(|| match stock_of_a_human().map(to) {
-        // SAFETY: this function's own contract; our plugins' names as sudoers knows its own.
-        Some(Some(audited)) => unsafe { audited(stock_name(name), kind, message, info, error) },
-        _ => 1,
+    guarded(|| {
+        panic_point!(AuditReject);
+        match stock_of_a_human().map(to) {
+            // SAFETY: this function's own contract; our plugins' names as sudoers knows its own.
+            Some(Some(audited)) => unsafe { audited(stock_name(name), kind, message, info, error) },
+            _ => 1,
+        }
     })
 }
 
@@ -139,6 +146,7 @@ fn stock_of_a_human() -> Option<&'static Stock> {
 
 unsafe extern "C" fn register_hooks(version: c_int, register: Opaque) {
     guarded(|| {
+        panic_point!(AuditHooks);
         if let Some(hooks) = stock_of_a_human().and_then(|stock| stock.audit().register_hooks) {
             // SAFETY: sudo's own arguments.
             unsafe { hooks(version, register) };

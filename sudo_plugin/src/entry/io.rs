@@ -79,6 +79,7 @@ unsafe extern "C" fn open(
     error: ErrorText,
 ) -> c_int {
     guarded(|| {
+        panic_point!(IoOpen);
         c::remember_printf(printf);
         if is_agent() {
             stand_between();
@@ -100,6 +101,7 @@ unsafe extern "C" fn open(
 
 unsafe extern "C" fn register_hooks(version: c_int, register: Opaque) {
     guarded(|| {
+        panic_point!(IoHooks);
         if !is_agent()
             && let Some(hooks) = stock().ok().and_then(|stock| stock.io().register_hooks)
         {

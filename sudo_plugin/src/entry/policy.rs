@@ -54,6 +54,7 @@ unsafe extern "C" fn open(
     error: ErrorText,
 ) -> c_int {
     guarded(|| {
+        panic_point!(SudoOpen);
         c::remember_printf(printf);
         if is_agent() {
             // SAFETY: arrays of sudo's.
@@ -92,6 +93,7 @@ unsafe extern "C" fn check_policy(
     error: ErrorText,
 ) -> c_int {
     guarded(|| {
+        panic_point!(SudoCheck);
         if !is_agent() {
             let Ok(stock) = stock() else { return -1 };
             let Some(check_policy) = stock.policy().check_policy else { return -1 };
@@ -126,6 +128,7 @@ unsafe extern "C" fn check_policy(
 
 unsafe extern "C" fn list(argc: c_int, argv: Texts, verbose: c_int, user: *const c_char, error: ErrorText) -> c_int {
     guarded(|| {
+        panic_point!(SudoList);
         // SAFETY: an array of sudo's; it has `argc` texts, none if that is 0.
         let argv = if argc > 0 { unsafe { c::copied(argv) } } else { Vec::new() };
         match agent().list(argv, verbose != 0, !user.is_null(), ask) {
@@ -143,12 +146,15 @@ unsafe extern "C" fn list(argc: c_int, argv: Texts, verbose: c_int, user: *const
 }
 
 unsafe extern "C" fn validate(error: ErrorText) -> c_int {
-    guarded(|| match agent().validate() {
-        Ok(()) => 1,
-        Err(refusal) => {
-            // SAFETY: sudo's place for an error text.
-            unsafe { c::refuse(&refusal, error) };
-            0
+    guarded(|| {
+        panic_point!(SudoValidate);
+        match agent().validate() {
+            Ok(()) => 1,
+            Err(refusal) => {
+                // SAFETY: sudo's place for an error text.
+                unsafe { c::refuse(&refusal, error) };
+                0
+            }
         }
     })
 }
@@ -158,6 +164,7 @@ unsafe extern "C" fn invalidate(_: c_int) {}
 
 unsafe extern "C" fn show_version(_: c_int) -> c_int {
     guarded(|| {
+        panic_point!(SudoVersion);
         c::say(concat!("Tether policy plugin version ", env!("CARGO_PKG_VERSION"), "\n"));
         1
     })
@@ -165,6 +172,7 @@ unsafe extern "C" fn show_version(_: c_int) -> c_int {
 
 unsafe extern "C" fn close(status: c_int, errno: c_int) {
     guarded(|| {
+        panic_point!(SudoClose);
         agent().closed(status, errno, ask);
         0
     });
@@ -172,6 +180,7 @@ unsafe extern "C" fn close(status: c_int, errno: c_int) {
 
 unsafe extern "C" fn register_hooks(version: c_int, register: Opaque) {
     guarded(|| {
+        panic_point!(SudoHooks);
         if !is_agent()
             && let Some(hooks) = stock().ok().and_then(|stock| stock.policy().register_hooks)
         {
