@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use crate::refusal::failed;
-use crate::{identity, limits, plan, proof, standard, sys, world};
+use crate::{identity, keeper, limits, plan, proof, standard, sys, world};
 use rustix::io::{FdFlags, fcntl_setfd};
 use std::convert::Infallible;
 use std::ffi::{CString, OsString};
@@ -20,11 +20,12 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> Result<Infallible, Refu
     let numbers = parse(arguments)?;
     sys::close_others_at_exec().map_err(|error| failed("confine.descriptor", "closing other descriptors", error))?;
     let [sealed, program, mounts, network] = take(numbers)?;
-    standard::check()?;
     let plan = plan::read(sealed)?;
     plan::check_program(&program, &plan)?;
     let (argv, environment) = (c_texts(&plan.argv)?, c_texts(&plan.environment)?);
     let is_script = plan::is_script(&program)?;
+    keeper::stand_between(plan.uid, plan.output_limit)?;
+    standard::check()?;
     // Opened as root: agentd knows this process by its credentials at this moment.
     let link = Link::open().map_err(unreachable_agentd)?;
     world::enter(&mounts, &network)?;

@@ -11,6 +11,7 @@
 
 pub mod confine;
 mod identity;
+mod keeper;
 mod limits;
 mod plan;
 mod proof;

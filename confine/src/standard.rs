@@ -1,5 +1,6 @@
 //! Descriptors 0 to 2 of a confined command: a terminal, a pipe or /dev/null. Over a socket it could hand
 //! descriptors out; a file or device would be a way around "nothing to write" and around what may be read.
+//! An output that is something else has the keeper before it (`crate::keeper`).
 #![forbid(unsafe_code)]
 
 use crate::refusal::failed;
@@ -12,9 +13,13 @@ use tether_hostlink::Refusal;
 const PTY: std::ops::RangeInclusive<u32> = 136..=143;
 const NULL: (u32, u32) = (1, 3);
 
+/// Whether it may be handed on as it is, input or output.
+pub fn is_terminal_or_null(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && unfit(stat).is_none()
+}
+
 /// Refuses any other output. An input that is something else becomes /dev/null: over ssh without a terminal
-/// it is a socket, and a confined command has nothing to read from its caller. Output is sudo's own pipe or
-/// terminal, since our plugin asks sudo to stand between.
+/// it is a socket, and a confined command has nothing to read from its caller.
 pub fn check() -> Result<(), Refusal> {
     if unfit(&look("input", stdin())?).is_some() {
         let null = open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());

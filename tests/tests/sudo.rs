@@ -13,6 +13,7 @@ on_both_suites!(
     an_allowed_command_has_roots_eyes_and_no_hands,
     a_refusal_says_what_instead_and_is_on_record,
     options_and_other_doors_are_shut,
+    what_a_command_prints_arrives_whole,
     a_running_command_ends_with_its_session,
     a_plan_is_good_once_and_for_its_own_sudo,
     without_our_lines_sudoers_gives_an_agent_nothing,
@@ -192,6 +193,27 @@ fn options_and_other_doors_are_shut(suite: Suite) -> Result {
     scene.host.sh("useradd -m carol")?;
     let person = scene.host.command("/bin/sh").args(&["-c", "echo secret | su -c id"]).user("carol").output()?;
     ensure!(String::from_utf8_lossy(&person.stdout).contains("uid=0"), "su does not work at all: {person:?}");
+    Ok(())
+}
+
+/// The reader is slow and the command is quick: what sudo itself would have dropped.
+fn what_a_command_prints_arrives_whole(suite: Suite) -> Result {
+    let mut scene = wide(suite)?;
+    let (_, agent) = scene.session()?;
+    let connection = agent.connect()?;
+    let script = "head -c 300000 /dev/zero; echo >&2 done";
+    for (how, expected) in [
+        (format!("sudo dash -c '{script}' 2>/dev/null | (sleep 0.3; wc -c)"), "300000\n"),
+        (format!("sudo dash -c '{script}' 2>&1 | (sleep 0.3; wc -c)"), "300005\n"),
+        (format!("sudo dash -c '{script}' > ~/out 2>/dev/null; wc -c < ~/out"), "300000\n"),
+    ] {
+        let ran = connection.run(&how)?;
+        ensure!(ran.out == expected, "`{how}`: {ran:?}");
+    }
+    let direct = sudo(&connection, &format!("dash -c '{script}'"))?;
+    ensure!(direct.out.len() == 300_000 && direct.err == "done\n", "{} bytes, {:?}", direct.out.len(), direct.err);
+    let on_a_terminal = connection.run_with(&["-tt"], "sudo dash -c 'test -t 1 && echo terminal'")?;
+    ensure!(on_a_terminal.out == "terminal\r\n", "{on_a_terminal:?}");
     Ok(())
 }
 

@@ -77,6 +77,7 @@ impl Host {
             environment: decided.environment,
             uid: session.uids.read_only,
             deadline_boottime_ms: until.millis(),
+            output_limit: decided.output_limit,
             confinement: decided.orders.confinement,
         };
         let mut descriptors = descriptors(&plan, program)?;

@@ -10,6 +10,8 @@ use tether_bundle::Policy;
 use tether_hostlink::{CommandLine, Refusal, Reply};
 use tether_identity::SessionId;
 
+/// The signal by which the launcher's keeper ends a command that printed too much (signal(7)).
+const XFSZ: i32 = 25;
 /// How many bytes of `sudo -l` go into one answer; the rest is counted.
 const LIST_MAX: usize = 40 * 1024;
 
@@ -97,7 +99,8 @@ impl Host {
     pub(super) fn ended(&mut self, id: &SessionId, peer: &Process, name: &str, status: i32) -> Result<Reply, Refusal> {
         let plan = self.plans.get(name).filter(|plan| plan.session == *id && plan.asker_pid == peer.pid);
         plan.ok_or_else(not_yours)?;
-        self.command_over(name, CommandEnd::Status(status));
+        let end = if status & 0x7f == XFSZ { CommandEnd::Output } else { CommandEnd::Status(status) };
+        self.command_over(name, end);
         Ok(Reply::Done)
     }
 

@@ -13,7 +13,7 @@ use std::io::Write;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixListener;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tether_hostlink::{Connection, Deadline, Plan, Reply, Request};
@@ -56,6 +56,7 @@ pub struct Launch {
     pub seals: SealFlags,
     pub stdin: Stdio,
     pub stdout: Stdio,
+    pub stderr: Stdio,
 }
 
 impl Launch {
@@ -72,11 +73,12 @@ impl Launch {
             environment: vec!["PATH=/usr/bin:/bin".into(), "A=b".into()],
             uid: UID,
             deadline_boottime_ms: boottime_ms() + 2000,
+            output_limit: 1 << 20,
             confinement: tether_hostlink::Confinement::read_only(),
         };
         let program = rustix::fs::open(&path, OFlags::PATH, rustix::fs::Mode::empty()).unwrap();
         let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
-        Self { plan, program, seals, stdin: Stdio::null(), stdout: Stdio::piped() }
+        Self { plan, program, seals, stdin: Stdio::null(), stdout: Stdio::piped(), stderr: Stdio::piped() }
     }
 
     pub fn shell(script: &str) -> Self {
@@ -84,6 +86,10 @@ impl Launch {
     }
 
     pub fn run(self) -> Output {
+        self.start().wait_with_output().unwrap()
+    }
+
+    pub fn start(self) -> Child {
         let sealed = memfd_create("plan", MemfdFlags::ALLOW_SEALING).unwrap();
         File::from(sealed.try_clone().unwrap()).write_all(&serde_json::to_vec(&self.plan).unwrap()).unwrap();
         fcntl_add_seals(&sealed, self.seals).unwrap();
@@ -99,10 +105,8 @@ impl Launch {
             .env("FROM_OUTSIDE", "1")
             .stdin(self.stdin)
             .stdout(self.stdout)
-            .stderr(Stdio::piped())
+            .stderr(self.stderr)
             .spawn()
-            .unwrap()
-            .wait_with_output()
             .unwrap()
     }
 }
