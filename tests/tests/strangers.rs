@@ -439,7 +439,14 @@ fn a_certificate_without_its_key(suite: Suite) -> Result {
     }
     // sshd says so when the client has left, which may be after this looks.
     let seen = "journalctl --sync; journalctl -q -u ssh -b | grep -c 'authenticating user ag-.*preauth'; true";
-    wait_until("sshd's word of each attempt", || Ok(host.sh(seen)?.trim().parse::<u32>()? >= 30))?;
+    let word = wait_until("sshd's word of each attempt", || Ok(host.sh(seen)?.trim().parse::<u32>()? >= 30));
+    if word.is_err() {
+        eprintln!("{}", host.sh("journalctl --disk-usage; journalctl -q -u ssh -b | wc -l;  journalctl -q -b | wc -l; journalctl -q -b | head -5; journalctl -q -b -u systemd-journald | tail -20; journalctl -q -b | sed 's/[0-9]//g; s/^[^ ]* *::[^ ]* //' | cut -c1-60 | sort | uniq -c | sort -rn | head -20; journalctl -q -u ssh -b | tail -50; ls -la /var/log/journal/* /run/log/journal/*")?);
+        for r in &lab {
+            eprintln!("{r:?}");
+        }
+    }
+    word?;
     let ran = agent.run("echo in")?;
     ensure!(ran.out == "in\n", "the certificate's owner is kept out: {ran:?}");
     let grown = (records(&scene)? - before.0, chain_bytes(&scene)? - before.1);

@@ -5,8 +5,7 @@
 
 use crate::abi::{API, ErrorText, IO, IoPlugin, Log, Opaque, Printf, Texts};
 use crate::c;
-use crate::entry::agent;
-use crate::guard::guarded;
+use crate::guard::forwarding;
 use crate::side::is_agent;
 use crate::stock::stock;
 use libc::{c_char, c_int, c_uint};
@@ -79,15 +78,7 @@ unsafe extern "C" fn open(
     options: Texts,
     error: ErrorText,
 ) -> c_int {
-    guarded(|| {
-        panic_point!(IoOpen);
-        c::remember_printf(printf);
-        if is_agent() {
-            if rustix::termios::isatty(rustix::stdio::stdout()) && rustix::termios::isatty(rustix::stdio::stderr()) {
-                stand_between_terminals();
-            }
-            return 1;
-        }
+    let forward = || {
         let Ok(stock) = stock() else { return -1 };
         // SAFETY: sudo wrote it after loading us and does not write again.
         stock.set_event_alloc(unsafe { tether_io.event_alloc });
@@ -99,18 +90,30 @@ unsafe extern "C" fn open(
         };
         adopt(stock.io());
         result
+    };
+    forwarding(forward, || {
+        panic_point!(IoOpen);
+        c::remember_printf(printf);
+        if !is_agent() {
+            return forward();
+        }
+        if rustix::termios::isatty(rustix::stdio::stdout()) && rustix::termios::isatty(rustix::stdio::stderr()) {
+            stand_between_terminals();
+        }
+        1
     })
 }
 
 unsafe extern "C" fn register_hooks(version: c_int, register: Opaque) {
-    guarded(|| {
-        panic_point!(IoHooks);
-        if !is_agent()
-            && let Some(hooks) = stock().ok().and_then(|stock| stock.io().register_hooks)
-        {
+    let forward = || {
+        if let Some(hooks) = stock().ok().and_then(|stock| stock.io().register_hooks) {
             // SAFETY: sudo's own arguments.
             unsafe { hooks(version, register) };
         }
         0
+    };
+    forwarding(forward, || {
+        panic_point!(IoHooks);
+        if is_agent() { 0 } else { forward() }
     });
 }
