@@ -8,6 +8,8 @@ use std::os::fd::OwnedFd;
 
 /// The most bytes of one file that are read.
 const FILE_MAX: u64 = 256 * 1024;
+/// The same for a bundle.
+const BUNDLE_MAX: u64 = 4 * 1024 * 1024;
 /// The most files that are looked at in one pass.
 const FILES_MAX: usize = 4096;
 
@@ -58,8 +60,8 @@ pub enum Unreadable {
     #[error("it is not a plain file with one name")]
     NotPlain,
     /// Longer than any statement.
-    #[error("it has more than {FILE_MAX} bytes")]
-    TooLong,
+    #[error("it has more than {0} bytes")]
+    TooLong(u64),
     /// Not text.
     #[error("it is not UTF-8 text")]
     NotText,
@@ -92,6 +94,7 @@ impl Inbox {
 
     /// Reads one file, if it is plain, short and text. Never waits: a FIFO is not waited for.
     pub fn read(&self, name: &str) -> Result<String, Unreadable> {
+        let longest = if name.starts_with("bundle-") { BUNDLE_MAX } else { FILE_MAX };
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
         let file = openat(&self.0, name, flags, Mode::empty()).map_err(|errno| match errno {
             Errno::LOOP | Errno::NXIO => Unreadable::NotPlain,
@@ -102,14 +105,14 @@ impl Inbox {
         if FileType::from_raw_mode(about.st_mode) != FileType::RegularFile || about.st_nlink != 1 {
             return Err(Unreadable::NotPlain);
         }
-        if u64::try_from(about.st_size).unwrap_or(u64::MAX) > FILE_MAX {
-            return Err(Unreadable::TooLong);
+        if u64::try_from(about.st_size).unwrap_or(u64::MAX) > longest {
+            return Err(Unreadable::TooLong(longest));
         }
         let mut bytes = Vec::new();
-        let read = std::fs::File::from(file).take(FILE_MAX + 1).read_to_end(&mut bytes);
+        let read = std::fs::File::from(file).take(longest + 1).read_to_end(&mut bytes);
         read.map_err(|error| Unreadable::Errno(Errno::from_io_error(&error).unwrap_or(Errno::IO)))?;
-        if bytes.len() as u64 > FILE_MAX {
-            return Err(Unreadable::TooLong);
+        if bytes.len() as u64 > longest {
+            return Err(Unreadable::TooLong(longest));
         }
         let text = String::from_utf8(bytes).map_err(|_| Unreadable::NotText)?;
         Ok(text.trim_end().to_owned())
@@ -160,7 +163,13 @@ mod tests {
         for name in ["link", "linked", "second-name", "folder", "fifo"] {
             assert_eq!(inbox.read(name), Err(Unreadable::NotPlain), "{name}");
         }
-        assert_eq!(inbox.read("huge"), Err(Unreadable::TooLong));
+        assert_eq!(inbox.read("huge"), Err(Unreadable::TooLong(FILE_MAX)));
+        for (name, longest) in [("head.jws", FILE_MAX), ("bundle-a.jws", BUNDLE_MAX)] {
+            std::fs::write(path(name), "a".repeat(longest as usize)).unwrap();
+            assert_eq!(inbox.read(name).map(|text| text.len() as u64), Ok(longest));
+            std::fs::write(path(name), "a".repeat(longest as usize + 1)).unwrap();
+            assert_eq!(inbox.read(name), Err(Unreadable::TooLong(longest)));
+        }
         assert_eq!(inbox.read("bytes"), Err(Unreadable::NotText));
         assert_eq!(inbox.read("none"), Err(Unreadable::Errno(Errno::NOENT)));
     }

@@ -19,8 +19,8 @@ pub mod source;
 mod words;
 
 pub use check::{
-    ARGUMENTS_MAX, BundleError, DEPTH_MAX, EXPRESSIONS_MAX, LIST_MAX, OUTPUT_MAX, PATTERN_RULES_MAX, REST_MAX,
-    RULES_MAX, TEXT_MAX, TIME_MAX_S,
+    ARGUMENTS_MAX, BundleError, DEPTH_MAX, EXPRESSIONS_MAX, LIST_MAX, OUTPUT_MAX, PATTERN_RULES_MAX, PATTERNS_MAX,
+    REST_MAX, RULES_MAX, TEXT_MAX, TIME_MAX_S,
 };
 pub use decide::{Command, Decision, Denied, PathArgument, Policy};
 pub use listing::{ListedRule, Listing};
