@@ -44,8 +44,7 @@ arguments = "any"
 
 fn wide(suite: Suite) -> anyhow::Result<Scene> {
     let mut scene = Scene::with(suite, Storage::Memory, "")?;
-    scene.central.publish(&scene.host, WIDE)?;
-    scene.read()?;
+    scene.publish(WIDE)?;
     Ok(scene)
 }
 
@@ -293,6 +292,8 @@ fn a_bundle_that_is_not_the_security_teams_is_not_taken(suite: Suite) -> Result 
     let (_, agent) = scene.session()?;
     let connection = agent.connect()?;
     let ran = sudo(&connection, "dash -c id")?;
-    ensure!(ran.code == 1 && ran.err.contains("[bundle.none]"), "{ran:?}");
+    ensure!(ran.code == 1 && ran.err.contains("[bundle.no_rule]"), "{ran:?}");
+    let ran = sudo(&connection, "uptime")?;
+    ensure!(ran.code == 0, "the last good bundle does not stay: {ran:?}");
     Ok(())
 }

@@ -45,6 +45,11 @@ pub enum Request {
         /// The wait status as waitpid(2) gives it.
         status: i32,
     },
+    /// sudo: the command printed more than [`Reply::Plan`] allowed. It is killed.
+    Exceeded {
+        /// [`Plan::plan`].
+        plan: String,
+    },
     /// sudo or PAM refused an agent something without asking: for the record. Answered by [`Reply::Done`].
     Report {
         /// What was refused and why.
@@ -216,10 +221,12 @@ pub enum Reply {
         session: SessionId,
     },
     /// The command may run. Descriptors: the sealed plan, the program, the host's mount namespace, the
-    /// host's network namespace.
+    /// host's network namespace, and then what its path arguments mean.
     Plan {
         /// Names the plan in [`Request::Ended`].
         plan: String,
+        /// How many bytes it may print, both streams together.
+        output_limit: u64,
     },
     /// What the agent may run, one line each, as a person would type it.
     Commands {
@@ -227,6 +234,10 @@ pub enum Reply {
         bundle: String,
         /// The lines.
         commands: Vec<String>,
+        /// How many did not fit.
+        left_out: u64,
+        /// The same as data, for a program or a model.
+        rules: serde_json::Value,
     },
     /// How this host stands.
     Status(StatusReport),
@@ -281,8 +292,24 @@ pub struct StatusReport {
     pub feed: u64,
     /// Seconds since the last head was signed; none before the first.
     pub head_age_s: Option<u64>,
+    /// The bundles that the feed names, and whether they may be used.
+    #[serde(default)]
+    pub bundles: Vec<BundleSummary>,
     /// Sessions that are not gone: one page of them.
     pub sessions: Vec<SessionSummary>,
+}
+
+/// One bundle of a host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BundleSummary {
+    /// The name that grants use.
+    pub name: String,
+    /// The version that is here; none if none came.
+    pub version: Option<u64>,
+    /// The version that the feed names.
+    pub named: u64,
+    /// `usable`, or the code with which commands are refused, such as `bundle.stale`.
+    pub state: String,
 }
 
 /// One session in a list.

@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-/// The most characters that a statement or token may have; a bundle may have [`BUNDLE_MAX`].
+/// The most characters that a statement or token may have; a bundle, with its up to 10,000 rules, may be longer.
 pub const COMPACT_MAX: usize = 256 * 1024;
-/// The most characters that a bundle may have: 10,000 rules take some 2 MiB.
-pub const BUNDLE_MAX: usize = 4 * 1024 * 1024;
+/// The most characters that a bundle may have.
+pub const BUNDLE_MAX: usize = 8 * 1024 * 1024;
 
 /// What a key may sign. A key has one role; a `typ` belongs to one role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -50,6 +50,8 @@ pub enum Typ {
     Resume,
     /// A bundle of commands.
     Bundle,
+    /// That a bundle still holds.
+    Confirmation,
     /// A delegation token.
     Delegation,
 }
@@ -65,16 +67,14 @@ impl Typ {
             Self::Head => "tether-head+jws",
             Self::Resume => "tether-resume+jws",
             Self::Bundle => "tether-bundle+jws",
+            Self::Confirmation => "tether-bundle-confirmation+jws",
             Self::Delegation => "delegation+jwt",
         }
     }
 
-    /// The most characters that it may have.
+    /// The most characters that it may have as a compact JWS.
     pub const fn longest(self) -> usize {
-        match self {
-            Self::Bundle => BUNDLE_MAX,
-            _ => COMPACT_MAX,
-        }
+        if matches!(self, Self::Bundle) { BUNDLE_MAX } else { COMPACT_MAX }
     }
 
     /// The only role whose keys may sign it.
@@ -84,7 +84,7 @@ impl Typ {
             Self::Grant | Self::Pin => Role::Grant,
             Self::Revocation => Role::Revocation,
             Self::Head | Self::Resume => Role::Feed,
-            Self::Bundle => Role::Bundle,
+            Self::Bundle | Self::Confirmation => Role::Bundle,
             Self::Delegation => Role::Token,
         }
     }
@@ -229,7 +229,7 @@ pub fn verify<'k, P: serde::de::DeserializeOwned>(
 
 fn split(compact: &str, longest: usize) -> Result<(&str, &str, &str, &str), JwsError> {
     if compact.len() > longest {
-        return Err(JwsError::Form("it is longer than 256 KiB (a bundle: 4 MiB)"));
+        return Err(JwsError::Form("it is longer than any of its kind may be"));
     }
     let (signed, signature) = compact.rsplit_once('.').ok_or(JwsError::Form("it has no '.'"))?;
     let (header, payload) = signed.split_once('.').ok_or(JwsError::Form("it has only two parts"))?;

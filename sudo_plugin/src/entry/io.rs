@@ -4,10 +4,12 @@
 
 use crate::abi::{API, ErrorText, IO, IoPlugin, Log, Opaque, Printf, Texts};
 use crate::c;
+use crate::entry::agent;
 use crate::guard::guarded;
 use crate::side::is_agent;
 use crate::stock::stock;
 use libc::{c_char, c_int, c_uint};
+use tether_hostlink::ask;
 
 /// The I/O plugin's struct; `sudo.conf`: `Plugin tether_io sudo_tether.so`.
 #[unsafe(no_mangle)]
@@ -43,14 +45,23 @@ fn adopt(stock: IoPlugin) {
 fn stand_between() {
     // SAFETY: sudo reads the struct between calls, not during one.
     let ours = unsafe { tether_io };
-    let pass: Log = Some(pass);
-    let ours = IoPlugin { log_ttyin: pass, log_ttyout: pass, log_stdout: pass, log_stderr: pass, ..ours };
+    let (pass, count): (Log, Log) = (Some(pass), Some(count));
+    let ours = IoPlugin { log_ttyin: pass, log_ttyout: count, log_stdout: count, log_stderr: count, ..ours };
     // SAFETY: as above.
     unsafe { tether_io = ours };
 }
 
 /// 1: go on. (0 would end the command, and leave sudo waiting for ever where there is no terminal.)
 unsafe extern "C" fn pass(_bytes: *const c_char, _length: c_uint, _error: ErrorText) -> c_int {
+    1
+}
+
+/// The same for output, which has a limit.
+unsafe extern "C" fn count(_bytes: *const c_char, length: c_uint, _error: ErrorText) -> c_int {
+    guarded(|| {
+        agent().printed(length.into(), ask);
+        1
+    });
     1
 }
 
