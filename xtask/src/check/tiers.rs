@@ -22,11 +22,12 @@ enum Tier {
     Tool,
 }
 
-const MEMBERS: [(&str, Tier); 16] = [
+const MEMBERS: [(&str, Tier); 17] = [
     ("tether-identity", Tier::Pure),
     ("tether-accountfile", Tier::Pure),
     ("tether-statement", Tier::Pure),
     ("tether-sshcert", Tier::Pure),
+    ("tether-never", Tier::Pure),
     ("tether-bundle", Tier::Pure),
     ("tether-audit", Tier::Pure),
     ("tether-hostlink", Tier::Link),
