@@ -3,7 +3,7 @@
 use tether_bundle::source::{compile, read};
 use tether_bundle::{
     Arguments, Bundle, Command, Decision, Effect, Grant, Mode, PATTERN_RULES_MAX, PathArgument, Pattern, Policy, Rest,
-    Rule, Run, Target, split_words,
+    Rule, Run, Target, Verdict, split_words,
 };
 
 fn policy(rules: &str) -> Policy {
@@ -194,6 +194,28 @@ fn a_refusal_says_how_the_program_may_be_run() {
     assert_eq!(denied.code, "bundle.arguments");
     assert_eq!(denied.instead.len(), 8, "a model reads a few, not all");
     assert_eq!(denied.instead[0], "/usr/bin/ss '-0 x'");
+}
+
+#[test]
+fn an_explanation_says_of_each_rule_what_does_not_fit() {
+    let policy = policy(
+        "[[rule]]\nid='one'\nprogram='/usr/bin/tail'\narguments=['-n', { integer = [1, 9] }]
+         [[rule]]\nid='folder'\ndirectory='/usr/bin'\narguments='none'
+         [[rule]]\nid='paths'\nprogram='/usr/bin/tail'\nrest={ path='/var/log', max=9 }
+         [[rule]]\nid='other'\nprogram='/usr/bin/head'\narguments='any'
+         [[rule]]\nid='fits'\nprogram='/usr/bin/tail'\narguments=['-n', { anything = true }]",
+    );
+    let argv = ["-n", "50"].map(str::to_owned);
+    let explained = policy.explain(&Command { program: "/usr/bin/tail", sha256: None, argv: &argv, cwd: "/" });
+    let found: Vec<(&str, &Verdict)> =
+        explained.considered.iter().map(|one| (one.rule.id.as_str(), &one.verdict)).collect();
+    let wanted = [
+        ("one", &Verdict::Argument { index: 1, wanted: "<1 to 9>".into(), unsure: false }),
+        ("folder", &Verdict::Count { found: 2, min: 0, max: 0 }),
+        ("paths", &Verdict::Argument { index: 0, wanted: "<path under /var/log>".into(), unsure: true }),
+        ("fits", &Verdict::Fits),
+    ];
+    assert_eq!(found, wanted);
 }
 
 #[test]

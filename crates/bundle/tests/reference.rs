@@ -6,7 +6,7 @@ mod common;
 use proptest::prelude::*;
 use std::path::{Component, Path};
 use tether_bundle::source::{compile, print};
-use tether_bundle::{Arguments, Bundle, Command, Decision, Effect, Pattern, Policy, Rule, Target};
+use tether_bundle::{Arguments, Bundle, Command, Decision, Effect, Pattern, Policy, Rule, Target, Verdict};
 
 /// Yes, no, or not to be told from the text.
 type Fits = Option<bool>;
@@ -119,6 +119,11 @@ proptest! {
             };
             prop_assert_eq!(found, decide(&bundle, &command), "{:?}", command);
             prop_assert_eq!(policy.decide(&command), policy.decide(&command), "twice the same");
+            let explained = policy.explain(&command);
+            if let Decision::Allowed { rule, .. } = &explained.decision {
+                let first = explained.considered.iter().find(|one| one.rule.effect == Effect::Allow && one.verdict == Verdict::Fits);
+                prop_assert_eq!(first.map(|one| one.rule), Some(*rule), "an explanation finds the same rule");
+            }
         }
     }
 
