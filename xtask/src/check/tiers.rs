@@ -27,6 +27,7 @@ const MEMBERS: [(&str, Tier); 17] = [
     ("tether-accountfile", Tier::Pure),
     ("tether-statement", Tier::Pure),
     ("tether-sshcert", Tier::Pure),
+    ("tether-never", Tier::Pure),
     ("tether-bundle", Tier::Pure),
     ("tether-audit", Tier::Pure),
     ("tether-hostlink", Tier::Link),
