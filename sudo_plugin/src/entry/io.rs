@@ -5,7 +5,8 @@
 
 use crate::abi::{API, ErrorText, IO, IoPlugin, Log, Opaque, Printf, Texts};
 use crate::c;
-use crate::guard::forwarding;
+use crate::entry::agent;
+use crate::guard::{forwarding, guarded};
 use crate::side::is_agent;
 use crate::stock::stock;
 use libc::{c_char, c_int, c_uint};

@@ -22,7 +22,7 @@ enum Tier {
     Tool,
 }
 
-const MEMBERS: [(&str, Tier); 17] = [
+const MEMBERS: [(&str, Tier); 18] = [
     ("tether-identity", Tier::Pure),
     ("tether-accountfile", Tier::Pure),
     ("tether-statement", Tier::Pure),
