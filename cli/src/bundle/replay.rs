@@ -28,7 +28,14 @@ pub struct Arguments {
     show: usize,
 }
 
-/// What a line of the chain is read for.
+/// A line of the chain: a record and its hash.
+#[derive(Deserialize)]
+struct Line<'l> {
+    #[serde(borrow)]
+    record: Record<'l>,
+}
+
+/// What a record is read for.
 #[derive(Deserialize)]
 struct Record<'l> {
     #[serde(borrow)]
@@ -146,7 +153,7 @@ impl Replay {
 
     /// None: it is no record.
     fn record(&mut self, line: &str) -> Option<()> {
-        let record: Record<'_> = serde_json::from_str(line).ok()?;
+        let Line { record } = serde_json::from_str(line).ok()?;
         let session: Option<Cow<'_, str>> = serde_json::from_str(record.ids.session.get()).ok();
         match record.event.as_ref() {
             "session.reserved" => {

@@ -126,8 +126,8 @@ fn spec(draft: &mut Draft, aliases: &Aliases, line: &[Char], user: Option<&str>)
         draft.leave(at, &plain(line), "it is no line of sudoers that is known here");
         return false;
     };
-    let who = line.get(..equals).unwrap_or_default();
-    let users = users_of(who);
+    let who = trim(line.get(..equals).unwrap_or_default());
+    let users = split(who.get(..end_of_users(who)).unwrap_or_default(), ',');
     if user.is_some_and(|user| !aliases.has_user(&users, user, 0)) {
         return false;
     }
@@ -136,21 +136,35 @@ fn spec(draft: &mut Draft, aliases: &Aliases, line: &[Char], user: Option<&str>)
             draft.leave(at, &plain(&part), "commands without hosts");
             continue;
         };
-        let before = plain(part.get(..equals).unwrap_or_default());
-        let host = if number == 0 { before.rsplit(char::is_whitespace).next().unwrap_or_default() } else { &before };
+        let before = trim(part.get(..equals).unwrap_or_default());
+        let hosts = if number == 0 { before.get(end_of_users(before)..).unwrap_or_default() } else { before };
+        let host = plain(hosts);
         if host != "ALL" {
-            draft.note(at, host, "a bundle is for all hosts to which central gives its name");
+            draft.note(at, &host, "a bundle is for all hosts to which central gives its name");
         }
         list(draft, aliases, &split(part.get(equals + 1..).unwrap_or_default(), ','), &Context::default());
     }
     true
 }
 
-/// The users before the hosts: all entries, of the last one only what stands before the last blank.
-fn users_of(who: &[Char]) -> Vec<Entry> {
-    let trimmed = trim(who);
-    let blank = trimmed.iter().rposition(|(c, _)| c.is_whitespace()).unwrap_or(trimmed.len());
-    split(trimmed.get(..blank).unwrap_or_default(), ',')
+/// Where the users end and the hosts begin: at the first blank that has no comma beside it.
+fn end_of_users(who: &[Char]) -> usize {
+    let mut quoted = false;
+    let mut after_comma = false;
+    for (at, (c, _)) in who.iter().enumerate() {
+        match c {
+            '"' => quoted = !quoted,
+            ',' if !quoted => after_comma = true,
+            c if c.is_whitespace() && !quoted => {
+                let next = trim(who.get(at..).unwrap_or_default()).first().map(|(c, _)| *c);
+                if !after_comma && next != Some(',') {
+                    return at;
+                }
+            }
+            _ => after_comma = false,
+        }
+    }
+    who.len()
 }
 
 fn list(draft: &mut Draft, aliases: &Aliases, entries: &[Entry], context: &Context) {
