@@ -11,6 +11,10 @@ const FILE_BYTES: u64 = 16 << 20;
 /// Its uid is the session's own, so this counts the session's confined commands only.
 const PROCESSES: u64 = 256;
 
+/// Descriptors, and memory that it may lock.
+const DESCRIPTORS: u64 = 1024;
+const LOCKED_BYTES: u64 = 64 << 10;
+
 /// The same for the login account: what one session may have at a time, a fork bomb included.
 const LOGIN_PROCESSES: u64 = 512;
 
@@ -25,7 +29,9 @@ pub fn login(code: &str) -> Result<(), Refusal> {
 pub fn confined(code: &str) -> Result<(), Refusal> {
     no_core(code)?;
     set(code, Resource::Nproc, PROCESSES)?;
-    set(code, Resource::Fsize, FILE_BYTES)
+    set(code, Resource::Fsize, FILE_BYTES)?;
+    set(code, Resource::Nofile, DESCRIPTORS)?;
+    set(code, Resource::Memlock, LOCKED_BYTES)
 }
 
 /// No core dumps. Size 1, not 0: at 0 the kernel still runs a core handler that is a pipe, at 1 it refuses.
