@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use crate::identity::Who;
-use crate::landlock::Ruleset;
+use crate::landlock::{Features, Ruleset};
 use crate::layers::{Layer, Layers};
 use crate::refusal::failed;
 use crate::seccomp::{self, Filter};
@@ -16,7 +16,9 @@ use std::convert::Infallible;
 use std::ffi::{CString, OsString};
 use std::os::fd::{OwnedFd, RawFd};
 use std::time::Duration;
-use tether_hostlink::{DESCRIPTORS_MAX, Deadline, Link, LinkError, Plan, Refusal, Reply, Request, codes};
+use tether_hostlink::{
+    Confinement, DESCRIPTORS_MAX, Deadline, Identity, Link, LinkError, Plan, Refusal, Reply, Request, codes,
+};
 
 /// How long agentd may take to say go.
 const GO: Duration = Duration::from_secs(2);
@@ -42,7 +44,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> Result<Infallible, Refu
     // Opened as root, from the session's own mounts: agentd knows this process by its credentials at this moment.
     let link = Link::open().map_err(unreachable_agentd)?;
     let who = Who::of(&plan);
-    let world = world::enter(&mounts, &network, &who, terminal.as_ref(), layers)?;
+    let world = world::enter(&mounts, &network, &who, &plan.confinement, terminal.as_ref(), layers)?;
     hold(&plan, &program, &arguments, &who, &world, layers)?;
     if is_script {
         // The interpreter opens /dev/fd/N, so the descriptor must live on.
@@ -65,11 +67,12 @@ fn hold(
 ) -> Result<(), Refusal> {
     let mounts = mounts::read().map_err(|error| failed("confine.mounts", "reading the mounts", error))?;
     let mut ruleset = Ruleset::new()?;
-    readable::grant(&mut ruleset, &mounts, &plan.confinement, program, arguments)?;
+    readable::grant(&mut ruleset, &mounts, world, &plan.confinement, program, arguments)?;
     let before = proof::before(world)?;
     if layers.has(Layer::Limits) {
-        limits::confined("confine.limits")?;
+        limits::confined("confine.limits", plan.confinement.identity == Identity::ReadOnly)?;
     }
+    let filter = filter(&plan.confinement, ruleset.features());
     identity::no_new_privs(layers)?;
     if layers.has(Layer::Landlock) {
         ruleset.enforce()?;
@@ -78,9 +81,18 @@ fn hold(
     chdir(&*plan.confinement.cwd)
         .map_err(|errno| failed("confine.cwd", &format!("going to {}", plan.confinement.cwd), errno))?;
     if layers.has(Layer::Seccomp) {
-        seccomp::install(if plan.confinement.dbus { Filter::ReadOnlyDbus } else { Filter::ReadOnly })?;
+        seccomp::install(filter)?;
     }
-    proof::After { who, layers, dbus: plan.confinement.dbus, writes: &[] }.check(world, &before)
+    proof::After { who, layers, dbus: plan.confinement.dbus, writes: &world.writes }.check(world, &before)
+}
+
+const fn filter(orders: &Confinement, features: Features) -> Filter {
+    match (&orders.identity, orders.dbus) {
+        (Identity::ReadOnly, false) => Filter::ReadOnly,
+        (Identity::ReadOnly, true) => Filter::ReadOnlyDbus,
+        (Identity::RunAs { .. }, _) if features.keeps_signals() => Filter::Write,
+        (Identity::RunAs { .. }, _) => Filter::WriteSilent,
+    }
 }
 
 /// The plan's, with the scratch in place of what it may say of `HOME` and `TMPDIR`.

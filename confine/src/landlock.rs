@@ -132,9 +132,18 @@ impl Ruleset {
         Ok(Self { ruleset, features, rules: 0 })
     }
 
+    /// What this kernel's Landlock can do.
+    pub const fn features(&self) -> Features {
+        self.features
+    }
+
     /// Allows rights to a file, or to a folder and all below.
     pub fn allow(&mut self, object: impl AsFd, rights: u64) -> Result<(), Errno> {
-        sys::landlock_allow(&self.ruleset, object.as_fd(), rights & self.features.files)?;
+        let rights = rights & self.features.files;
+        if rights == 0 {
+            return Ok(()); // This kernel does not know them, so it does not refuse them either.
+        }
+        sys::landlock_allow(&self.ruleset, object.as_fd(), rights)?;
         self.rules += 1;
         Ok(())
     }

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::ffi::OsString;
+use std::io::Read;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
@@ -49,7 +50,9 @@ fn join(base: &Path, rest: &Path) -> PathBuf {
 
 /// Reads /proc/self/mountinfo. An empty list is an error: there is always a root.
 pub fn read() -> std::io::Result<Vec<Mount>> {
-    let text = std::fs::read("/proc/self/mountinfo")?;
+    // Room for all of it at once: the kernel makes the text anew for each read.
+    let mut text = Vec::with_capacity(64 << 10);
+    std::fs::File::open("/proc/self/mountinfo")?.read_to_end(&mut text)?;
     let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
     let mounts: Option<Vec<Mount>> = lines.map(parse).collect();
     mounts.filter(|mounts| !mounts.is_empty()).ok_or_else(|| std::io::Error::other("mountinfo cannot be read"))

@@ -33,7 +33,7 @@ pub fn before(world: &World) -> Result<Before, Refusal> {
         Err(Errno::NOENT) => false,
         result => result.map(|()| true).map_err(|errno| could("reading /etc/shadow", errno))?,
     };
-    opened(&maps()).map_err(|errno| could("reading sudo's memory map", errno))?;
+    opened(&maps(world)).map_err(|errno| could("reading sudo's memory map", errno))?;
     socket(AddressFamily::INET).map_err(|errno| could("making a socket", errno))?;
     sys::unshare_nothing().map_err(|errno| could("unshare", errno))?;
     let status = Status::read()?;
@@ -111,12 +111,12 @@ fn landlock(world: &World, before: &Before) -> Result<(), Refusal> {
     if before.shadow {
         refused("reading /etc/shadow", opened(SHADOW), Errno::ACCESS)?;
     }
-    refused("reading sudo's memory map", opened(&maps()), Errno::ACCESS)
+    refused("reading sudo's memory map", opened(&maps(world)), Errno::ACCESS)
 }
 
 /// Of the process that started this one: sudo, which is root with all that it was given.
-fn maps() -> String {
-    format!("/proc/{}/maps", rustix::process::getppid().map_or(0, |pid| pid.as_raw_nonzero().get()))
+fn maps(world: &World) -> String {
+    format!("{}/{}/maps", world.proc, rustix::process::getppid().map_or(0, |pid| pid.as_raw_nonzero().get()))
 }
 
 fn opened(path: &str) -> Result<(), Errno> {

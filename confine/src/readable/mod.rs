@@ -11,7 +11,7 @@ mod walk;
 use crate::landlock::{Ruleset, right};
 use crate::mounts::Mount;
 use crate::refusal::failed;
-use crate::world::SCRATCH;
+use crate::world::{BUS, SCRATCH, World};
 use place::Names;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, fstat, open, openat, readlinkat, statat};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -45,7 +45,7 @@ const PROGRAMS: [&str; 21] = [
     "/libx32",
 ];
 /// What programs look at when they start, or to give numbers names. Everybody may read each.
-const COMMON: [&str; 36] = [
+const COMMON: [&str; 37] = [
     "/etc/ld.so.cache",
     "/etc/ld.so.conf",
     "/etc/ld.so.conf.d",
@@ -82,6 +82,7 @@ const COMMON: [&str; 36] = [
     "/etc/ssl/openssl.cnf",
     "/run/utmp",
     "/sys/devices/system",
+    "/var/lib/dpkg",
 ];
 /// Names of agents' accounts, for libnss_tether.
 const ACCOUNTS: &str = tether_hostlink::paths::ACCOUNTS;
@@ -91,22 +92,22 @@ const RUNNABLE: [&str; 2] = ["/usr", "/opt"];
 const READ: u64 = right::READ_FILE;
 const RUN: u64 = right::READ_FILE | right::EXECUTE;
 const DEVICES: u64 = READ | right::WRITE_FILE | right::IOCTL_DEV;
-const SCRATCHED: u64 = READ
-    | right::WRITE_FILE
+const CHANGE: u64 = right::WRITE_FILE
     | right::TRUNCATE
     | right::REFER
     | right::MAKE_DIR
     | right::MAKE_REG
-    | right::MAKE_FIFO
     | right::MAKE_SYM
     | right::REMOVE_DIR
     | right::REMOVE_FILE;
+const SCRATCHED: u64 = READ | CHANGE | right::MAKE_FIFO;
 const CODE: &str = "confine.landlock";
 
 /// Adds the rules of a confinement. `arguments` are what path arguments mean.
 pub fn grant(
     ruleset: &mut Ruleset,
     mounts: &[Mount],
+    world: &World,
     confinement: &Confinement,
     program: &OwnedFd,
     arguments: &[OwnedFd],
@@ -117,20 +118,20 @@ pub fn grant(
     let names = Names::new(mounts);
     let linked = linked();
     let mut all = All { ruleset, names: &names, linked: &linked, entries: 0 };
-    all.everywhere()?;
-    for path in PROGRAMS {
-        // Where it is a link, what it leads to is ground itself.
-        all.tree(Path::new(path), OFlags::NOFOLLOW, RUN, How::Ground)?;
+    all.everywhere(world.proc)?;
+    if confinement.dbus {
+        all.rule(BUS, right::RESOLVE_UNIX)?;
     }
+    confinement.writes.iter().try_for_each(|path| all.written(path))?;
+    PROGRAMS.iter().try_for_each(|path| all.ground(path, RUN))?;
     let is_covered = |path: &&str| confinement.trees.iter().any(|tree| Path::new(path).starts_with(tree));
-    for path in COMMON.into_iter().chain([ACCOUNTS]).filter(|path| !is_covered(path)) {
-        all.tree(Path::new(path), OFlags::empty(), READ, How::Ground)?;
-    }
+    let common = COMMON.into_iter().chain([ACCOUNTS]).filter(|path| !is_covered(path));
+    common.into_iter().try_for_each(|path| all.ground(path, READ))?;
     for path in &confinement.trees {
-        all.tree(Path::new(path), OFlags::empty(), rights_of(path), How::Tree)?;
+        all.path(path, rights_of(path), How::Tree)?;
     }
     for path in &confinement.named {
-        all.tree(Path::new(path), OFlags::empty(), rights_of(path), How::Named)?;
+        all.path(path, rights_of(path), How::Named)?;
     }
     arguments.iter().try_for_each(|argument| all.object(argument, READ, How::Named))
 }
@@ -168,18 +169,44 @@ struct All<'a> {
 impl All<'_> {
     /// Names and metadata of everything; the contents of /proc, where the kernel itself refuses the memory of others
     /// to whoever is in a Landlock domain; our own /dev and scratch.
-    fn everywhere(&mut self) -> Result<(), Refusal> {
-        for (folder, rights) in [("/", right::READ_DIR), ("/proc", READ), ("/dev", DEVICES), (SCRATCH, SCRATCHED)] {
-            let folder = open(folder, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
-            let added = folder.and_then(|folder| self.ruleset.allow(folder, rights));
-            added.map_err(|errno| failed(CODE, "adding a rule", errno))?;
-        }
-        Ok(())
+    fn everywhere(&mut self, proc: &str) -> Result<(), Refusal> {
+        let all = [("/", right::READ_DIR), (proc, READ), ("/dev", DEVICES), (SCRATCH, SCRATCHED)];
+        all.into_iter().try_for_each(|(path, rights)| self.rule(path, rights))
     }
 
-    /// A tree by its path. What is not there is the command's own business to say.
-    fn tree(&mut self, path: &Path, follow: OFlags, rights: u64, how: How) -> Result<(), Refusal> {
-        let Ok(object) = open(path, OFlags::PATH | OFlags::CLOEXEC | follow, Mode::empty()) else { return Ok(()) };
+    fn rule(&mut self, path: &str, rights: u64) -> Result<(), Refusal> {
+        let object = open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+        let added = object.and_then(|object| self.ruleset.allow(object, rights));
+        added.map_err(|errno| failed(CODE, &format!("adding a rule for {path}"), errno))
+    }
+
+    /// What a write rule names. What is in such a folder is read as in any tree: the never-list holds.
+    fn written(&mut self, path: &str) -> Result<(), Refusal> {
+        let is_folder = Path::new(path).is_dir();
+        self.rule(path, if is_folder { CHANGE } else { right::WRITE_FILE | right::TRUNCATE })?;
+        self.path(path, READ, How::Tree)
+    }
+
+    /// Ground has one name on most hosts, and then needs no walk.
+    fn ground(&mut self, path: &str, rights: u64) -> Result<(), Refusal> {
+        let flags = OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let Ok(object) = open(path, flags, Mode::empty()) else { return Ok(()) };
+        let about = fstat(&object).map_err(|errno| failed(CODE, "looking at what may be read", errno))?;
+        match FileType::from_raw_mode(about.st_mode) {
+            // Where a folder of programs is a link, what it leads to is ground itself.
+            FileType::Symlink if rights == RUN => Ok(()),
+            FileType::Directory | FileType::RegularFile
+                if self.linked.is_empty() && self.names.is_quiet(Path::new(path)) =>
+            {
+                self.ruleset.allow(&object, rights).map_err(|errno| failed(CODE, "adding a rule", errno))
+            }
+            _ => self.path(path, rights, How::Ground),
+        }
+    }
+
+    /// What is not there is the command's own business to say.
+    fn path(&mut self, path: &str, rights: u64, how: How) -> Result<(), Refusal> {
+        let Ok(object) = open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) else { return Ok(()) };
         self.object(&object, rights, how)
     }
 
@@ -187,6 +214,10 @@ impl All<'_> {
         let failing = |errno| failed(CODE, "looking at what may be read", errno);
         let about = fstat(object).map_err(failing)?;
         let path = real_path(object).map_err(failing)?;
+        // All of it is granted, and what is closed in it is closed by the kernel.
+        if path.starts_with("/proc") {
+            return Ok(());
+        }
         let Some(mut place) = self.names.at(&path) else { return Ok(()) };
         place.is_listed &= how == How::Tree;
         // The kernel's own file systems have no links to files.

@@ -13,6 +13,8 @@ use tether_never::{List, Step, Steps, is_listed};
 
 /// Folders that hold FIFOs and sockets of running services: only regular files of theirs are read, each for itself.
 const LIVE: [&str; 2] = ["/run", "/var/spool"];
+/// The package manager's lists of all files: public, large, and read by many.
+const PACKAGES: &str = "/var/lib/dpkg";
 /// Kernel file systems without secrets of names: folders are granted unseen, unless a pattern has begun.
 const KERNEL: [&str; 3] = ["sysfs", "cgroup2", "cgroup"];
 /// Never entered on the way down: interfaces of the kernel, and what another program or machine answers for, which
@@ -80,6 +82,8 @@ enum What {
     Mount(usize),
     /// A mount lies there on another way, or what is there has a name of the list's elsewhere.
     Closed,
+    /// The package manager's lists lie there.
+    Packages,
     /// What is there is more than its name on the way down says.
     Also { steps: Steps, is_listed: bool, is_live: bool },
 }
@@ -101,6 +105,19 @@ impl<'a> Names<'a> {
             Some((parent.device.as_str(), parent.inside(&mount.point)?))
         });
         Self { list: List::new(), mounts, attached: attached.collect() }
+    }
+
+    /// Whether nothing is mounted at or below a path, and nothing there is seen elsewhere: then it has one name. Only
+    /// for what lies on the root mount.
+    pub fn is_quiet(&self, path: &Path) -> bool {
+        let root = self.mounts.iter().find(|mount| mount.point == Path::new("/"));
+        let Some(root) = root.filter(|root| root.root == Path::new("/")) else { return false };
+        let meets = |mount: &Mount, attached: &Option<(&str, PathBuf)>| {
+            let below = attached.as_ref().is_some_and(|(_, at)| at.starts_with(path));
+            let around = mount.id != root.id && path.starts_with(&mount.point);
+            below || around || mount.id != root.id && mount.device == root.device && mount.root.starts_with(path)
+        };
+        !self.mounts.iter().zip(&self.attached).any(|(mount, attached)| meets(mount, attached))
     }
 
     /// A folder or file by its real path. `None`: it is never read.
@@ -135,6 +152,10 @@ impl<'a> Names<'a> {
                     child.steps.merge(steps);
                     child.is_listed |= is_listed;
                     child.is_live |= is_live;
+                }
+                What::Packages => {
+                    child.is_listed = false;
+                    child.is_shallow = true;
                 }
                 What::Mount(index) => return self.mounted(*index, &child),
             }
@@ -209,6 +230,9 @@ impl<'a> Names<'a> {
             let (is_listed, is_live) = (is_listed(folder), is_live(folder));
             let what = What::Also { steps: Steps::default(), is_listed, is_live };
             place.joints.push(Joint { rest: rest.to_owned(), what });
+        }
+        if let Some(rest) = Path::new(PACKAGES).strip_prefix(name).ok().filter(|rest| !rest.as_os_str().is_empty()) {
+            place.joints.push(Joint { rest: rest.to_owned(), what: What::Packages });
         }
         Some(())
     }

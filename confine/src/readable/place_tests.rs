@@ -93,3 +93,23 @@ fn on_the_way_down_a_folder_becomes_listed_or_live() {
     let Child::Open(spool) = names.child(&child("spool"), b"cron") else { panic!("closed") };
     assert!(!child("spool").is_listed && child("spool").is_live && spool.is_live);
 }
+
+#[test]
+fn ground_is_quiet_until_something_is_mounted_there_or_from_there() {
+    let is_quiet = |more: &[Mount]| {
+        let mounts: Vec<Mount> = [disk()].iter().chain(more).cloned().collect();
+        Names::new(&mounts).is_quiet(Path::new("/usr/lib"))
+    };
+    assert!(is_quiet(&[]) && is_quiet(&[mount(2, 1, "0:9", "/", "/srv", "tmpfs")]));
+    for other in [
+        mount(2, 1, "0:9", "/", "/usr", "tmpfs"),
+        mount(2, 1, "0:9", "/", "/usr/lib", "tmpfs"),
+        mount(2, 1, "0:9", "/", "/usr/lib/x", "tmpfs"),
+        mount(2, 1, "8:1", "/usr/lib/x", "/etc", "ext4"),
+    ] {
+        assert!(!is_quiet(std::slice::from_ref(&other)), "{other:?}");
+    }
+    let through_another =
+        [mount(2, 1, "8:1", "/usr", "/mnt", "ext4"), mount(3, 2, "8:1", "/etc", "/mnt/lib/x", "ext4")];
+    assert!(!is_quiet(&through_another));
+}

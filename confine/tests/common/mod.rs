@@ -30,7 +30,7 @@ pub fn own_run() -> bool {
     unsafe { unshare_unsafe(UnshareFlags::NEWNS) }.unwrap();
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).unwrap();
     mount("tmpfs", "/run", "tmpfs", MountFlags::empty(), None).unwrap();
-    for folder in ["/run/tether", "/run/tether/home", "/run/tether/accounts"] {
+    for folder in ["/run/tether", "/run/tether/home", "/run/tether/proc", "/run/tether/accounts"] {
         std::fs::create_dir(folder).unwrap();
     }
     true
@@ -117,6 +117,11 @@ impl Launch {
     }
 
     pub fn start(self) -> Child {
+        self.prepare().start()
+    }
+
+    /// All but starting it.
+    pub fn prepare(self) -> Prepared {
         let sealed = memfd_create("plan", MemfdFlags::ALLOW_SEALING).unwrap();
         File::from(sealed.try_clone().unwrap()).write_all(&serde_json::to_vec(&self.plan).unwrap()).unwrap();
         fcntl_add_seals(&sealed, self.seals).unwrap();
@@ -128,14 +133,26 @@ impl Launch {
             fcntl_setfd(descriptor, FdFlags::empty()).unwrap();
         }
         let numbers = descriptors.iter().map(|fd| fd.as_raw_fd().to_string()).collect::<Vec<_>>().join(",");
-        Command::new(env!("CARGO_BIN_EXE_tether-confine"))
-            .arg(format!("--descriptors={numbers}"))
-            .env("FROM_OUTSIDE", "1")
-            .stdin(self.stdin)
-            .stdout(self.stdout)
-            .stderr(self.stderr)
-            .spawn()
-            .unwrap()
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tether-confine"));
+        command.arg(format!("--descriptors={numbers}")).env("FROM_OUTSIDE", "1");
+        command.stdin(self.stdin).stdout(self.stdout).stderr(self.stderr);
+        Prepared { command, _descriptors: descriptors }
+    }
+}
+
+/// The launcher's command line, and the descriptors that it names.
+pub struct Prepared {
+    command: Command,
+    _descriptors: Vec<OwnedFd>,
+}
+
+impl Prepared {
+    pub fn start(mut self) -> Child {
+        self.command.spawn().unwrap()
+    }
+
+    pub fn output(self) -> Output {
+        self.start().wait_with_output().unwrap()
     }
 }
 
@@ -150,4 +167,15 @@ pub fn assert_refused(output: &Output, code: &str) {
     assert_eq!(output.status.code(), Some(126), "{said}");
     assert!(said.contains(&format!("[{code}]")) && said.starts_with("tether: "), "{said}");
     assert_eq!(output.stdout, b"", "something ran");
+}
+
+/// A socket to connect to, and nobody who answers: the launcher refuses before it asks.
+pub fn agentd_that_is_not_asked() {
+    std::thread::spawn(|| {
+        let listener = UnixListener::bind("/run/tether/root.sock").unwrap();
+        let _ = listener.accept().map(|(stream, _)| std::io::Read::read(&mut { stream }, &mut [0; 1]));
+    });
+    while !std::path::Path::new("/run/tether/root.sock").exists() {
+        std::thread::yield_now();
+    }
 }
