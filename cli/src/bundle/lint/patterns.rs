@@ -149,14 +149,17 @@ fn path(lint: &mut Lint<'_>, at: usize, under: &[String], prefix: &str) {
         let text = format!("the prefix {prefix:?} is part of a path: what stands after it is looked up on its own");
         lint.rule(at, Severity::Warning, "lint.prefix", text);
     }
+    let is_top =
+        |folder: &&String| folder.matches('/').count() == 1 && !["/usr", "/proc", "/sys"].contains(&folder.as_str());
+    let wide: Vec<&str> = under.iter().filter(is_top).map(String::as_str).collect();
+    if !wide.is_empty() {
+        let text = format!(
+            "path under {}: whole top-level folders; what the command may read there is limited by the never-list only",
+            wide.join(", ")
+        );
+        lint.rule(at, Severity::Note, "lint.path_wide", text);
+    }
     for folder in under {
-        if folder.matches('/').count() == 1 && !matches!(folder.as_str(), "/usr" | "/proc" | "/sys") {
-            let text = format!(
-                "path under {folder} is a whole top-level folder: what it allows to read is limited only \
-                                by the never-list and by what others may not read"
-            );
-            lint.rule(at, Severity::Note, "lint.path_wide", text);
-        }
         if let Some(reason) = tether_never::is_never(std::path::Path::new(folder)) {
             let text = format!("nothing below {folder} can be read, whatever a bundle says: {}", reason.text);
             lint.rule(at, Severity::Warning, "lint.never", text);

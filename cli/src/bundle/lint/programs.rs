@@ -39,7 +39,6 @@ const STARTERS: &[&str] = &[
     "gem",
     "gcc",
     "git",
-    "hexdump",
     "info",
     "ionice",
     "ip",
