@@ -140,3 +140,23 @@ cwd = '/var/log'
     desk.put("none.toml", "name = 't'\nversion = 1\n");
     assert_eq!(desk.run("test none.toml").code, 1, "no cases are no success");
 }
+
+#[test]
+fn who_signed_a_bundle_confirms_it_and_nobody_else() {
+    let desk = desk();
+    assert_eq!(desk.run("sign a.toml --key key.pem -o a.jws").code, 0);
+    let confirmed = desk.run("confirm a.jws --key key.pem");
+    assert_eq!(confirmed.code, 0, "{confirmed:?}");
+    let payload = confirmed.out.split('.').nth(1).unwrap();
+    let word: serde_json::Value =
+        serde_json::from_slice(&<base64ct::Base64UrlUnpadded as base64ct::Encoding>::decode_vec(payload).unwrap())
+            .unwrap();
+    assert_eq!((&word["name"], &word["version"]), (&"small".into(), &3.into()));
+    let digest = tether_statement::digest(desk.read("a.jws").trim_end());
+    assert_eq!(word["sha256"], digest.as_str());
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    assert!(word["time"].as_u64().is_some_and(|time| time.abs_diff(now) < 60));
+    let stranger = desk.with("stranger", OTHER).run("confirm a.jws --key stranger");
+    assert_eq!((stranger.code, stranger.out.as_str()), (1, ""));
+    assert!(stranger.err.contains("only who signed"), "{stranger:?}");
+}

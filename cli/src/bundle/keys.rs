@@ -1,4 +1,4 @@
-//! `sign` and `verify`: Ed25519 keys as files.
+//! `sign`, `confirm` and `verify`: Ed25519 keys as files.
 
 use super::input::{load, text, write};
 use crate::Found;
@@ -7,10 +7,11 @@ use base64ct::{Base64, Base64UrlUnpadded, Encoding};
 use serde_json::json;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 use tether_bundle::Bundle;
 use tether_identity::Thumbprint;
 use tether_statement::issue::Signing;
-use tether_statement::{PublicKey, Typ, digest, jws};
+use tether_statement::{BundleConfirmation, PublicKey, Typ, digest, jws};
 
 /// What stands before the 32 bytes of an Ed25519 private key in PKCS#8 (RFC 8410, 7).
 const PRIVATE: [u8; 16] =
@@ -21,9 +22,7 @@ const PUBLIC: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 
 /// Signs what a host would take, and nothing else.
 pub fn sign(file: &Path, key: &Path, kid: Option<&str>, output: Option<&Path>, json: bool) -> Result<Found> {
     let loaded = load(file)?;
-    let seed = private(key)?;
-    let thumbprint = Thumbprint::of_ed25519(Signing::from_seed("", seed).public().as_bytes());
-    let signing = Signing::from_seed(kid.unwrap_or(thumbprint.as_str()), seed);
+    let signing = signing(key, kid)?;
     let compact = signing.sign(Typ::Bundle, &loaded.bundle)?;
     if compact.len() > Typ::Bundle.longest() {
         bail!("the signed bundle has {} characters, a host takes at most {}", compact.len(), Typ::Bundle.longest());
@@ -36,6 +35,28 @@ pub fn sign(file: &Path, key: &Path, kid: Option<&str>, output: Option<&Path>, j
     write(output, &(compact + "\n"))?;
     eprintln!("tether: {name} version {version}, signed by {}; a pin names it by {sha256}", signing.kid);
     Ok(Found::Fine)
+}
+
+/// Says that a bundle which this very key signed holds now.
+pub fn confirm(file: &Path, key: &Path, kid: Option<&str>, output: Option<&Path>) -> Result<Found> {
+    let compact = text(file)?;
+    let compact = compact.trim_end();
+    let signing = signing(key, kid)?;
+    let public = signing.public();
+    let bundle: Bundle = jws::verify(compact, Typ::Bundle, |_| Some(&public))
+        .with_context(|| format!("{}: only who signed a bundle can confirm it", file.display()))?;
+    let Bundle { name, version, .. } = bundle.check()?;
+    let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let word = BundleConfirmation { name: name.clone(), version, sha256: digest(compact), time };
+    write(output, &(signing.sign(Typ::Confirmation, &word)? + "\n"))?;
+    eprintln!("tether: {name} version {version} confirmed at {time}");
+    Ok(Found::Fine)
+}
+
+fn signing(key: &Path, kid: Option<&str>) -> Result<Signing> {
+    let seed = private(key)?;
+    let thumbprint = Thumbprint::of_ed25519(Signing::from_seed("", seed).public().as_bytes());
+    Ok(Signing::from_seed(kid.unwrap_or(thumbprint.as_str()), seed))
 }
 
 /// Prints what a signed bundle is, if the key signed it and a host would take it.

@@ -55,6 +55,23 @@ pub enum Command {
         #[arg(long)]
         key: PathBuf,
     },
+    /// Confirm that a signed bundle still holds: hosts want this once a day, or once an hour if a rule writes
+    ///
+    /// Hand the result to central with the bundle. A host refuses commands (bundle.stale) when the last confirmation is
+    /// older than 24 h, or 1 h if a rule of the bundle writes. Confirm from a timer on the machine that has the key.
+    Confirm {
+        /// The signed bundle
+        file: PathBuf,
+        /// The private key that signed it
+        #[arg(long)]
+        key: PathBuf,
+        /// How key sets name the key; its RFC 7638 thumbprint if left out
+        #[arg(long)]
+        kid: Option<String>,
+        /// Where to write; stdout if left out
+        #[arg(short, long)]
+        output: Option<PathBuf>,
+    },
     /// Look for what is allowed and should perhaps not be, and for what cannot work
     Lint {
         /// The bundle
@@ -89,6 +106,7 @@ pub fn run(command: &Command, json: bool) -> Result<Found> {
         Command::Build { file, output } => build::build(file, output.as_deref()),
         Command::Sign { file, key, kid, output } => keys::sign(file, key, kid.as_deref(), output.as_deref(), json),
         Command::Verify { file, key } => keys::verify(file, key, json),
+        Command::Confirm { file, key, kid, output } => keys::confirm(file, key, kid.as_deref(), output.as_deref()),
         Command::Lint { file, no_host } => lint::run(file, !*no_host, json),
         Command::Test { file } => cases::run(file, json),
         Command::Explain(arguments) => explain::run(arguments, json),
