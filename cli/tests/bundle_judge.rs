@@ -36,6 +36,7 @@ fn each_trap_has_its_lint() {
         ("program = '/usr/bin/python3.11'\narguments = 'any'", "lint.interpreter"),
         ("program = '/usr/bin/awk'\narguments = [{ anything = true }]", "lint.interpreter"),
         ("program = '/usr/bin/find'\nrest = { anything = true }", "lint.starts_programs"),
+        ("program = '/usr/bin/kmod'\narguments = ['list']", "lint.many_programs"),
         ("directory = '/usr/bin'\narguments = 'any'", "lint.folder"),
         ("program = '/usr/bin/x'\narguments = [{ regex = '.*' }]", "lint.regex_reach"),
         ("program = '/usr/bin/x'\narguments = [{ regex = '\\S+' }]", "lint.regex_reach"),

@@ -156,6 +156,11 @@ fn who_signed_a_bundle_confirms_it_and_nobody_else() {
     assert_eq!(word["sha256"], digest.as_str());
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
     assert!(word["time"].as_u64().is_some_and(|time| time.abs_diff(now) < 60));
+    desk.run("sign a.toml --key key.pem --kid bundles-2026 -o named.jws");
+    let named = desk.run("confirm named.jws --key key.pem").out;
+    let header = <base64ct::Base64UrlUnpadded as base64ct::Encoding>::decode_vec(named.split('.').next().unwrap());
+    let header = String::from_utf8(header.unwrap()).unwrap();
+    assert!(header.contains("bundles-2026"), "the key is named as the bundle names it: {header}");
     let stranger = desk.with("stranger", OTHER).run("confirm a.jws --key stranger");
     assert_eq!((stranger.code, stranger.out.as_str()), (1, ""));
     assert!(stranger.err.contains("only who signed"), "{stranger:?}");

@@ -37,20 +37,30 @@ pub fn sign(file: &Path, key: &Path, kid: Option<&str>, output: Option<&Path>, j
     Ok(Found::Fine)
 }
 
-/// Says that a bundle which this very key signed holds now.
+/// Says that a bundle which this very key signed holds now. It names the key as the bundle does, unless told otherwise.
 pub fn confirm(file: &Path, key: &Path, kid: Option<&str>, output: Option<&Path>) -> Result<Found> {
     let compact = text(file)?;
     let compact = compact.trim_end();
-    let signing = signing(key, kid)?;
-    let public = signing.public();
-    let bundle: Bundle = jws::verify(compact, Typ::Bundle, |_| Some(&public))
+    let seed = private(key)?;
+    let (bundle, found) = verified(compact, &Signing::from_seed("", seed).public())
         .with_context(|| format!("{}: only who signed a bundle can confirm it", file.display()))?;
-    let Bundle { name, version, .. } = bundle.check()?;
-    let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let signing = Signing::from_seed(kid.unwrap_or(&found), seed);
+    let Bundle { name, version, .. } = bundle;
+    let time = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock stands before 1970")?.as_secs();
     let word = BundleConfirmation { name: name.clone(), version, sha256: digest(compact), time };
     write(output, &(signing.sign(Typ::Confirmation, &word)? + "\n"))?;
-    eprintln!("tether: {name} version {version} confirmed at {time}");
+    eprintln!("tether: {name} version {version} confirmed at {time}, signed by {}", signing.kid);
     Ok(Found::Fine)
+}
+
+/// A bundle that a key signed and a host would take, and how it names the key.
+fn verified(compact: &str, key: &PublicKey) -> Result<(Bundle, String)> {
+    let mut kid = String::new();
+    let bundle: Bundle = jws::verify(compact, Typ::Bundle, |found| {
+        kid = found.to_owned();
+        Some(key)
+    })?;
+    Ok((bundle.check()?, kid))
 }
 
 fn signing(key: &Path, kid: Option<&str>) -> Result<Signing> {
@@ -64,14 +74,8 @@ pub fn verify(file: &Path, key: &Path, json: bool) -> Result<Found> {
     let compact = text(file)?;
     let compact = compact.trim_end();
     let key = public(key)?;
-    let mut kid = String::new();
-    let verified: Result<Bundle, _> = jws::verify(compact, Typ::Bundle, |found| {
-        kid = found.to_owned();
-        Some(&key)
-    });
-    let checked = verified.map_err(anyhow::Error::from).and_then(|bundle| Ok(bundle.check()?));
-    let bundle = match checked {
-        Ok(bundle) => bundle,
+    let (bundle, kid) = match verified(compact, &key) {
+        Ok(found) => found,
         Err(error) => {
             if json {
                 println!("{}", json!({"holds": false, "why": format!("{error:#}")}));

@@ -1,6 +1,6 @@
 //! Patterns that reach further than they look.
 
-use super::programs::{Power, power};
+use super::programs::{Power, is_many, power};
 use super::{Lint, Severity};
 use tether_bundle::{Arguments, Bundle, Command, Decision, Effect, Pattern, Policy, Reads, Rest, Rule, Run, Target};
 
@@ -22,6 +22,7 @@ pub fn look(lint: &mut Lint<'_>, at: usize, rule: &Rule) {
         return;
     }
     wide(lint, at, rule);
+    many(lint, at, rule);
     let Arguments::Each { first, rest } = &rule.arguments else { return };
     for pattern in first.iter().chain(rest.iter().map(|rest| &rest.pattern)) {
         one(lint, at, pattern);
@@ -36,6 +37,19 @@ fn denial(lint: &mut Lint<'_>, at: usize, rule: &Rule) {
         let text = "it denies by the text of an argument; most programs take the same in another spelling \
                     (-rf, -r -f, --recursive): allow what is wanted rather than deny what is not";
         lint.rule(at, Severity::Note, "lint.denial_by_text", text);
+    }
+}
+
+/// The name that is typed is no part of a decision.
+fn many(lint: &mut Lint<'_>, at: usize, rule: &Rule) {
+    if let Target::Program { path, .. } = &rule.target
+        && is_many(path)
+        && rule.arguments != Arguments::None
+    {
+        let text = format!(
+            "{path} is several programs in one file, by the name under which it is typed: this rule is for all of them"
+        );
+        lint.rule(at, Severity::Note, "lint.many_programs", text);
     }
 }
 
@@ -149,14 +163,17 @@ fn path(lint: &mut Lint<'_>, at: usize, under: &[String], prefix: &str) {
         let text = format!("the prefix {prefix:?} is part of a path: what stands after it is looked up on its own");
         lint.rule(at, Severity::Warning, "lint.prefix", text);
     }
+    let is_top =
+        |folder: &&String| folder.matches('/').count() == 1 && !["/usr", "/proc", "/sys"].contains(&folder.as_str());
+    let wide: Vec<&str> = under.iter().filter(is_top).map(String::as_str).collect();
+    if !wide.is_empty() {
+        let text = format!(
+            "path under {}: whole top-level folders; what the command may read there is limited by the never-list only",
+            wide.join(", ")
+        );
+        lint.rule(at, Severity::Note, "lint.path_wide", text);
+    }
     for folder in under {
-        if folder.matches('/').count() == 1 && !matches!(folder.as_str(), "/usr" | "/proc" | "/sys") {
-            let text = format!(
-                "path under {folder} is a whole top-level folder: what it allows to read is limited only \
-                                by the never-list and by what others may not read"
-            );
-            lint.rule(at, Severity::Note, "lint.path_wide", text);
-        }
         if let Some(reason) = tether_never::is_never(std::path::Path::new(folder)) {
             let text = format!("nothing below {folder} can be read, whatever a bundle says: {}", reason.text);
             lint.rule(at, Severity::Warning, "lint.never", text);

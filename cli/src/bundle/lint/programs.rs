@@ -39,7 +39,6 @@ const STARTERS: &[&str] = &[
     "gem",
     "gcc",
     "git",
-    "hexdump",
     "info",
     "ionice",
     "ip",
@@ -135,6 +134,42 @@ const WRITERS: &[&str] = &[
     "usermod", "wget", "xz",
 ];
 
+/// Several programs in one file: the name under which it is typed says which.
+const MANY: &[&str] = &[
+    "bsdtar",
+    "busybox",
+    "bzip2",
+    "coreutils",
+    "dropbearmulti",
+    "exim4",
+    "gpg",
+    "gzip",
+    "killall5",
+    "kmod",
+    "last",
+    "lvm",
+    "lz4",
+    "mtools",
+    "pg_wrapper",
+    "pgrep",
+    "resolvectl",
+    "sendmail",
+    "sudo",
+    "systemctl",
+    "toybox",
+    "unzip",
+    "xtables-legacy-multi",
+    "xtables-nft-multi",
+    "xz",
+    "zstd",
+];
+
+/// Whether it is several programs.
+pub fn is_many(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or_default();
+    MANY.contains(&name) || name.starts_with("vim.")
+}
+
 /// What an argument can make of a program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Power {
@@ -181,5 +216,6 @@ mod tests {
         assert_eq!(power("/usr/bin/tee"), Some(Power::Writes));
         assert_eq!(power("/usr/bin/ss"), None);
         assert_eq!(power("/usr/bin/md5sum"), None);
+        assert!(is_many("/usr/bin/kmod") && is_many("/usr/bin/vim.basic") && !is_many("/usr/bin/ss"));
     }
 }

@@ -29,9 +29,4 @@ pub fn look(lint: &mut Lint<'_>) {
             lint.whole(Severity::Warning, "lint.tree_wide", text);
         }
     }
-    let uses_paths = !lint.loaded.bundle.rules.is_empty();
-    if read.trees.is_empty() && uses_paths {
-        let text = "it reads no tree: most programs need at least /usr, and the libraries and settings in /etc";
-        lint.whole(Severity::Note, "lint.no_reads", text);
-    }
 }
