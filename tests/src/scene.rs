@@ -7,8 +7,8 @@ use crate::trail::Trail;
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use tether_hostlink::StatusReport;
 use tether_hostlink::paths::UID_FIRST;
+use tether_hostlink::{BundleSummary, StatusReport};
 use tether_testhost::{Host, HostSpec, Image, Lab, Storage, Suite};
 
 /// How long a host may take to be ready.
@@ -117,8 +117,16 @@ impl Scene {
         self.central.drop(&self.host, "keys.jws", &keys)?;
         self.host.sh("systemctl restart tether-agentd")?;
         self.resume()?;
-        self.central.publish(&self.host, SHIPPED_BUNDLE)?;
-        self.wait("the bundle", |status| status.feed >= 1)
+        self.publish(SHIPPED_BUNDLE)
+    }
+
+    /// Publishes a bundle, and waits until it may be used.
+    pub fn publish(&mut self, source: &str) -> Result<()> {
+        let bundle = self.central.publish(&self.host, source)?;
+        let here = |summary: &BundleSummary| {
+            summary.name == bundle.name.as_str() && summary.version == Some(bundle.version) && summary.state == "usable"
+        };
+        self.wait("the bundle", |status| status.bundles.iter().any(here))
     }
 
     /// Answers the question that agentd asked at its last start, and waits until it admits.

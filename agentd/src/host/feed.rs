@@ -13,6 +13,8 @@ use tether_statement::{Body, FeedError, Grant, Revocation};
 
 /// Where the courier drops files, readable and writable for its user.
 pub const INBOX: &str = "/var/spool/tether/inbox";
+/// Where the last good bundles are kept.
+pub const BUNDLES_FILE: &str = "bundles.json";
 /// What the courier sends to central at each start.
 pub const RESUME_REQUEST: &str = "/run/tether/resume-request.json";
 
@@ -50,7 +52,12 @@ impl Host {
             Item::Head => self.trust.take_head(text, now).map(|_| self.keep_floor()),
             Item::Bundle(_) => self.trust.take_bundle(text).map(|new| {
                 if new {
-                    self.keep_trust()
+                    self.keep_bundles();
+                }
+            }),
+            Item::Confirmation(_) => self.trust.take_confirmation(text, now).map(|new| {
+                if new {
+                    self.keep_trust();
                 }
             }),
             Item::Statement(number) => return self.take_statement(*number, text),
@@ -123,7 +130,7 @@ impl Host {
     }
 
     fn keys_changed(&mut self) {
-        self.keep_trust();
+        self.keep_bundles();
         if let Err(error) = self.write_ca_keys() {
             warn(format_args!("{}: {error}", tether_hostlink::paths::USER_CA_KEYS));
         }
@@ -136,6 +143,14 @@ impl Host {
         let lines = self.trust.any_key_set().map(|set| set.user_ca.join("\n")).unwrap_or_default();
         crate::store::replace(path, format!("{lines}\n").as_bytes())?;
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o644))
+    }
+
+    /// The bundles have a file of their own: they are long, and change seldom.
+    fn keep_bundles(&mut self) {
+        if let Err(error) = self.store.put(BUNDLES_FILE, &self.trust.bundles.texts()) {
+            warn(format_args!("the bundles cannot be kept: {error}"));
+        }
+        self.keep_trust();
     }
 
     fn keep_trust(&mut self) {

@@ -1,6 +1,6 @@
 //! Sessions through their lives: steps, effects, deadlines, the end.
 
-use super::{Host, OpenPlan, PlanPhase, TearDown, file_of, ids_of};
+use super::{CommandEnd, Host, OpenPlan, PlanPhase, TearDown, file_of, ids_of};
 use crate::clock::Moment;
 use crate::log::warn;
 use crate::session::{Effect, Input, Monitor, Phase, Reason, Refused, Session};
@@ -123,7 +123,7 @@ impl Host {
         let id = &session.grant.session;
         let plans: Vec<String> = self.plans.iter().filter(|(_, p)| p.session == *id).map(|(n, _)| n.clone()).collect();
         for plan in plans {
-            self.command_over(&plan, None);
+            self.command_over(&plan, CommandEnd::Session);
         }
         if let Some(why) = trouble {
             self.record_error("session.stuck", "session.teardown", ids_of(session), json!({"why": why}));
@@ -163,12 +163,12 @@ impl Host {
             Watched::Pending { pid } => {
                 self.pending.remove(&pid);
             }
-            Watched::Asker { plan } => self.command_over(&plan, None),
+            Watched::Asker { plan } => self.command_over(&plan, CommandEnd::AskerGone),
         }
     }
 
     /// sudo is gone, or said that the command is over: whatever is left of it is killed.
-    pub fn command_over(&mut self, name: &str, status: Option<i32>) {
+    pub fn command_over(&mut self, name: &str, end: CommandEnd) {
         let Some(plan) = self.plans.remove(name) else { return };
         // An agent can stop its own sudo for ever: the plan's end is the end of the descriptor, too.
         self.watch.forget(&Watched::Asker { plan: name.to_owned() });
@@ -182,7 +182,10 @@ impl Host {
         let Some(session) = self.sessions.get(&plan.session) else { return };
         let ids = ids_of(session);
         let mut about = super::details(plan.about);
-        about.insert("status".to_owned(), status.map_or(serde_json::Value::Null, Into::into));
+        about.insert("status".to_owned(), end.status().map_or(serde_json::Value::Null, Into::into));
+        if !end.code().is_empty() {
+            return self.record_refused("sudo.ended", end.code(), ids, about.into());
+        }
         if let Err(error) = self.record_done("sudo.ended", ids, about.into()) {
             warn(error);
         }
@@ -213,15 +216,16 @@ impl Host {
         self.kill_unbound(now);
         self.ask_again_if_unanswered(now);
         self.retry_stuck(now);
-        self.drop_void_plans(now);
+        self.end_late_plans(now);
         Duration::from_millis(500)
     }
 
-    fn drop_void_plans(&mut self, now: Moment) {
-        let is_void = |plan: &OpenPlan| plan.phase == PlanPhase::Allowed && plan.until <= now;
-        let void: Vec<String> = self.plans.iter().filter(|(_, plan)| is_void(plan)).map(|(n, _)| n.clone()).collect();
-        for plan in void {
-            self.command_over(&plan, None);
+    /// Plans that the launcher did not come for, and commands whose time is over.
+    fn end_late_plans(&mut self, now: Moment) {
+        let over: Vec<String> =
+            self.plans.iter().filter(|(_, plan)| plan.until <= now).map(|(n, _)| n.clone()).collect();
+        for plan in over {
+            self.command_over(&plan, CommandEnd::Time);
         }
     }
 

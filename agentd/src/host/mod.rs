@@ -31,7 +31,7 @@ use tether_statement::Grant;
 
 pub use feed::{INBOX, RESUME_REQUEST};
 pub use life::StepError;
-pub use plans::{OpenPlan, PlanPhase};
+pub use plans::{CommandEnd, OpenPlan, PlanPhase};
 pub use recover::{STOPPED_FILE, random_id};
 pub use refusals::Refusals;
 pub use spent::{Spent, Used};

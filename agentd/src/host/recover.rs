@@ -1,5 +1,6 @@
 //! Starting: what is on disk and on the host is taken up where it was.
 
+use super::feed::BUNDLES_FILE;
 use super::{Host, HostError, Refusals, Spent, TearDown, ids_of};
 use crate::clock::Moment;
 use crate::config::Config;
@@ -36,7 +37,8 @@ impl Host {
         make_run_folders().map_err(|source| system("the folders under /run/tether", source))?;
         let kept = store.get("trust.json")?.unwrap_or_else(Kept::default);
         let kept_floor = kept.floor;
-        let trust = Trust::restore(&config.host, kept, nonce()?, asked);
+        let bundles = store.get(BUNDLES_FILE)?.unwrap_or_default();
+        let trust = Trust::restore(&config.host, kept, bundles, nonce()?, asked);
         let host = Self {
             log: AuditLog::open(&store, config.host.host.as_str(), &boot)?,
             trust,

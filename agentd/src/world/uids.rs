@@ -86,10 +86,10 @@ impl Uids {
 
     /// Takes the next free pair; on disk before it is returned. `now` is central's time.
     pub fn take(&mut self, now: u64) -> Result<AccountPair, UidError> {
-        self.take_beside(now, &Others::read()?)
+        self.take_beside(&Others::read()?, now)
     }
 
-    fn take_beside(&mut self, now: u64, others: &Others) -> Result<AccountPair, UidError> {
+    fn take_beside(&mut self, others: &Others, now: u64) -> Result<AccountPair, UidError> {
         for step in 0..PAIRS {
             let number = self.next.wrapping_add(step);
             let pair = number % PAIRS;
@@ -194,7 +194,7 @@ fn running() -> io::Result<Vec<u32>> {
 mod tests {
     use super::*;
 
-    /// The machine that runs this may have agents of its own: test hosts share its kernel.
+    /// Whoever else runs on this machine meanwhile plays no part.
     const NOBODY: Others = Others { ranges: Vec::new() };
 
     fn ledger() -> (tempfile::TempDir, std::path::PathBuf) {
@@ -207,10 +207,10 @@ mod tests {
     fn pairs_go_up_and_do_not_come_back_after_a_restart() {
         let (_folder, path) = ledger();
         let mut uids = Uids::open(&path).unwrap();
-        let first = uids.take_beside(1000, &NOBODY).unwrap();
+        let first = uids.take_beside(&NOBODY, 1000).unwrap();
         uids.release(first, 1001).unwrap();
         let mut uids = Uids::open(&path).unwrap();
-        let second = uids.take_beside(1002, &NOBODY).unwrap();
+        let second = uids.take_beside(&NOBODY, 1002).unwrap();
         assert_eq!(second.login, first.login + 2);
         assert_eq!(uids.mark(), second.read_only);
     }
@@ -220,9 +220,9 @@ mod tests {
         let (_folder, path) = ledger();
         let mut uids = Uids::open(&path).unwrap();
         uids.raise(UID_FIRST + 9, 1000).unwrap();
-        assert_eq!(uids.take_beside(1000, &NOBODY).unwrap().login, UID_FIRST + 10);
+        assert_eq!(uids.take_beside(&NOBODY, 1000).unwrap().login, UID_FIRST + 10);
         uids.raise(UID_FIRST, 1000).unwrap();
-        assert_eq!(uids.take_beside(1000, &NOBODY).unwrap().login, UID_FIRST + 12);
+        assert_eq!(uids.take_beside(&NOBODY, 1000).unwrap().login, UID_FIRST + 12);
     }
 
     #[test]
@@ -230,8 +230,8 @@ mod tests {
         let (_folder, path) = ledger();
         let mut uids = Uids::open(&path).unwrap();
         uids.raise(UID_LAST, 1000).unwrap();
-        assert!(matches!(uids.take_beside(1000 + QUARANTINE - 1, &NOBODY), Err(UidError::Exhausted)));
-        assert_eq!(uids.take_beside(1000 + QUARANTINE, &NOBODY).unwrap().login, UID_FIRST);
+        assert!(matches!(uids.take_beside(&NOBODY, 1000 + QUARANTINE - 1), Err(UidError::Exhausted)));
+        assert_eq!(uids.take_beside(&NOBODY, 1000 + QUARANTINE).unwrap().login, UID_FIRST);
     }
 
     #[test]

@@ -1,13 +1,16 @@
-//! `tether_io`. For an agent it looks at nothing, but it has functions for output: with them sudo puts a pipe
-//! or terminal of its own between the command and whatever the agent's stdout is, which over ssh is a socket.
-//! It has none for stdin: `log_stdin` would make sudo swallow what the caller still wants to read.
+//! `tether_io`. For an agent whose output is a terminal it has functions for output: with them sudo puts a terminal
+//! of its own between the command and the agent's. For any other output it has none: sudo's pipes lose what is left
+//! in them when the command has ended and the reader is slow, and the launcher has better ones. It never has one for
+//! stdin: `log_stdin` would make sudo swallow what the caller still wants to read.
 
 use crate::abi::{API, ErrorText, IO, IoPlugin, Log, Opaque, Printf, Texts};
 use crate::c;
-use crate::guard::forwarding;
+use crate::entry::agent;
+use crate::guard::{forwarding, guarded};
 use crate::side::is_agent;
 use crate::stock::stock;
 use libc::{c_char, c_int, c_uint};
+use tether_hostlink::ask;
 
 /// The I/O plugin's struct; `sudo.conf`: `Plugin tether_io sudo_tether.so`.
 #[unsafe(no_mangle)]
@@ -39,18 +42,27 @@ fn adopt(stock: IoPlugin) {
     unsafe { tether_io = adopted };
 }
 
-/// From here on sudo copies output, and a terminal's input, itself.
-fn stand_between() {
+/// From here on sudo copies a terminal's output and input itself.
+fn stand_between_terminals() {
     // SAFETY: sudo reads the struct between calls, not during one.
     let ours = unsafe { tether_io };
-    let pass: Log = Some(pass);
-    let ours = IoPlugin { log_ttyin: pass, log_ttyout: pass, log_stdout: pass, log_stderr: pass, ..ours };
+    let (pass, count): (Log, Log) = (Some(pass), Some(count));
+    let ours = IoPlugin { log_ttyin: pass, log_ttyout: count, ..ours };
     // SAFETY: as above.
     unsafe { tether_io = ours };
 }
 
 /// 1: go on. (0 would end the command, and leave sudo waiting for ever where there is no terminal.)
 unsafe extern "C" fn pass(_bytes: *const c_char, _length: c_uint, _error: ErrorText) -> c_int {
+    1
+}
+
+/// The same for output, which has a limit.
+unsafe extern "C" fn count(_bytes: *const c_char, length: c_uint, _error: ErrorText) -> c_int {
+    guarded(|| {
+        agent().printed(length.into(), ask);
+        1
+    });
     1
 }
 
@@ -86,7 +98,9 @@ unsafe extern "C" fn open(
         if !is_agent() {
             return forward();
         }
-        stand_between();
+        if rustix::termios::isatty(rustix::stdio::stdout()) && rustix::termios::isatty(rustix::stdio::stderr()) {
+            stand_between_terminals();
+        }
         1
     })
 }

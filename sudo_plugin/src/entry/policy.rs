@@ -132,12 +132,12 @@ unsafe extern "C" fn check_policy(
 // From here on: an agent's alone. A human's calls go straight to sudoers, since `adopt` put its functions
 // into the struct when it was opened.
 
-unsafe extern "C" fn list(argc: c_int, argv: Texts, _: c_int, user: *const c_char, error: ErrorText) -> c_int {
+unsafe extern "C" fn list(argc: c_int, argv: Texts, verbose: c_int, user: *const c_char, error: ErrorText) -> c_int {
     guarded(|| {
         panic_point!(SudoList);
         // SAFETY: an array of sudo's; it has `argc` texts, none if that is 0.
         let argv = if argc > 0 { unsafe { c::copied(argv) } } else { Vec::new() };
-        match agent().list(argv, !user.is_null(), ask) {
+        match agent().list(argv, verbose != 0, !user.is_null(), ask) {
             Ok(text) => {
                 c::say(&text);
                 1
