@@ -8,7 +8,7 @@ use crate::layers::{Layer, Layers};
 use crate::refusal::failed;
 use crate::seccomp::{self, Filter};
 use crate::world::{self, World};
-use crate::{identity, limits, mounts, plan, proof, readable, standard, sys};
+use crate::{identity, keeper, limits, mounts, plan, proof, readable, standard, sys};
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::chdir;
 use std::collections::BTreeSet;
@@ -47,12 +47,16 @@ fn launch(numbers: &[RawFd], link: &mut Option<Link>, typed: &mut Vec<String>) -
         return Err(failed("confine.arguments", "taking the plan's descriptors", "there are not as many as it says"));
     }
     let layers = Layers::new();
-    let terminal = standard::check(plan.confinement.stdin, layers)?;
     plan::check_program(&program, &plan)?;
     let (argv, environment) = (c_texts(&plan.argv)?, environment(&plan)?);
     let is_script = plan::is_script(&program)?;
+    if layers.has(Layer::Descriptors) {
+        // Not through the split: the keeper must not hold a connection, and the command has a number of its own.
+        drop(link.take());
+        keeper::stand_between(plan.uid, plan.output_limit)?;
+    }
+    let terminal = standard::check(plan.confinement.stdin, layers)?;
     if link.is_none() {
-        // For its words; a second try may as well succeed.
         *link = Some(Link::open().map_err(unreachable_agentd)?);
     }
     let who = Who::of(&plan);

@@ -12,6 +12,7 @@
 pub mod confine;
 pub mod features;
 mod identity;
+mod keeper;
 mod landlock;
 mod layers;
 mod limits;

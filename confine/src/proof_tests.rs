@@ -16,6 +16,7 @@ fn expected() -> Vec<(&'static str, String)> {
         environment: vec![],
         uid: 65537,
         deadline_boottime_ms: 0,
+        output_limit: 1,
         confinement: Confinement::read_only(),
     };
     let who = Who::of(&plan);

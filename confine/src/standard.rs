@@ -1,5 +1,6 @@
 //! Descriptors 0 to 2 of a confined command: a terminal, a pipe or /dev/null. Over a socket it could hand
 //! descriptors out; a file or device would be a way around "nothing to write" and around what may be read.
+//! An output that is something else has the keeper before it (`crate::keeper`).
 #![forbid(unsafe_code)]
 
 use crate::layers::{Layer, Layers};
@@ -13,9 +14,13 @@ use tether_hostlink::Refusal;
 const PTY: std::ops::RangeInclusive<u32> = 136..=143;
 const NULL: (u32, u32) = (1, 3);
 
+/// Whether it may be handed on as it is, input or output.
+pub fn is_terminal_or_null(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && unfit(stat).is_none()
+}
+
 /// Refuses any other output, and gives the command's terminal, if it has one. An input that is something else, or
-/// that the plan does not hand on, becomes /dev/null: over ssh without a terminal it is a socket. Output is sudo's
-/// own pipe or terminal, since our plugin asks sudo to stand between.
+/// that the plan does not hand on, becomes /dev/null: over ssh without a terminal it is a socket.
 pub fn check(hand_on: bool, layers: Layers) -> Result<Option<Stat>, Refusal> {
     if !layers.has(Layer::Descriptors) {
         return Ok(None);

@@ -2,11 +2,13 @@
 //! programs is here.
 
 use rustix::io::Errno;
+use rustix::process::{Pid, Signal};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 use std::convert::Infallible;
 use std::ffi::{CStr, CString, c_char, c_int};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicI32, Ordering};
 
 /// Sets close-on-exec on every descriptor but the standard three: what is not handed on by intent is gone.
 pub fn close_others_at_exec() -> io::Result<()> {
@@ -144,6 +146,62 @@ fn number(result: libc::c_long) -> Result<c_int, Errno> {
     } else {
         Ok(result as c_int)
     }
+}
+
+/// Splits this process: the child's number in the parent, nothing in the child.
+pub fn fork() -> io::Result<Option<Pid>> {
+    // SAFETY: this program has one thread, so no lock is held by another that the child would miss.
+    let child = answered(unsafe { libc::fork() }.into())?;
+    Ok(Pid::from_raw(child))
+}
+
+/// Whom signals are passed on to.
+static CHILD: AtomicI32 = AtomicI32::new(0);
+
+/// What sudo sends, or passes on, to the process that it started.
+const PASSED: [c_int; 8] = [
+    libc::SIGHUP,
+    libc::SIGINT,
+    libc::SIGQUIT,
+    libc::SIGTERM,
+    libc::SIGUSR1,
+    libc::SIGUSR2,
+    libc::SIGALRM,
+    libc::SIGCONT,
+];
+
+extern "C" fn pass_on(signal: c_int) {
+    // SAFETY: kill(2) may be called in a signal handler (signal-safety(7)); the place of errno is the thread's own,
+    // and it is as before afterwards.
+    unsafe {
+        let errno = *libc::__errno_location();
+        libc::kill(CHILD.load(Ordering::Relaxed), signal);
+        *libc::__errno_location() = errno;
+    }
+}
+
+/// From here on signals to this process go to its child. System calls are interrupted, not restarted.
+pub fn pass_signals_to(child: Pid) {
+    CHILD.store(child.as_raw_nonzero().get(), Ordering::Relaxed);
+    for signal in PASSED {
+        // SAFETY: all zeroes is a sigaction without flags and with an empty mask; the handler does what a handler may.
+        unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            action.sa_sigaction = pass_on as *const () as usize;
+            libc::sigaction(signal, &raw const action, std::ptr::null_mut());
+        }
+    }
+}
+
+/// Ends this process by a signal, as a program ends that does not handle it.
+pub fn end_by(signal: Signal) -> ! {
+    // SAFETY: SIG_DFL is not a function; raise(3) sends to this thread, which is the only one.
+    unsafe {
+        libc::signal(signal.as_raw(), libc::SIG_DFL);
+        libc::raise(signal.as_raw());
+    }
+    // A signal that ends nothing by default.
+    std::process::exit(128 + signal.as_raw())
 }
 
 /// SIGPIPE as programs expect it: Rust's runtime ignores it, and that is inherited across exec.

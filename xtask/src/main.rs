@@ -8,6 +8,7 @@ mod bench;
 mod check;
 mod deb;
 mod demo;
+mod faulty;
 mod filters;
 mod host;
 mod run;
@@ -33,6 +34,8 @@ enum Task {
     Setup,
     /// Build the Debian package and print its path
     Deb,
+    /// Build agentd and the modules with places where a test makes them fail, and print their folder
+    Faulty,
     /// Throw-away hosts to try things on; they stay until they are taken down
     #[command(subcommand)]
     Host(host::Command),
@@ -74,6 +77,10 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Task::Setup => setup::run().map(|()| ExitCode::SUCCESS),
         Task::Deb => deb::build().map(|path| {
+            println!("{}", path.display());
+            ExitCode::SUCCESS
+        }),
+        Task::Faulty => faulty::build().map(|path| {
             println!("{}", path.display());
             ExitCode::SUCCESS
         }),

@@ -59,18 +59,10 @@ fn check_ceiling(rule: &Rule, ceiling: &Ceiling) -> Result<(), Refusal> {
     if matches!(rule.run.mode, Mode::Write { .. }) && !ceiling.write_rules {
         return refuse("ceiling.write_rules", "writes");
     }
-    let listed = |grant: &Grant| ceiling.grants.iter().any(|allowed| allowed == name_of(grant));
+    let listed = |grant: &Grant| ceiling.grants.iter().any(|allowed| allowed == grant.name());
     match rule.run.grants.iter().find(|grant| !listed(grant)) {
-        Some(grant) => refuse("ceiling.grants", &format!("needs the grant {}", name_of(grant))),
+        Some(grant) => refuse("ceiling.grants", &format!("needs the grant {}", grant.name())),
         None => Ok(()),
-    }
-}
-
-const fn name_of(grant: &Grant) -> &'static str {
-    match grant {
-        Grant::ProcLinks => "proc-links",
-        Grant::Dbus => "dbus",
-        Grant::Net(_) => "net",
     }
 }
 
@@ -98,12 +90,7 @@ fn within(wanted: &[String], most: Option<&[String]>) -> Vec<String> {
 }
 
 fn reach_all(paths: &[PathArgument]) -> Result<Vec<Reached>, Refusal> {
-    let reach = |argument: &PathArgument| below(&argument.under, &argument.path).map_err(|errno| (argument, errno));
-    let reached: Result<Vec<_>, _> = paths.iter().map(reach).collect();
-    let reached = reached.map_err(|(argument, errno)| {
-        let text = format!("{} leads out of {}, or cannot be opened: {errno}", argument.path, argument.under);
-        Refusal::new("bundle.path", text).hint("give the real path of what you want to see")
-    })?;
+    let reached = paths.iter().map(reach).collect::<Result<Vec<_>, _>>()?;
     // What is not there is the command's own business to say.
     let reached: Vec<Reached> = reached.into_iter().flatten().collect();
     if reached.len() > PATHS_MAX {
@@ -114,6 +101,13 @@ fn reach_all(paths: &[PathArgument]) -> Result<Vec<Reached>, Refusal> {
         .hint("name a folder, or run the command several times"));
     }
     Ok(reached)
+}
+
+fn reach(argument: &PathArgument) -> Result<Option<Reached>, Refusal> {
+    below(&argument.under, &argument.path).map_err(|errno| {
+        let text = format!("{} leads out of {}, or cannot be opened: {errno}", argument.path, argument.under);
+        Refusal::new("bundle.path", text).hint("give the real path of what you want to see")
+    })
 }
 
 #[cfg(test)]

@@ -223,9 +223,14 @@ impl Bundles {
         self.held.values().any(|held| held.digest == digest)
     }
 
-    /// Which version of a name is here, and which one the feed means.
-    pub fn versions(&self, name: &Name) -> (Option<u64>, Option<u64>) {
-        (self.held.get(name).map(|held| held.policy.bundle().version), self.pins.get(name).map(|pin| pin.version))
+    /// Which version of a name is here.
+    pub fn version(&self, name: &Name) -> Option<u64> {
+        self.held.get(name).map(|held| held.policy.bundle().version)
+    }
+
+    /// The names that the feed gave a meaning, and the version of each.
+    pub fn named(&self) -> impl Iterator<Item = (&Name, u64)> {
+        self.pins.iter().map(|(name, pin)| (name, pin.version))
     }
 }
 

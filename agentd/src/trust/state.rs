@@ -7,6 +7,7 @@ use crate::clock::Moment;
 use crate::config;
 use serde::{Deserialize, Serialize};
 use tether_bundle::Policy;
+use tether_hostlink::{BundleSummary, SESSIONS_PAGE};
 use tether_identity::{HostId, Name};
 use tether_statement::{
     Body, BundleConfirmation, BundlePin, FeedError, FeedStatement, Head, JwsError, Position, Resume, ResumeRequest,
@@ -296,6 +297,17 @@ impl Trust {
     pub fn bundle(&self, name: &Name, now: Moment) -> Result<&Policy, NoBundle> {
         // Without central's time nothing is known to be young; no command is decided then anyway.
         self.bundles.usable(name, self.time(now).unwrap_or(UnixTime::MAX))
+    }
+
+    /// How every bundle that the feed names stands.
+    pub fn bundle_summaries(&self, now: Moment) -> Vec<BundleSummary> {
+        let summary = |(name, named): (&Name, u64)| BundleSummary {
+            name: name.to_string(),
+            version: self.bundles.version(name),
+            named,
+            state: self.bundle(name, now).map_or_else(|error| error.code(), |_| "usable").to_owned(),
+        };
+        self.bundles.named().map(summary).take(SESSIONS_PAGE).collect()
     }
 
     /// The greatest time ever seen signed.

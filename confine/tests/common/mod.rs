@@ -13,7 +13,7 @@ use std::io::Write;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixListener;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tether_hostlink::{Confinement, Connection, Deadline, Plan, Reply, Request};
@@ -58,6 +58,7 @@ pub struct Launch {
     pub seals: SealFlags,
     pub stdin: Stdio,
     pub stdout: Stdio,
+    pub stderr: Stdio,
     pub arguments: Vec<OwnedFd>,
 }
 
@@ -75,11 +76,20 @@ impl Launch {
             environment: vec!["PATH=/usr/bin:/bin".into(), "A=b".into()],
             uid: UID,
             deadline_boottime_ms: boottime_ms() + 2000,
+            output_limit: 1 << 20,
             confinement: Confinement { stdin: true, ..Confinement::read_only() },
         };
         let program = rustix::fs::open(&path, OFlags::PATH, rustix::fs::Mode::empty()).unwrap();
         let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
-        Self { plan, program, seals, stdin: Stdio::null(), stdout: Stdio::piped(), arguments: Vec::new() }
+        Self {
+            plan,
+            program,
+            seals,
+            stdin: Stdio::null(),
+            stdout: Stdio::piped(),
+            stderr: Stdio::piped(),
+            arguments: Vec::new(),
+        }
     }
 
     pub fn shell(script: &str) -> Self {
@@ -103,7 +113,11 @@ impl Launch {
     }
 
     pub fn run(self) -> Output {
-        self.prepare().output()
+        self.start().wait_with_output().unwrap()
+    }
+
+    pub fn start(self) -> Child {
+        self.prepare().start()
     }
 
     /// All but starting it.
@@ -121,7 +135,7 @@ impl Launch {
         let numbers = descriptors.iter().map(|fd| fd.as_raw_fd().to_string()).collect::<Vec<_>>().join(",");
         let mut command = Command::new(env!("CARGO_BIN_EXE_tether-confine"));
         command.arg(format!("--descriptors={numbers}")).env("FROM_OUTSIDE", "1");
-        command.stdin(self.stdin).stdout(self.stdout).stderr(Stdio::piped());
+        command.stdin(self.stdin).stdout(self.stdout).stderr(self.stderr);
         Prepared { command, _descriptors: descriptors }
     }
 }
@@ -133,8 +147,12 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    pub fn output(mut self) -> Output {
-        self.command.spawn().unwrap().wait_with_output().unwrap()
+    pub fn start(mut self) -> Child {
+        self.command.spawn().unwrap()
+    }
+
+    pub fn output(self) -> Output {
+        self.start().wait_with_output().unwrap()
     }
 }
 

@@ -17,7 +17,7 @@ mod server;
 pub use client::{Answer, DESCRIPTORS_MAX, Link, ask, ask_at};
 pub use frame::{Deadline, FRAME_MAX, LinkError, VERSION};
 pub use message::{
-    CommandLine, Confinement, Identity, OpenRequest, Plan, PrincipalsQuery, Refusal, Reply, Request, SESSIONS_PAGE,
-    SessionSummary, StatusReport, codes,
+    BundleSummary, CommandLine, Confinement, Identity, OpenRequest, Plan, PrincipalsQuery, Refusal, Reply, Request,
+    SESSIONS_PAGE, SessionSummary, StatusReport, codes,
 };
 pub use server::{Connection, Peer};

@@ -135,6 +135,8 @@ pub struct Plan {
     pub uid: u32,
     /// CLOCK_BOOTTIME after which it is void, in milliseconds.
     pub deadline_boottime_ms: u64,
+    /// How many bytes it may print, both streams together.
+    pub output_limit: u64,
     /// What the launcher lets it do.
     pub confinement: Confinement,
 }
@@ -292,8 +294,24 @@ pub struct StatusReport {
     pub feed: u64,
     /// Seconds since the last head was signed; none before the first.
     pub head_age_s: Option<u64>,
+    /// The bundles that the feed names, and whether they may be used.
+    #[serde(default)]
+    pub bundles: Vec<BundleSummary>,
     /// Sessions that are not gone: one page of them.
     pub sessions: Vec<SessionSummary>,
+}
+
+/// One bundle of a host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BundleSummary {
+    /// The name that grants use.
+    pub name: String,
+    /// The version that is here; none if none came.
+    pub version: Option<u64>,
+    /// The version that the feed names.
+    pub named: u64,
+    /// `usable`, or the code with which commands are refused, such as `bundle.stale`.
+    pub state: String,
 }
 
 /// One session in a list.

@@ -10,6 +10,9 @@ use crate::run::{capture, cargo, program, run, target};
 /// Debian 12 has this one.
 const GLIBC: (u32, u32) = (2, 36);
 
+/// The folder whose files make a faulty build fail (`crates/faults`).
+const FAULTS: &[u8] = b"/run/tether-faults";
+
 enum Exports {
     Exactly(&'static [&'static str]),
     /// At least one, and no other.
@@ -48,15 +51,24 @@ pub(super) fn check() -> Findings {
         }
         findings.extend(exports_of(&file)?.compare(exports).map(|wrong| format!("{package} {wrong}")));
         findings.extend(glibc(&file)?);
+        findings.extend(faults(&file)?);
     }
     for name in PROGRAMS {
         let file = folder.join(name);
         if file.exists() {
             findings.extend(glibc(&file)?);
+            findings.extend(faults(&file)?);
         }
     }
     findings.extend(ablation(&folder.join("tether-confine"))?);
     Ok(findings)
+}
+
+/// A finding if it has the places where a test makes a program fail.
+fn faults(file: &Path) -> Result<Option<String>> {
+    let bytes = std::fs::read(file).with_context(|| file.display().to_string())?;
+    let found = bytes.windows(FAULTS.len()).any(|window| window == FAULTS);
+    Ok(found.then(|| format!("{} is built with the feature `faults`, which is for tests only", file.display())))
 }
 
 /// A finding if this launcher can be told to leave a layer out.
