@@ -15,7 +15,7 @@ const ATTACKS: &str = r#"
 head -c1 /etc/shadow >/dev/null 2>&1 && echo read
 head -c1 /srv/untold >/dev/null 2>&1 && echo untold
 timeout 5 head -c1 /run/fifo 2>/dev/null | grep -q x && echo fifo
-grep -qv '^0000000000000000' /proc/kallsyms 2>/dev/null && echo kallsyms
+grep -qv '^0000000000000000' /proc/kallsyms && echo kallsyms
 (sleep 1 & for i in $(seq 400); do sleep 1 & done) 2>&1 | grep -qiE 'fork|resource' || echo bomb
 head -c1 /proc/VICTIM/environ >/dev/null 2>&1 && echo environ
 /srv/setuid -u 2>/dev/null | grep -qx 0 && echo setuid
@@ -38,7 +38,7 @@ tried("handle", lambda: call(303, -100, b"/", ctypes.create_string_buffer(b"\x80
 def lock():
     with open("/srv/locked") as file: fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     taken = open("/srv/locked")
-    return libc.flock(taken.fileno(), 99) != 0 and ctypes.get_errno() == 22
+    return libc.flock(taken.fileno(), 0) != 0 and ctypes.get_errno() == 22
 tried("lock", lock)
 PY
 "#;
@@ -63,14 +63,13 @@ fn succeed(without: &str, victim: u32) -> Vec<String> {
     fs::write("/run/tether-ablation", without).unwrap();
     let _ = fs::remove_file("/run/fifo");
     assert!(Command::new("mkfifo").arg("/run/fifo").status().unwrap().success());
-    // Somebody of the host's writes into the FIFO, for whoever reads it.
-    let mut writer = Command::new("sh").args(["-c", "printf xxxx > /run/fifo"]).spawn().unwrap();
+    // Somebody of the host's has written into it, for whoever reads it.
+    let mut fifo = fs::File::options().read(true).write(true).open("/run/fifo").unwrap();
+    std::io::Write::write_all(&mut fifo, b"xxxx\n").unwrap();
     let script = ATTACKS.replace("VICTIM", &victim.to_string());
     let mut launch = Launch::shell(&script).reading(&["/srv/locked", "/run", "/opt/ablation"]);
     launch.plan.environment = vec!["PATH=/usr/bin:/bin".into()];
     let said = launch.output();
-    let _ = writer.kill();
-    writer.wait().unwrap();
     said.lines().map(str::to_owned).collect()
 }
 
