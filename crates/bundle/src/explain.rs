@@ -48,7 +48,7 @@ pub enum Verdict {
         index: usize,
         /// What it must be, in words.
         wanted: String,
-        /// Whether its text alone does not tell: it has `..`, is too long for an expression, or looks like an option.
+        /// Whether its text alone does not tell: it has `..`, or is too long for an expression.
         unsure: bool,
     },
 }
@@ -101,7 +101,8 @@ fn misfit(arguments: &Arguments, command: &Command<'_>) -> Option<Verdict> {
     command.argv.iter().enumerate().zip(first.iter().chain(more)).find_map(|((index, text), pattern)| {
         let matcher = Matcher::new(pattern).ok()?;
         let (fit, _) = matcher.fit(&Argument { index, text, cwd: command.cwd }, &mut steps);
-        let unsure = fit == Fit::Unsure;
+        // A word that looks like an option is plainly no path to whoever reads this.
+        let unsure = fit == Fit::Unsure && !text.starts_with('-');
         (fit != Fit::Yes).then(|| Verdict::Argument { index, wanted: pattern_in_words(pattern), unsure })
     })
 }
