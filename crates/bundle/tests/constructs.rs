@@ -414,3 +414,18 @@ fn rules_that_are_tried_one_by_one_are_few() {
     assert_eq!(rules(PATTERN_RULES_MAX + 1, &|_| "['same']".into()), Err("rule.crowd"));
     assert_eq!(rules(5000, &|number| format!("['{number}']")), Ok(()), "exact lists are looked up");
 }
+
+#[test]
+fn expressions_are_bounded_and_the_same_one_counts_once() {
+    let rules = |regex: &dyn Fn(usize) -> String| {
+        let rule = |number| {
+            format!("[[rule]]\nid='{number}'\nprogram='/x{number}'\narguments=[{{ regex = '{}' }}]\n", regex(number))
+        };
+        let text: String = (0..5000).map(rule).collect();
+        compile(&format!("name='t'\nversion=1\n{text}"))
+            .map(|_| ())
+            .map_err(|problems| (problems.len(), problems[0].code))
+    };
+    assert_eq!(rules(&|_| "[a-z]+".into()), Ok(()));
+    assert_eq!(rules(&|number| format!("[a-z]+{number}")), Err((1, "rule.regex")));
+}
