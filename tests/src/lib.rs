@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod agent;
+pub mod battery;
 pub mod bench;
 pub mod central;
 pub mod demo;
