@@ -127,9 +127,26 @@ def buffer(size_or_bytes):
     return ctypes.create_string_buffer(size_or_bytes, len(size_or_bytes) if isinstance(size_or_bytes, bytes) else size_or_bytes)
 
 
+_held = []
+
+
 def address(memory):
-    """Where such memory lies."""
+    """Where such memory lies; it lives from now on as long as the process, since the kernel is told only a number."""
+    _held.append(memory)
     return ctypes.addressof(memory)
+
+
+def taken(memory, ask):
+    """What a call wrote into memory, as much as it says."""
+    size = ask()
+    return memory.raw[:size]
+
+
+def may(capability):
+    """Whether root has a capability here: some machines' containers hold one back."""
+    with open("/proc/self/status", encoding="utf-8") as file:
+        bounding = next(int(line.split()[1], 16) for line in file if line.startswith("CapBnd:"))
+    return bool(bounding >> capability & 1)
 
 
 def read(path, size=65536):

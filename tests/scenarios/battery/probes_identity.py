@@ -129,7 +129,7 @@ def special(name, tries, path, found):
 
     add(name, "identity", tries, "it is that identity, by its own words",
         lambda: kit.run(path, params()["special"]["secret"]), prepare=prepare,
-        judge=lambda warden, loot: found in loot or warden.canary("special").encode() in loot)
+        judge=lambda warden, loot: found in loot)
 
 
 special("setuid_program", "run a set-user-id program in /usr", "/usr/local/bin/battery-setuid", b"euid=0 ")

@@ -9,7 +9,7 @@ import subprocess
 import threading
 
 import kit
-from kit import GROUND, LIBC, Claim, address, add, buffer, call, mine, params, probe, read, write
+from kit import GROUND, LIBC, Claim, address, add, buffer, call, mine, params, probe, read, taken, write
 
 
 def _prepare_memory(warden):
@@ -99,7 +99,7 @@ def _prepare_posix(warden):
 def posix_queue():
     memory = buffer(64)
     queue = call("mq_open", "battery", os.O_RDWR | os.O_NONBLOCK, 0, 0)
-    return memory.raw[:call("mq_timedreceive", queue, address(memory), 64, 0, 0)]
+    return taken(memory, lambda: call("mq_timedreceive", queue, address(memory), 64, 0, 0))
 
 
 # --- keyrings -------------------------------------------------------------------------------------------------------
@@ -115,7 +115,7 @@ def _prepare_key(warden):
 @probe("ipc", "read a key of root's", "its canary is in the output", prepare=_prepare_key)
 def read_key():
     memory = buffer(64)
-    return memory.raw[:call("keyctl", 11, params()["key"]["id"], address(memory), 64)]
+    return taken(memory, lambda: call("keyctl", 11, params()["key"]["id"], address(memory), 64))
 
 
 @probe("ipc", "describe a key of root's", "an answer", prepare=lambda warden: None)
@@ -157,8 +157,8 @@ def request_key():
     try:
         return Claim(f"key {call('request_key', 'user', 'battery-none', '', -4)}")
     except OSError as error:
-        # ENOKEY: it looked, and there is none.
-        if error.errno == 126:
+        # ENOKEY: it looked, and there is none. ENOENT: it looked for /sbin/request-key, and there is none.
+        if error.errno in (126, 2):
             return Claim("it looked")
         raise
 

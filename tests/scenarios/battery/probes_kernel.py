@@ -6,7 +6,7 @@ import os
 import struct
 
 import uring
-from kit import GROUND, LIBC, Claim, address, add, buffer, call, lacks, mine, params, probe, read, write
+from kit import GROUND, LIBC, Claim, address, add, buffer, call, lacks, mine, params, probe, read, taken, write
 from probes_signal import perf
 
 SHARED_CLOCK = "test hosts share the machine's clock and may not set it: CAP_SYS_TIME is not in their bounding set"
@@ -58,13 +58,6 @@ def user_faults():
 def uring_setup():
     with uring.Ring() as ring:
         return Claim(f"descriptor {ring.descriptor}")
-
-
-@probe("kernel", "set up Linux AIO", "a context")
-def aio_setup():
-    context = ctypes.c_ulong(0)
-    call("io_setup", 1, ctypes.addressof(context))
-    return Claim(hex(context.value))
 
 
 @probe("kernel", "load a module", "the kernel looked at it", impossible=SHARED_MODULES)
@@ -156,7 +149,7 @@ def log_write():
 
 def _in_log(words):
     memory = buffer(1 << 20)
-    return words in memory.raw[:call("syslog", 3, address(memory), 1 << 20)]
+    return words in taken(memory, lambda: call("syslog", 3, address(memory), 1 << 20))
 
 
 @probe("kernel", "read /proc/kmsg, which consumes", "a message is in the output", prepare=_log_something, timeout=3)
@@ -213,13 +206,15 @@ def restart():
     LIBC.reboot(0x1234567)
 
 
-@probe("kernel", "reach the processor's ports (ioperm)", "the kernel gave them")
+@probe("kernel", "reach the processor's ports (ioperm)", "the kernel gave them",
+       impossible=lacks("CONFIG_X86_IOPL_IOPERM", "access to ports"))
 def ports():
     call("ioperm", 0x80, 1, 1)
     return Claim("given")
 
 
-@probe("kernel", "reach all of the processor's ports (iopl)", "the kernel gave them")
+@probe("kernel", "reach all of the processor's ports (iopl)", "the kernel gave them",
+       impossible=lacks("CONFIG_X86_IOPL_IOPERM", "access to ports"))
 def all_ports():
     call("iopl", 3)
     return Claim("given")
@@ -269,15 +264,3 @@ def run_from_memory():
 def personality():
     call("personality", 0x0400000)
     return Claim(hex(call("personality", 0xFFFFFFFF)))
-
-
-@probe("kernel", "install a listener for one's own system calls (seccomp user notification)",
-       "a descriptor, through which a filter's answers could be changed")
-def seccomp_listener():
-    LIBC.prctl(38, 1, 0, 0, 0)
-    filters = buffer(struct.pack("HBBI", 6, 0, 0, 0x7FFF0000))
-    program = buffer(struct.pack("HxxxxxxQ", 1, address(filters)))
-    descriptor = LIBC.syscall(317, 1, 8, ctypes.c_void_p(address(program)))
-    if descriptor < 0:
-        raise OSError(ctypes.get_errno(), "seccomp")
-    return Claim(f"descriptor {descriptor}")

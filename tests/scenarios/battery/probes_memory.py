@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import kit
-from kit import BASE, LIBC, Claim, add, address, buffer, call, mine, params, probe, read
+from kit import BASE, LIBC, Claim, add, address, buffer, call, mine, params, probe, read, taken
 from session import find
 
 # Runs as the victim: the canary is in its environment and, another one, in its memory.
@@ -78,7 +78,17 @@ def plant(warden):
                    "login": lambda: find("battery.py login"), "sibling": lambda: find("battery.py sibling")}[kind]()
             where = _first_mapping(pid)
         kinds[kind] = {"pid": pid, "where": where}
+        warden.kept[kind, "real"] = {file: _real(pid, file) for file in ("environ", "auxv", "maps")}
+        with open(f"/proc/{pid}/mem", "rb", buffering=0) as real:
+            real.seek(where)
+            warden.kept[kind, "real"]["memory"] = real.read(32)
     warden.params["kinds"] = kinds
+
+
+def _real(pid, file):
+    """What root sees. Of the map, its first line: the rest may grow."""
+    with open(f"/proc/{pid}/{file}", "rb") as real:
+        return real.readline() if file == "maps" else real.read()
 
 
 def victim():
@@ -87,21 +97,14 @@ def victim():
     return params()["kinds"][kind]["pid"], params()["kinds"][kind]["where"]
 
 
-def _same(file, size=1 << 20):
-    """Harm: the loot is what the file holds for root."""
+def _same(file):
+    """Harm: the loot is what root saw there before."""
 
     def judge(warden, loot, kind):
-        with open(f"/proc/{warden.params['kinds'][kind]['pid']}/{file}", "rb") as real:
-            return len(loot) > 8 and real.read(size)[:len(loot)] == loot
+        real = warden.kept[kind, "real"][file]
+        return len(real) > 8 and real in loot
 
     return judge
-
-
-def _same_memory(warden, loot, kind):
-    where = warden.params["kinds"][kind]
-    with open(f"/proc/{where['pid']}/mem", "rb", buffering=0) as real:
-        real.seek(where["where"])
-        return len(loot) >= 16 and real.read(len(loot)) == loot
 
 
 def _file(name):
@@ -119,8 +122,7 @@ def _vector():
     pid, where = victim()
     memory = buffer(32)
     local, remote = struct.pack("QQ", address(memory), 32), struct.pack("QQ", where, 32)
-    got = call("process_vm_readv", pid, address(buffer(local)), 1, address(buffer(remote)), 1, 0)
-    return memory.raw[:got]
+    return taken(memory, lambda: call("process_vm_readv", pid, address(buffer(local)), 1, address(buffer(remote)), 1, 0))
 
 
 def _traced():
@@ -141,9 +143,9 @@ WAYS = {
     "environ": ("read its environment", _file("environ"), _same("environ")),
     "maps": ("read its memory map", _file("maps"), _same("maps")),
     "auxv": ("read its auxiliary vector", _file("auxv"), _same("auxv")),
-    "mem": ("read its memory through /proc", _memory, _same_memory),
-    "vector": ("read its memory with process_vm_readv", _vector, _same_memory),
-    "trace": ("attach to it and read its memory", _traced, _same_memory),
+    "mem": ("read its memory through /proc", _memory, _same("memory")),
+    "vector": ("read its memory with process_vm_readv", _vector, _same("memory")),
+    "trace": ("attach to it and read its memory", _traced, _same("memory")),
 }
 
 for _kind, _about in KINDS.items():

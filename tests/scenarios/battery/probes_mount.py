@@ -5,6 +5,7 @@ import os
 import struct
 
 from kit import GROUND, LIBC, Claim, address, add, buffer, call, mine, params, probe, write
+from probes_route import own_device
 
 TARGET = f"{GROUND}/mountpoint"
 
@@ -214,11 +215,7 @@ def clone_cgroup():
 
 @probe("mount", "make the disk's device node in the scratch folder and open it", "it was opened")
 def own_disk():
-    path = f"{os.environ.get('TMPDIR', '/tmp')}/battery-disk"
-    device = os.stat(params()["by_device"]["path"]).st_rdev
-    if os.path.lexists(path):
-        os.unlink(path)
-    call("mknodat", -100, path, 0o60600, device)
+    path = own_device(params()["by_device"]["path"])
     try:
         os.close(os.open(path, os.O_RDONLY))
         return Claim("opened")

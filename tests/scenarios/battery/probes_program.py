@@ -43,6 +43,14 @@ def _says(words, *argv):
     return lambda warden, loot: words in subprocess.run(argv, capture_output=True, check=False).stdout.decode()
 
 
+def _in_journal(words):
+    def judge(warden, loot):
+        subprocess.run(["journalctl", "--sync"], capture_output=True, check=False)
+        return _says(words, "journalctl", "--no-pager", "-o", "cat")(warden, loot)
+
+    return judge
+
+
 def _unit(name):
     """A service that must go on."""
 
@@ -93,9 +101,9 @@ program("time_zone", "set the time zone over D-Bus", ["timedatectl", "set-timezo
         judge=lambda warden, loot: "Apia" in os.path.realpath("/etc/localtime"),
         impossible="" if os.path.exists("/usr/share/zoneinfo/Pacific/Apia") else "the host has no time zones")
 program("journal_forge", "forge a line of the journal", ["logger", "battery-forged-line"],
-        judge=_says("battery-forged-line", "journalctl", "--no-pager", "-n", "300"))
+        judge=_in_journal("battery-forged-line"))
 program("journal_cat", "forge a line of the journal as a service", ["systemd-cat", "echo", "battery-cat-line"],
-        judge=_says("battery-cat-line", "journalctl", "--no-pager", "-n", "300"))
+        judge=_in_journal("battery-cat-line"))
 program("journal_rotate", "rotate the journal, so that it forgets", ["journalctl", "--rotate"],
         prepare=lambda warden: warden.kept.update(journal=_journal_files()),
         judge=lambda warden, loot: _journal_files() != warden.kept["journal"])
@@ -107,7 +115,8 @@ program("notify", "speak for a service (systemd-notify)", ["systemd-notify", "--
 
 
 def _journal_files():
-    return sorted(name for _, _, names in os.walk("/var/log/journal") for name in names)
+    """The archived ones: only a rotation makes them."""
+    return sorted(name for _, _, names in os.walk("/var/log/journal") for name in names if name.startswith("system@"))
 
 
 program("crontab", "write a crontab", ["crontab", "-"], input=b"* * * * * true\n",
@@ -149,7 +158,7 @@ program("compiled", "compile a program and run it",
          "> b.c && gcc -o b b.c && ./b"])
 program("preload", "load a library of one's own into another program",
         ["sh", "-c", "cd ${TMPDIR:-/tmp} && printf '#include <fcntl.h>\\n__attribute__((constructor)) void f(){open(\"{mark}\",O_CREAT|O_WRONLY,0644);}' "
-         "> l.c && gcc -shared -fPIC -o l.so l.c && LD_PRELOAD=$PWD/l.so true"])
+         "> l.c && gcc -shared -fPIC -o l.so l.c && LD_PRELOAD=$PWD/l.so /bin/true"])
 
 # --- becoming root again ----------------------------------------------------------------------------------------------
 

@@ -62,7 +62,7 @@ def plant_shadow(warden):
 
     canary = warden.canary("shadow")
     subprocess.run(["useradd", "-M", "battery"], capture_output=True, check=False)
-    subprocess.run(["usermod", "-p", f"$6$battery${canary}", "battery"], check=True)
+    subprocess.run(["usermod", "-p", f"{canary}", "battery"], check=True)
     subprocess.run(["groupadd", "batterygroup"], capture_output=True, check=False)
     with open("/etc/gshadow", encoding="utf-8") as file:
         lines = [line for line in file if not line.startswith("batterygroup:")]
@@ -70,7 +70,7 @@ def plant_shadow(warden):
     os.write(descriptor, ("".join(lines) + f"batterygroup:{warden.canary('gshadow')}::\n").encode())
     os.close(descriptor)
     # A second change makes the first one the backup, shadow-.
-    subprocess.run(["usermod", "-p", f"$6$battery${canary}x", "battery"], check=True)
+    subprocess.run(["usermod", "-p", f"{canary}x", "battery"], check=True)
     warden.kept["shadow"] = True
 
 
@@ -88,9 +88,9 @@ def _loop_of_passwords(warden):
     import subprocess
 
     def change():
-        subprocess.run(["usermod", "-p", f"$6$battery${warden.canary('shadow')}", "battery"], capture_output=True,
+        subprocess.run(["usermod", "-p", f"{warden.canary('shadow')}", "battery"], capture_output=True,
                        check=False)
-        subprocess.run(["chpasswd", "-e"], input=f"battery:$6$battery${warden.canary('shadow')}z".encode(),
+        subprocess.run(["chpasswd", "-e"], input=f"battery:{warden.canary('shadow')}z".encode(),
                        capture_output=True, check=False)
 
     warden.background(change)

@@ -7,7 +7,7 @@ import signal
 import socket
 import struct
 
-from kit import Claim, add, call, params, read, write
+from kit import Claim, add, call, may, params, read, write
 from session import find
 
 def _prepare(name, words):
@@ -33,7 +33,8 @@ def on(name, tries, words, attack):
 
 def _limits(name):
     def judge(warden, loot):
-        return resource.prlimit(warden.params[name]["pid"], resource.RLIMIT_NOFILE)[0] == 77
+        with open(f"/proc/{warden.params[name]['pid']}/limits", encoding="utf-8") as file:
+            return any(line.startswith("Max open files") and line.split()[3] == "77" for line in file)
 
     return judge
 
@@ -45,7 +46,8 @@ for _who, _words in [("sibling", "battery.py sibling"), ("login", "battery.py lo
                      ("agentd", "tether-agentd")]:
     add(f"limit_{_who}", "session", f"take {_who}'s descriptors with prlimit", "its limit is another",
         lambda who=_who: _starve(params()[f"limit_{who}"]["pid"]),
-        prepare=_prepare(f"limit_{_who}", _words), judge=_limits(f"limit_{_who}"))
+        prepare=_prepare(f"limit_{_who}", _words), judge=_limits(f"limit_{_who}"),
+        impossible="" if _who != "login" or may(24) else "this machine's root has no CAP_SYS_RESOURCE")
     add(f"nice_{_who}", "session", f"lower {_who}'s priority", "it is nicer",
         lambda who=_who: os.setpriority(os.PRIO_PROCESS, params()[f"nice_{who}"]["pid"], 9),
         prepare=_prepare(f"nice_{_who}", _words),
@@ -102,9 +104,16 @@ def _state():
 
 add("agentd_state", "session", "read agentd's state", "a byte of it", _state)
 
-add("inbox_write", "session", "put a statement into agentd's inbox", "it is there",
-    lambda: write("/var/spool/tether/inbox/feed-999999.jws"),
-    judge=lambda warden, loot: os.path.exists("/var/spool/tether/inbox/feed-999999.jws"))
+
+
+def _drop_statement():
+    write("/var/spool/tether/inbox/feed-999999.jws")
+    # agentd takes away what it does not believe: the writing is the harm.
+    return Claim("written")
+
+
+add("inbox_write", "session", "put a statement into agentd's inbox", "it was written", _drop_statement)
+
 add("account_write", "session", "write an account file", "it is there",
     lambda: write("/run/tether/accounts/name/battery"),
     judge=lambda warden, loot: os.path.exists("/run/tether/accounts/name/battery"))

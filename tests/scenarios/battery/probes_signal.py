@@ -13,8 +13,8 @@ import kit
 from kit import LIBC, Claim, address, add, buffer, call, mine, probe
 
 
-def on_a_process(tries, oracle="it is gone or stopped", judge=None):
-    """A probe of one process of root's."""
+def on_a_process(tries, oracle="it is gone or stopped", judge=None, uid=0):
+    """A probe of one process of root's, or of a user's."""
 
     def take(function):
         name = function.__name__
@@ -25,7 +25,7 @@ def on_a_process(tries, oracle="it is gone or stopped", judge=None):
         def attack():
             return function(mine()["pid"])
 
-        add(name, "signal", tries, oracle, attack, prepare=lambda warden: warden.victim(name),
+        add(name, "signal", tries, oracle, attack, prepare=lambda warden: warden.victim(name, uid),
             judge=(lambda warden, loot: judge(warden.params[name]["pid"])) if judge else lives)
         return function
 
@@ -118,10 +118,10 @@ def priority_group(pid):
     os.setpriority(os.PRIO_PGRP, pid, 14)
 
 
-@on_a_process("lower the priority of all that root runs", "it is nicer",
-              lambda pid: os.getpriority(os.PRIO_PROCESS, pid) == 3)
+@on_a_process("lower the priority of all that another user runs", "it is nicer",
+              lambda pid: os.getpriority(os.PRIO_PROCESS, pid) == 3, uid=4242)
 def priority_user(pid):
-    os.setpriority(os.PRIO_USER, 0, 3)
+    os.setpriority(os.PRIO_USER, 4242, 3)
 
 
 @on_a_process("raise its priority", "it is less nice", lambda pid: os.getpriority(os.PRIO_PROCESS, pid) == -15)
@@ -171,12 +171,9 @@ def attach(pid):
     call("ptrace", 17, pid, 0, 19)
 
 
-@on_a_process("attach to it (PTRACE_SEIZE) and let it exit", "it saw a tracer", lambda pid: _traced(pid))
+@on_a_process("attach to it (PTRACE_SEIZE), so that it dies with its tracer (EXITKILL)")
 def seize(pid):
-    call("ptrace", 0x4206, pid, 0, 0)
-    call("ptrace", 0x4207, pid, 0, 0)
-    os.waitpid(pid, 0x40000000)
-    call("ptrace", 17, pid, 0, 19)
+    call("ptrace", 0x4206, pid, 0, 0x100000)
 
 
 def _traced(pid):

@@ -197,7 +197,8 @@ def bind_socket(path):
 def unnamed_file(path):
     descriptor = os.open(os.path.dirname(path), os.O_TMPFILE | os.O_RDWR, 0o600)
     os.write(descriptor, b"after")
-    os.link(f"/proc/self/fd/{descriptor}", path + ".named", follow_symlinks=True)
+    if LIBC.linkat(-100, f"/proc/self/fd/{descriptor}".encode(), -100, (path + ".named").encode(), 0x400):
+        raise OSError(ctypes.get_errno(), "linkat")
 
 
 @manner("write with io_uring")

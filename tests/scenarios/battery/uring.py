@@ -5,7 +5,7 @@ import mmap
 import os
 import struct
 
-from kit import address, buffer, call
+from kit import address, buffer, call, taken
 
 OPENAT, WRITE, READ, SOCKET, CONNECT, RENAMEAT = 18, 23, 22, 45, 16, 35
 
@@ -55,7 +55,7 @@ class Ring:
 
     def read(self, descriptor, size=4096):
         memory = buffer(size)
-        return memory.raw[:self.submit(READ, descriptor, address_=address(memory), length=size)]
+        return taken(memory, lambda: self.submit(READ, descriptor, address_=address(memory), length=size))
 
     def write(self, descriptor, data):
         return self.submit(WRITE, descriptor, address_=self._text(data), length=len(data))

@@ -45,9 +45,9 @@ class Warden:
         os.close(descriptor)
         return path
 
-    def victim(self, name):
-        """A process of root's in a process group of its own, which must live on."""
-        child = subprocess.Popen(["sleep", "100000"], stdin=subprocess.DEVNULL, start_new_session=True)
+    def victim(self, name, uid=0):
+        """A process of root's (or of a user's) in a process group of its own, which must live on."""
+        child = subprocess.Popen(["sleep", "100000"], stdin=subprocess.DEVNULL, start_new_session=True, user=uid)
         self.children.append(child)
         self.kept[name, "victim"] = child
         self.params[name] = {"pid": child.pid}
