@@ -223,6 +223,9 @@ pub fn run(host: &Host, attacker: &dyn Attacker, probes: &[Probe], names: &[&str
         reports.push_str(&attacker.attack(&format!("attack {}", inside.join(" ")))?);
     }
     let verdicts = warden.judge(&reports)?;
+    let unheard = |v: &&Verdict| v.impossible.is_empty() && v.error.starts_with("no report");
+    let unheard: Vec<_> = verdicts.iter().filter(unheard).collect();
+    ensure!(unheard.is_empty(), "these were not attempted at all:\n{}", describe(unheard));
     let _ = sibling.kill();
     sibling.wait()?;
     Ok(verdicts)
@@ -245,7 +248,8 @@ pub fn scene(suite: tether_testhost::Suite) -> Result<(Scene, Agent)> {
 }
 
 fn wait_for(host: &Host, words: &str) -> Result<()> {
-    let found = format!("timeout 20 sh -c 'until pgrep -f \"^[^ ]*python3 -B .*{words}\" >/dev/null; do sleep 0.01; done'");
+    let found =
+        format!("timeout 20 sh -c 'until pgrep -f \"^[^ ]*python3 -B .*{words}\" >/dev/null; do sleep 0.01; done'");
     host.sh(&found).with_context(|| format!("waiting for {words}"))?;
     Ok(())
 }
@@ -278,4 +282,34 @@ pub fn describe<'v>(verdicts: impl IntoIterator<Item = &'v Verdict>) -> String {
         .into_iter()
         .map(|v| format!("  {} ({}): {}; {}; {:?} {}\n", v.name, v.group, v.tries, v.oracle, v.seen, v.error))
         .collect()
+}
+
+/// Puts a launcher on the host that can leave layers out: `tether-confine` with the feature `ablation`. It is built
+/// here, beside the tests, unless `TETHER_ABLATION` names one.
+pub fn install_ablation(host: &Host) -> Result<()> {
+    let built = match std::env::var_os("TETHER_ABLATION") {
+        Some(path) => path.into(),
+        None => build_ablation()?,
+    };
+    host.copy_in(&built, "/usr/libexec/tether/tether-confine", 0o755)?;
+    Ok(())
+}
+
+fn build_ablation() -> Result<std::path::PathBuf> {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| format!("{root}/target").into(), std::path::PathBuf::from);
+    let target = target.join("ablation");
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut build = std::process::Command::new(cargo);
+    build.current_dir(root).args(["build", "--locked", "--package", "tether-confine", "--features", "ablation"]);
+    let status = build.arg("--target-dir").arg(&target).status().context("cargo")?;
+    ensure!(status.success(), "the launcher with the feature `ablation` is not built");
+    Ok(target.join("debug/tether-confine"))
+}
+
+/// Says which layers the launcher leaves out from now on, separated by commas.
+pub fn leave_out(host: &Host, layers: &str) -> Result<()> {
+    host.write_file("/run/tether-ablation", layers, 0o644)?;
+    Ok(())
 }
