@@ -1,6 +1,7 @@
 //! The escape battery (`tests/scenarios/battery`): the same probes as plain root and confined, judged from outside.
 
 use crate::agent::{Agent, Connection};
+use crate::attacker::Attacker;
 use crate::scene::Scene;
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
@@ -96,66 +97,6 @@ pub struct Verdict {
     pub seen: String,
 }
 
-/// Who attacks.
-pub trait Attacker {
-    /// Starts python with arguments, to run until it is dropped.
-    fn start(&self, arguments: &str) -> Result<Child>;
-    /// Runs python with arguments as the attacked command; what it printed.
-    fn attack(&self, arguments: &str) -> Result<String>;
-    /// Runs python with arguments as whoever starts that command.
-    fn before(&self, arguments: &str) -> Result<String>;
-    /// What comes before a command to make it the attacked one.
-    fn prefix(&self) -> &'static str;
-}
-
-/// Root itself: the positive control.
-pub struct PlainRoot<'h>(pub &'h Host);
-
-impl Attacker for PlainRoot<'_> {
-    fn start(&self, arguments: &str) -> Result<Child> {
-        let line = format!("exec python3 -B {FOLDER}/battery.py {arguments}");
-        Ok(self.0.command("/bin/sh").args(&["-c", &line]).spawn()?)
-    }
-
-    fn attack(&self, arguments: &str) -> Result<String> {
-        self.before(arguments)
-    }
-
-    fn before(&self, arguments: &str) -> Result<String> {
-        // Not a failure if it is another status: a probe may hurt the runner too.
-        let line = format!("cd /var/tmp; python3 -B {FOLDER}/battery.py {arguments}");
-        let output = self.0.command("/bin/sh").args(&["-c", &line]).timeout(std::time::Duration::from_secs(300));
-        Ok(String::from_utf8_lossy(&output.output()?.stdout).into_owned())
-    }
-
-    fn prefix(&self) -> &'static str {
-        ""
-    }
-}
-
-/// An agent with sudo: what is tested.
-pub struct Confined<'c, 'a>(pub &'c Connection<'a>);
-
-impl Attacker for Confined<'_, '_> {
-    fn start(&self, arguments: &str) -> Result<Child> {
-        self.0.start(&format!("sudo /usr/bin/python3 -B {FOLDER}/battery.py {arguments}"))
-    }
-
-    fn attack(&self, arguments: &str) -> Result<String> {
-        let ran = self.0.run(&format!("sudo /usr/bin/python3 -B {FOLDER}/battery.py {arguments}"))?;
-        ensure!(!ran.out.is_empty(), "the battery did not run confined: {ran:?}");
-        Ok(ran.out)
-    }
-
-    fn before(&self, arguments: &str) -> Result<String> {
-        Ok(self.0.run(&format!("/usr/bin/python3 -B {FOLDER}/battery.py {arguments}"))?.out)
-    }
-
-    fn prefix(&self) -> &'static str {
-        "sudo"
-    }
-}
-
 /// Root's half: plants, starts, and judges.
 struct Warden {
     child: Child,
@@ -202,7 +143,7 @@ pub fn install(host: &Host) -> Result<Vec<Probe>> {
 
 /// Runs probes by an attacker; no name means all.
 pub fn run(host: &Host, attacker: &dyn Attacker, probes: &[Probe], names: &[&str]) -> Result<Vec<Verdict>> {
-    let mut sibling = attacker.start("sibling")?;
+    let mut sibling = attacker.start(&format!("{FOLDER}/battery.py sibling"))?;
     wait_for(host, "battery.py sibling")?;
     let wanted = |probe: &&Probe| names.is_empty() || names.contains(&probe.name.as_str());
     let wanted: Vec<_> = probes.iter().filter(wanted).filter(|probe| probe.impossible.is_empty()).collect();
@@ -216,11 +157,11 @@ pub fn run(host: &Host, attacker: &dyn Attacker, probes: &[Probe], names: &[&str
     let mut reports = String::new();
     // What is started specially goes first: the others end what it may need.
     for name in listed(true) {
-        reports.push_str(&attacker.before(&format!("start {name} -- {}", attacker.prefix()))?);
+        reports.push_str(&attacker.before(&format!("{FOLDER}/battery.py start {name} -- {}", attacker.prefix()))?);
     }
     let inside = listed(false);
     if !inside.is_empty() {
-        reports.push_str(&attacker.attack(&format!("attack {}", inside.join(" ")))?);
+        reports.push_str(&attacker.attack(&format!("{FOLDER}/battery.py attack {}", inside.join(" ")))?);
     }
     let verdicts = warden.judge(&reports)?;
     let unheard = |v: &&Verdict| v.impossible.is_empty() && v.error.starts_with("no report");

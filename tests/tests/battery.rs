@@ -2,7 +2,8 @@
 
 use anyhow::ensure;
 use tether_testhost::Suite;
-use tether_tests::battery::{self, Confined, PlainRoot, Verdict};
+use tether_tests::attacker::{Confined, PlainRoot};
+use tether_tests::battery::{self, Verdict};
 use tether_tests::on_both_suites;
 
 type Result = anyhow::Result<()>;
