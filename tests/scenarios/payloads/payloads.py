@@ -136,13 +136,14 @@ def _until_quiet(terminal, out, quiet=0.35, limit=6):
 
 DO = """#!/bin/sh
 # {name}: what the attacker wants of a shell.
-echo reached
 echo x > {state}/marks/{name}
+echo reached
 cat {secret}
 """
 
 LIBRARY = """
 #include <fcntl.h>
+void C_GetFunctionList(void) {} /* what loaders of tokens look for first */
 __attribute__((constructor)) static void begin(void) {
     open("%s", O_CREAT | O_WRONLY, 0644);
 }
@@ -237,7 +238,8 @@ class Judge:
         received = self.received.get(name, b"").decode("latin-1")
         mark, made = os.path.lexists(f"{STATE}/marks/{name}"), f"{STATE}/out/{name}"
         if kind == "file-read":
-            return self.canary in "".join(out.split()) or self.canary in out
+            # As hexdump's lines or a host name's small letters, it is still the secret.
+            return self.canary.lower() in "".join(out.split()).lower()
         if kind == "upload":
             return self.canary in received
         if kind == "file-write":
@@ -299,7 +301,7 @@ def main(argv):
         print(type_lines(payloads[argv[1]], argv[argv.index("--") + 1:]), flush=True)
     elif argv[0] == "run":
         chosen = [payloads[name] for name in argv[1:]] or [p for p in payloads.values() if "script" in p]
-        with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        with concurrent.futures.ThreadPoolExecutor(6) as pool:
             for line in pool.map(run, chosen):
                 print(line, flush=True)
 
