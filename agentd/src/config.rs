@@ -107,6 +107,16 @@ pub struct Ceiling {
     pub bundles: Option<Vec<String>>,
     /// Size of a session's own files, in MiB.
     pub scratch_mib: u64,
+    /// Whether rules that write may be used.
+    pub write_rules: bool,
+    /// The grants that rules may have: `proc-links`, `dbus`, `net`.
+    pub grants: Vec<String>,
+    /// The trees that bundles may have read; any if this is left out.
+    pub read: Option<Vec<String>>,
+    /// The longest that a command may run, in seconds.
+    pub command_seconds: u64,
+    /// The most that a command may print, in MiB.
+    pub command_output_mib: u64,
 }
 
 impl Default for Ceiling {
@@ -121,11 +131,32 @@ impl Default for Ceiling {
             teams: None,
             bundles: None,
             scratch_mib: 64,
+            write_rules: false,
+            grants: ["proc-links", "dbus", "net"].map(str::to_owned).to_vec(),
+            read: None,
+            command_seconds: 3600,
+            command_output_mib: 256,
         }
     }
 }
 
 impl Ceiling {
+    /// Whether its own settings make sense.
+    fn check(&self) -> Result<(), String> {
+        if let Some(unknown) = self.grants.iter().find(|grant| !["proc-links", "dbus", "net"].contains(&grant.as_str()))
+        {
+            return Err(format!("grants: {unknown:?} is none of \"proc-links\", \"dbus\", \"net\""));
+        }
+        let plain = |path: &String| path.starts_with('/') && !path.split('/').any(|part| part == ".." || part == ".");
+        if let Some(wrong) = self.read.iter().flatten().find(|path| !plain(path)) {
+            return Err(format!("read: {wrong:?} is not an absolute path without '.' and '..'"));
+        }
+        if self.command_seconds == 0 || self.command_output_mib == 0 {
+            return Err("command_seconds and command_output_mib must be above 0".to_owned());
+        }
+        Ok(())
+    }
+
     /// The first limit that a grant exceeds, as a code and in words.
     pub fn excess(&self, grant: &Grant) -> Option<(&'static str, String)> {
         let span = grant.expires_at.saturating_sub(grant.not_before);
@@ -165,8 +196,9 @@ impl Config {
     pub fn load() -> Result<Self, ConfigError> {
         let host: Host = read(Path::new(HOST_FILE))?;
         host.check().map_err(|why| ConfigError::Malformed { path: HOST_FILE.into(), why })?;
-        let ceiling =
+        let ceiling: Ceiling =
             if Path::new(CEILING_FILE).exists() { read(Path::new(CEILING_FILE))? } else { Ceiling::default() };
+        ceiling.check().map_err(|why| ConfigError::Malformed { path: CEILING_FILE.into(), why })?;
         Ok(Self { host, ceiling })
     }
 }

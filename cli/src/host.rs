@@ -5,7 +5,7 @@ use anyhow::{Context, Result, bail};
 use clap::Subcommand;
 use std::path::Path;
 use std::time::Duration;
-use tether_hostlink::{Deadline, LinkError, Reply, Request, SESSIONS_PAGE, StatusReport, ask};
+use tether_hostlink::{BundleSummary, Deadline, LinkError, Reply, Request, SESSIONS_PAGE, StatusReport, ask};
 use tether_identity::SessionId;
 
 /// agentd's note to itself that the admin has stopped all agents.
@@ -63,8 +63,27 @@ pub fn status(json: bool) -> Result<Found> {
     println!("host     {} (tether {})", status.host, status.version);
     println!("state    {}", explained(&status.state));
     println!("central  last heard {age}, {} statements read", status.feed);
+    for bundle in &status.bundles {
+        println!("bundle   {}", line_of(bundle));
+    }
     println!("sessions {}", status.sessions.len());
     Ok(Found::Fine)
+}
+
+fn line_of(bundle: &BundleSummary) -> String {
+    let here = match bundle.version {
+        Some(version) if version == bundle.named => format!("version {version}"),
+        Some(version) => format!("version {version}; central names {}, which has not come", bundle.named),
+        None => format!("not here; central names version {}", bundle.named),
+    };
+    let state = match bundle.state.as_str() {
+        "usable" => "usable",
+        "bundle.none" => "nothing may be run by it until it comes",
+        "bundle.unconfirmed" => "the security team has not confirmed it; nothing may be run by it",
+        "bundle.stale" => "confirmed too long ago; nothing may be run by it until it is confirmed again",
+        other => other,
+    };
+    format!("{}, {here}: {state}", bundle.name)
 }
 
 fn explained(state: &str) -> String {

@@ -30,6 +30,8 @@ pub struct Agent {
 #[derive(Debug)]
 struct Held {
     plan: String,
+    /// How many bytes it may still print; none once agentd was told that it printed more.
+    output_left: Option<u64>,
     _descriptors: Vec<OwnedFd>,
 }
 
@@ -66,20 +68,38 @@ impl Agent {
         let argv = argv.into_iter().map(text).collect::<Result<_, _>>()?;
         let line = CommandLine { argv, cwd: self.cwd.clone(), tty: self.tty.clone() };
         let Answer { reply, descriptors } = answer(ask, &Request::Decide(line), DECISION)?;
-        let Reply::Plan { plan } = reply else { return Err(unexpected()) };
+        let Reply::Plan { plan, output_limit } = reply else { return Err(unexpected()) };
         let run = Run::new(&descriptors, &self.caller)?;
-        self.held = Some(Held { plan, _descriptors: descriptors });
+        self.held = Some(Held { plan, output_left: Some(output_limit), _descriptors: descriptors });
         Ok(run)
     }
 
-    /// `sudo -l`, `sudo -l COMMAND`: the lines to print.
-    pub fn list(&self, argv: Vec<Vec<u8>>, of_another: bool, ask: impl Asks) -> Result<String, Refusal> {
+    /// The command printed so many bytes. Beyond its limit agentd ends it: refusing the bytes here would leave sudo
+    /// waiting for ever where there is no terminal.
+    pub fn printed(&mut self, bytes: u64, ask: impl Asks) {
+        let Some(held) = &mut self.held else { return };
+        let Some(left) = held.output_left else { return };
+        held.output_left = left.checked_sub(bytes);
+        if held.output_left.is_none() {
+            // Its time limit ends it too, should this not arrive.
+            let _ = ask(&Request::Exceeded { plan: held.plan.clone() }, Deadline::after(FAREWELL));
+        }
+    }
+
+    /// `sudo -l`, `sudo -l COMMAND`: the lines to print. `sudo -l -l`: JSON.
+    pub fn list(&self, argv: Vec<Vec<u8>>, as_data: bool, of_another: bool, ask: impl Asks) -> Result<String, Refusal> {
         self.may_ask()?;
         if of_another {
             return Err(options::refused("option `-U`"));
         }
         let Answer { reply, .. } = answer(ask, &Request::Commands, DECISION)?;
-        let Reply::Commands { bundle, commands } = reply else { return Err(unexpected()) };
+        let Reply::Commands { bundle, mut commands, left_out, rules } = reply else { return Err(unexpected()) };
+        if as_data {
+            return Ok(format!("{rules:#}\n"));
+        }
+        if left_out > 0 {
+            commands.push(format!("… and {left_out} more"));
+        }
         match argv.into_iter().next().map(text).transpose()? {
             None => Ok(lines(&format!("You may run, by bundle {bundle}:"), &commands)),
             Some(program) => naming(&program, &bundle, &commands),

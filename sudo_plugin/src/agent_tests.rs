@@ -42,7 +42,7 @@ fn what_agentd_allows_is_run_by_the_launcher_and_its_end_is_told() {
     let asked = RefCell::new(None);
     let run = agent.check(bytes(&["cat", "/etc/hosts"]), &[], |request: &Request, _: Deadline| {
         asked.replace(Some(request.clone()));
-        Ok(Answer { reply: Reply::Plan { plan: "p1".into() }, descriptors: descriptors() })
+        Ok(Answer { reply: Reply::Plan { plan: "p1".into(), output_limit: 100 }, descriptors: descriptors() })
     });
     let line = CommandLine {
         argv: vec!["cat".into(), "/etc/hosts".into()],
@@ -62,8 +62,9 @@ fn what_agentd_allows_is_run_by_the_launcher_and_its_end_is_told() {
 #[test]
 fn a_launcher_that_did_not_start_ends_with_126() {
     let mut agent = agent();
-    let plan =
-        |_: &Request, _: Deadline| Ok(Answer { reply: Reply::Plan { plan: "p".into() }, descriptors: descriptors() });
+    let plan = |_: &Request, _: Deadline| {
+        Ok(Answer { reply: Reply::Plan { plan: "p".into(), output_limit: 100 }, descriptors: descriptors() })
+    };
     agent.check(bytes(&["cat"]), &[], plan).unwrap();
     agent.closed(0, libc::ENOENT, |request: &Request, _: Deadline| {
         assert_eq!(*request, Request::Ended { plan: "p".into(), status: 126 << 8 });
@@ -79,7 +80,7 @@ fn no_answer_and_a_wrong_answer_are_refusals() {
         (Box::new(|_, _| Err(LinkError::TooLong(1))), "sudo.too_long"),
         (Box::new(replies(refused)), "bundle.no_rule"),
         (Box::new(replies(Reply::Done)), "internal"),
-        (Box::new(replies(Reply::Plan { plan: "p".into() })), "internal"), // no descriptors
+        (Box::new(replies(Reply::Plan { plan: "p".into(), output_limit: 100 })), "internal"), // no descriptors
     ];
     for (ask, code) in cases {
         let mut agent = agent();
@@ -116,15 +117,40 @@ fn a_missing_line_in_sudo_conf_refuses() {
 fn a_list_shows_the_bundle_or_its_lines_for_one_program() {
     let commands = || {
         let commands = vec!["/usr/bin/cat PATH".into(), "/usr/bin/ss -tlnp".into()];
-        replies(Reply::Commands { bundle: "read 3".into(), commands })
+        let rules = serde_json::json!({"rules": ["x"]});
+        replies(Reply::Commands { bundle: "read 3".into(), commands, left_out: 0, rules })
     };
-    let whole = agent().list(Vec::new(), false, commands()).unwrap();
+    let whole = agent().list(Vec::new(), false, false, commands()).unwrap();
     assert_eq!(whole, "You may run, by bundle read 3:\n    /usr/bin/cat PATH\n    /usr/bin/ss -tlnp\n");
     for program in ["ss", "/usr/bin/ss"] {
         assert!(
-            agent().list(bytes(&[program, "-x"]), false, commands()).unwrap().ends_with(":\n    /usr/bin/ss -tlnp\n")
+            agent()
+                .list(bytes(&[program, "-x"]), false, false, commands())
+                .unwrap()
+                .ends_with(":\n    /usr/bin/ss -tlnp\n")
         );
     }
-    assert_eq!(agent().list(bytes(&["s"]), false, commands()).unwrap_err().code, "bundle.no_rule");
-    assert_eq!(agent().list(Vec::new(), true, never).unwrap_err().code, options::CODE);
+    assert_eq!(agent().list(bytes(&["s"]), false, false, commands()).unwrap_err().code, "bundle.no_rule");
+    assert_eq!(agent().list(Vec::new(), false, true, never).unwrap_err().code, options::CODE);
+    let data = agent().list(Vec::new(), true, false, commands()).unwrap();
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&data).unwrap()["rules"][0], "x");
+}
+
+#[test]
+fn what_is_printed_beyond_the_limit_is_told_once() {
+    let told = std::cell::Cell::new(0);
+    let tell = |request: &Request, _: Deadline| {
+        assert!(matches!(request, Request::Exceeded { plan } if plan == "p1"));
+        told.set(told.get() + 1);
+        Ok(Answer { reply: Reply::Done, descriptors: Vec::new() })
+    };
+    let mut agent = agent();
+    let plan = |_: &Request, _: Deadline| {
+        Ok(Answer { reply: Reply::Plan { plan: "p1".into(), output_limit: 100 }, descriptors: descriptors() })
+    };
+    agent.check(bytes(&["cat", "/etc/hosts"]), &[], plan).unwrap();
+    for (bytes, so_far) in [(60, 0), (40, 0), (0, 0), (1, 1), (1, 1)] {
+        agent.printed(bytes, tell);
+        assert_eq!(told.get(), so_far);
+    }
 }

@@ -4,10 +4,11 @@
 
 use rustix::io::{FdFlags, fcntl_setfd};
 use std::os::fd::{AsRawFd, OwnedFd};
-use tether_hostlink::{Refusal, codes, paths::CONFINE};
+use tether_hostlink::{DESCRIPTORS_MAX, Refusal, codes, paths::CONFINE};
 
-/// The plan, the program, the host's mount namespace, the host's network namespace.
-const DESCRIPTORS: usize = 4;
+/// The plan, the program, the host's mount namespace, the host's network namespace; more are what path arguments
+/// mean.
+const DESCRIPTORS_LEAST: usize = 4;
 const PATH: &str = "PATH=/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// A run that agentd allowed.
@@ -46,8 +47,8 @@ impl Run {
 /// Clears close-on-exec and returns the numbers, separated by commas.
 fn inherited(descriptors: &[OwnedFd]) -> Result<String, Refusal> {
     let internal = |text: String| Refusal::new(codes::INTERNAL, text);
-    if descriptors.len() != DESCRIPTORS {
-        return Err(internal(format!("agentd sent {} descriptors with its plan, not 4", descriptors.len())));
+    if !(DESCRIPTORS_LEAST..=DESCRIPTORS_MAX).contains(&descriptors.len()) {
+        return Err(internal(format!("agentd sent {} descriptors with its plan", descriptors.len())));
     }
     let mut numbers = Vec::new();
     for descriptor in descriptors {
@@ -94,8 +95,8 @@ mod tests {
     }
 
     #[test]
-    fn four_descriptors_are_handed_on_by_number() {
-        let held = descriptors(4);
+    fn descriptors_are_handed_on_by_number() {
+        let held = descriptors(6);
         let run = Run::new(&held, &[]).unwrap();
         let numbers = held.iter().map(|fd| fd.as_raw_fd().to_string()).collect::<Vec<_>>().join(",");
         assert_eq!(run.argv, ["tether-confine".to_owned(), format!("--descriptors={numbers}")]);
@@ -103,7 +104,7 @@ mod tests {
         for fd in &held {
             assert!(!rustix::io::fcntl_getfd(fd).unwrap().contains(FdFlags::CLOEXEC));
         }
-        for count in [0, 3, 5] {
+        for count in [0, 3, 65] {
             assert_eq!(Run::new(&descriptors(count), &[]).unwrap_err().code, codes::INTERNAL);
         }
     }

@@ -1,14 +1,16 @@
 //! Central's issuing side for one host, until there is a central: keys, feed, heads, resumes.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use serde_json::json;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tether_bundle::Bundle;
 use tether_identity::{HostId, Name};
 use tether_sshcert::issue::KeyPair;
 use tether_statement::issue::{FeedWriter, Signing};
 use tether_statement::{
-    Body, BundlePin, Head, Issuer, Key, KeySet, Resume, ResumeRequest, Revocation, Role, Typ, digest,
+    Body, BundleConfirmation, BundlePin, Head, Issuer, Key, KeySet, Resume, ResumeRequest, Revocation, Role, Typ,
+    digest,
 };
 use tether_testhost::Host;
 
@@ -180,13 +182,39 @@ impl Central {
         self.history.clone()
     }
 
-    /// Signs a bundle's source, says that its name means it, and delivers it.
-    pub fn publish(&mut self, host: &Host, source: &str) -> Result<()> {
-        let bundle = tether_bundle::source::compile(source)?;
+    /// Signs a bundle's source, says that its name means it, delivers it, and confirms it.
+    pub fn publish(&mut self, host: &Host, source: &str) -> Result<Bundle> {
+        let (bundle, text) = self.sign_bundle(source)?;
+        self.pin(host, &bundle, &text)?;
+        self.deliver_bundle(host, &text)?;
+        self.confirm(host, &bundle, &text, self.now())?;
+        Ok(bundle)
+    }
+
+    /// A bundle, and its text as the security team signed it.
+    pub fn sign_bundle(&self, source: &str) -> Result<(Bundle, String)> {
+        let bundle = tether_bundle::source::compile(source)
+            .map_err(|problems| anyhow!(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")))?;
         let text = self.bundle_key.sign(Typ::Bundle, &bundle)?;
-        let pin = BundlePin { name: bundle.name.clone(), version: bundle.version, sha256: digest(&text) };
-        self.say(host, &Body::Pin(pin))?;
-        self.drop(host, &format!("bundle-{}.jws", digest(&text)), &text)
+        Ok((bundle, text))
+    }
+
+    /// Says that a name means a bundle.
+    pub fn pin(&mut self, host: &Host, bundle: &Bundle, text: &str) -> Result<()> {
+        let pin = BundlePin { name: bundle.name.clone(), version: bundle.version, sha256: digest(text) };
+        self.say(host, &Body::Pin(pin)).map(drop)
+    }
+
+    /// Delivers a bundle's text, whatever it is.
+    pub fn deliver_bundle(&self, host: &Host, text: &str) -> Result<()> {
+        self.drop(host, &format!("bundle-{}.jws", digest(text)), text)
+    }
+
+    /// The security team's word that a bundle held at a time.
+    pub fn confirm(&self, host: &Host, bundle: &Bundle, text: &str, time: u64) -> Result<()> {
+        let (name, version) = (bundle.name.clone(), bundle.version);
+        let word = BundleConfirmation { name, version, sha256: digest(text), time };
+        self.drop(host, &format!("confirm-{}.jws", bundle.name), &self.bundle_key.sign(Typ::Confirmation, &word)?)
     }
 
     /// Takes something back.

@@ -1,6 +1,6 @@
 //! Sessions through their lives: steps, effects, deadlines, the end.
 
-use super::{Host, OpenPlan, PlanPhase, TearDown, file_of, ids_of};
+use super::{CommandEnd, Host, OpenPlan, PlanPhase, TearDown, file_of, ids_of};
 use crate::clock::Moment;
 use crate::log::warn;
 use crate::session::{Effect, Input, Monitor, Phase, Reason, Refused, Session};
@@ -45,6 +45,15 @@ impl Host {
             (Phase::Closing { .. } | Phase::Gone { .. }, Err(error)) => warn(error),
             (_, kept) => kept?,
         }
+        match next.phase {
+            Phase::Open { .. } => {
+                crash_point!(BindKept);
+            }
+            Phase::Closing { .. } => {
+                crash_point!(ClosingKept);
+            }
+            Phase::Reserved | Phase::Gone { .. } => {}
+        }
         self.sessions.insert(id.clone(), next.clone());
         for effect in effects {
             self.do_effect(&next, effect);
@@ -64,6 +73,7 @@ impl Host {
                 if let Err(error) = self.accounts.remove(session) {
                     self.record_error("account.stuck", "host.disk", ids_of(session), json!({"why": error.to_string()}));
                 }
+                crash_point!(ClosingAccounts);
             }
             Effect::TearDown { monitors, reason } => self.tear_down(session, monitors, reason),
             Effect::Forget => self.forget(session),
@@ -88,6 +98,7 @@ impl Host {
         if let Err(error) = self.record_done("session.ending", ids_of(session), about) {
             warn(error);
         }
+        crash_point!(ClosingRecorded);
         let job = TearDown {
             session: Box::new(session.clone()),
             monitors: monitors.into_iter().map(pinned).collect(),
@@ -112,7 +123,7 @@ impl Host {
         let id = &session.grant.session;
         let plans: Vec<String> = self.plans.iter().filter(|(_, p)| p.session == *id).map(|(n, _)| n.clone()).collect();
         for plan in plans {
-            self.command_over(&plan, None);
+            self.command_over(&plan, CommandEnd::Session);
         }
         if let Some(why) = trouble {
             self.record_error("session.stuck", "session.teardown", ids_of(session), json!({"why": why}));
@@ -126,6 +137,7 @@ impl Host {
         } else {
             self.record_error("session.removed", "session.remains", ids_of(session), remains.details());
         }
+        crash_point!(GoneRecorded);
         self.step(id, Input::TornDown).unwrap_or_else(|error| warn(format_args!("session {id}: {error}")));
     }
 
@@ -134,9 +146,11 @@ impl Host {
         if let Err(error) = self.uids.release(session.uids, self.any_time()) {
             warn(format_args!("the uid ledger cannot be written: {error}"));
         }
+        crash_point!(GoneUids);
         if let Err(error) = self.store.remove(&file_of(id)) {
             warn(error);
         }
+        crash_point!(GoneFile);
         self.sessions.remove(id);
     }
 
@@ -149,12 +163,12 @@ impl Host {
             Watched::Pending { pid } => {
                 self.pending.remove(&pid);
             }
-            Watched::Asker { plan } => self.command_over(&plan, None),
+            Watched::Asker { plan } => self.command_over(&plan, CommandEnd::AskerGone),
         }
     }
 
     /// sudo is gone, or said that the command is over: whatever is left of it is killed.
-    pub fn command_over(&mut self, name: &str, status: Option<i32>) {
+    pub fn command_over(&mut self, name: &str, end: CommandEnd) {
         let Some(plan) = self.plans.remove(name) else { return };
         // An agent can stop its own sudo for ever: the plan's end is the end of the descriptor, too.
         self.watch.forget(&Watched::Asker { plan: name.to_owned() });
@@ -164,13 +178,18 @@ impl Host {
         if let Err(error) = self.cgroups.end_command(&plan.session, name) {
             warn(format_args!("a command of session {} cannot be ended: {error}", plan.session));
         }
+        crash_point!(EndedKilled);
         let Some(session) = self.sessions.get(&plan.session) else { return };
         let ids = ids_of(session);
         let mut about = super::details(plan.about);
-        about.insert("status".to_owned(), status.map_or(serde_json::Value::Null, Into::into));
+        about.insert("status".to_owned(), end.status().map_or(serde_json::Value::Null, Into::into));
+        if !end.code().is_empty() {
+            return self.record_refused("sudo.ended", end.code(), ids, about.into());
+        }
         if let Err(error) = self.record_done("sudo.ended", ids, about.into()) {
             warn(error);
         }
+        crash_point!(EndedRecorded);
     }
 
     /// Allowed, and then the launcher did not come, or refused: something the agent handed over did not suit.
@@ -197,15 +216,16 @@ impl Host {
         self.kill_unbound(now);
         self.ask_again_if_unanswered(now);
         self.retry_stuck(now);
-        self.drop_void_plans(now);
+        self.end_late_plans(now);
         Duration::from_millis(500)
     }
 
-    fn drop_void_plans(&mut self, now: Moment) {
-        let is_void = |plan: &OpenPlan| plan.phase == PlanPhase::Allowed && plan.until <= now;
-        let void: Vec<String> = self.plans.iter().filter(|(_, plan)| is_void(plan)).map(|(n, _)| n.clone()).collect();
-        for plan in void {
-            self.command_over(&plan, None);
+    /// Plans that the launcher did not come for, and commands whose time is over.
+    fn end_late_plans(&mut self, now: Moment) {
+        let over: Vec<String> =
+            self.plans.iter().filter(|(_, plan)| plan.until <= now).map(|(n, _)| n.clone()).collect();
+        for plan in over {
+            self.command_over(&plan, CommandEnd::Time);
         }
     }
 
@@ -251,6 +271,7 @@ impl TearDown {
     /// Kills, waits, drops, looks. Returns what is left and what went wrong.
     pub fn run(self, cgroups: &crate::world::cgroup::Cgroups) -> (Box<Session>, Remains, Option<String>) {
         let trouble = cgroups.end(&self.session.grant.session).err().map(|error| error.to_string());
+        crash_point!(TornKilled);
         for (_, process) in self.monitors.iter().filter_map(|(m, p)| Some((m, p.as_ref()?))) {
             // With its child gone a monitor closes its PAM session and goes; one that hangs is killed.
             if !process::has_ended_within(process, Duration::from_millis(200)) {
@@ -262,6 +283,7 @@ impl TearDown {
         let keyrings = [self.session.uids.login, self.session.uids.read_only].map(keyrings::drop_of);
         let mut remains = Remains::look(&self.session);
         remains.keyrings(keyrings.into_iter().all(|gone| gone));
+        crash_point!(TornLooked);
         (self.session, remains, trouble)
     }
 }

@@ -1,5 +1,6 @@
 //! Starting: what is on disk and on the host is taken up where it was.
 
+use super::feed::BUNDLES_FILE;
 use super::{Host, HostError, Refusals, Spent, TearDown, ids_of};
 use crate::clock::Moment;
 use crate::config::Config;
@@ -36,7 +37,8 @@ impl Host {
         make_run_folders().map_err(|source| system("the folders under /run/tether", source))?;
         let kept = store.get("trust.json")?.unwrap_or_else(Kept::default);
         let kept_floor = kept.floor;
-        let trust = Trust::restore(&config.host, kept, nonce()?, asked);
+        let bundles = store.get(BUNDLES_FILE)?.unwrap_or_default();
+        let trust = Trust::restore(&config.host, kept, bundles, nonce()?, asked);
         let host = Self {
             log: AuditLog::open(&store, config.host.host.as_str(), &boot)?,
             trust,
@@ -132,6 +134,14 @@ impl Host {
     }
 
     fn take_up_reserved(&mut self, id: &SessionId) {
+        // agentd died before its namespaces were made, perhaps before the reservation was on record: better twice
+        // there than not at all.
+        if let Some(session) = self.sessions.get(id).filter(|session| session.world.is_none()).cloned()
+            && let Err(error) = self.record_reserved(&session)
+        {
+            warn(error);
+            return self.end_session(id, Reason::Broken);
+        }
         if let Err(why) = self.make_visible(id) {
             warn(format_args!("session {id}: {why}"));
             self.end_session(id, Reason::Broken);

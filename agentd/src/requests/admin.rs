@@ -30,6 +30,7 @@ impl Host {
             state: state.to_owned(),
             feed: self.trust.position().number,
             head_age_s,
+            bundles: self.trust.bundle_summaries(now),
             sessions: self
                 .sessions
                 .values()

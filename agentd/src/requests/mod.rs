@@ -10,7 +10,7 @@
 //! | `decide`, `commands` | root's | sudo inside a session | open |
 //! | `report` | root's | sudo or PAM inside a session | always; for the record |
 //! | `begin` | root's | the launcher inside a session, once, within 2 s | open |
-//! | `ended` | root's | the sudo that asked | running |
+//! | `ended`, `exceeded` | root's | the sudo that asked | running |
 //! | `status`, `end`, `stop`, `start` | root's | root outside of sessions | always |
 //!
 //! Root outside of sessions is uid 0 in the initial user namespace, not below our cgroup, with no agent's
@@ -18,7 +18,9 @@
 
 mod address;
 mod admin;
+mod confinement;
 mod login;
+mod plan;
 mod principals;
 mod sudo;
 
@@ -96,6 +98,7 @@ impl Host {
                 self.report(&session, &peer, &refusal, &argv).into()
             }
             (Asker::Session(session, peer), Request::Begin { plan }) => self.begin(&session, &peer, &plan).into(),
+            (Asker::Session(session, peer), Request::Exceeded { plan }) => self.exceeded(&session, &peer, &plan).into(),
             (Asker::Session(session, peer), Request::Ended { plan, status }) => {
                 self.ended(&session, &peer, &plan, status).into()
             }

@@ -1,29 +1,19 @@
-//! Commands under sudo: decided here, run by the launcher, recorded before they run.
+//! Commands under sudo: decided here (`super::plan`), run by the launcher, recorded before they run.
 
 use super::{Response, not_yours};
 use crate::clock::Moment;
-use crate::host::{Host, OpenPlan, PlanPhase, ids_of};
+use crate::host::{CommandEnd, Host, PlanPhase, ids_of};
 use crate::session::Session;
-use crate::watch::Watched;
 use crate::world::process::Process;
-use crate::world::program::{Program, resolve};
-use rustix::fs::{CWD, MemfdFlags, Mode, OFlags, SealFlags, fcntl_add_seals, memfd_create, openat};
 use serde_json::{Value, json};
-use std::io::Write;
-use std::os::fd::OwnedFd;
-use std::time::Duration;
-use tether_bundle::Denied;
-use tether_hostlink::{CommandLine, Plan, Refusal, Reply};
+use tether_bundle::Policy;
+use tether_hostlink::{CommandLine, Refusal, Reply};
 use tether_identity::SessionId;
 
-/// How long a plan is good for.
-const PLAN_SPAN: Duration = Duration::from_secs(2);
-/// How many commands one session may have at a time.
-const PLANS_MAX: usize = 32;
-const NO_RULE: &str = "`sudo -l` lists what is allowed. This refusal is on record; asking again will not change it.";
-/// The whole environment of a confined command, besides HOME and TMPDIR.
-const ENVIRONMENT: [&str; 4] =
-    ["PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8", "HOME=/nonexistent", "LESSHISTFILE=-"];
+/// The signal by which the launcher's keeper ends a command that printed too much (signal(7)).
+const XFSZ: i32 = 25;
+/// How many bytes of `sudo -l` go into one answer; the rest is counted.
+const LIST_MAX: usize = 40 * 1024;
 
 impl Host {
     /// May this agent run this?
@@ -64,92 +54,12 @@ impl Host {
         Ok(Reply::Done)
     }
 
-    fn plan(&mut self, id: &SessionId, peer: &Process, line: &CommandLine) -> Result<Response, Refusal> {
-        let session = self.standing(id)?.clone();
-        let typed = line.argv.first().ok_or_else(|| Refusal::new("program.not_found", "no command was given"))?;
-        if self.plans.values().filter(|plan| plan.session == *id).count() >= PLANS_MAX {
-            return Err(Refusal::new("session.too_many_commands", format!("{PLANS_MAX} commands run already")));
-        }
-        let program = self.program(&session, typed)?;
-        let about = self.allowed(&session, &program, line)?;
-        if !self.may_run_another(id) {
-            return Err(Refusal::new(
-                "session.too_many_commands",
-                "this session ran very many commands within a minute",
-            )
-            .hint("each command is kept on record; wait a minute"));
-        }
-        let name = crate::host::random_id().map_err(|error| internal(&error))?;
-        let until = Moment::now().plus(PLAN_SPAN);
-        let plan = Plan {
-            plan: name.clone(),
-            session: id.clone(),
-            program: program.path.clone(),
-            device: program.device,
-            inode: program.inode,
-            argv: line.argv.clone(),
-            environment: environment(&session),
-            uid: session.uids.read_only,
-            deadline_boottime_ms: until.millis(),
-        };
-        let descriptors = self.descriptors(&plan, program).map_err(|error| internal(&error))?;
-        let asker = peer.pin().map_err(|error| internal(&error))?;
-        let watched = asker.try_clone().map_err(|error| internal(&error))?;
-        self.watch.add(watched, Watched::Asker { plan: name.clone() }).map_err(|error| internal(&error))?;
-        let phase = PlanPhase::Allowed;
-        let open = OpenPlan { session: id.clone(), phase, until, about, asker, asker_pid: peer.pid };
-        self.plans.insert(name.clone(), open);
-        Ok(Response { reply: Reply::Plan { plan: name }, descriptors })
-    }
-
-    /// The program that was typed. What the bundle has no rule for is one refusal in the agent's own words,
-    /// whether it is there or not: agentd sees root's folders and every process's links, the agent does not.
-    fn program(&mut self, session: &Session, typed: &str) -> Result<Program, Refusal> {
-        let name = &session.grant.bundle;
-        let bundle = self.bundle(name)?;
-        let has_rule = |path: std::path::PathBuf| path.to_str().is_some_and(|path| bundle.has_rule_for(path));
-        // A name without '/' is looked for in folders that everybody can list.
-        if typed.starts_with('/') && !resolve(typed).is_ok_and(has_rule) {
-            let text = format!("{typed} is in no rule of bundle {name}, version {}", bundle.version);
-            return Err(Refusal::new("bundle.no_rule", text).hint(NO_RULE));
-        }
-        self.programs.open(typed).map_err(|error| Refusal::new(error.code(), error.to_string()))
-    }
-
     /// The session, if it is open and everything that must hold for it holds.
-    fn standing(&self, id: &SessionId) -> Result<&Session, Refusal> {
+    pub(super) fn standing(&self, id: &SessionId) -> Result<&Session, Refusal> {
         let session = self.sessions.get(id).filter(|session| session.is_open());
         let session = session.ok_or_else(|| Refusal::new("session.ended", "the session has ended"))?;
         self.check_stands(session).map_err(|(code, text)| Refusal::new(&code, text))?;
         Ok(session)
-    }
-
-    fn bundle(&self, name: &tether_identity::Name) -> Result<&tether_bundle::Bundle, Refusal> {
-        self.trust.bundles.get(name).ok_or_else(|| {
-            Refusal::new("bundle.none", format!("the bundle {name} is not on this host"))
-                .hint("nothing may be run under sudo until it comes")
-        })
-    }
-
-    /// What the bundle says; for the record if it says yes.
-    fn allowed(&self, session: &Session, program: &Program, line: &CommandLine) -> Result<Value, Refusal> {
-        let name = &session.grant.bundle;
-        let bundle = self.bundle(name)?;
-        let arguments = line.argv.get(1..).unwrap_or_default();
-        match bundle.decide(&program.path, arguments) {
-            Ok(allowed) => Ok(json!({
-                "argv": shortened(&line.argv), "program": program.path, "sha256": program.digest, "rule": allowed.rule,
-                "bundle": name.as_str(), "version": bundle.version, "cwd": start_of(&line.cwd), "tty": line.tty,
-                "uid": session.uids.read_only,
-            })),
-            Err(denied) => Err(denial(&denied, program, name.as_str(), bundle.version)),
-        }
-    }
-
-    /// The sealed plan, the program, the host's mounts, the host's network.
-    fn descriptors(&self, plan: &Plan, program: Program) -> std::io::Result<Vec<OwnedFd>> {
-        let open = |path: &str| openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
-        Ok(vec![sealed(plan)?, program.file, open("/proc/self/ns/mnt")?, open("/proc/self/ns/net")?])
     }
 
     /// The launcher's last word before exec: checked again, recorded, put into a cgroup of its own.
@@ -168,16 +78,19 @@ impl Host {
         let cgroup = |error: std::io::Error| Refusal::new("host.cgroup", error.to_string());
         self.cgroups.make_command(id, name).map_err(cgroup)?;
         self.cgroups.enter_command(id, name, peer.pid).map_err(cgroup)?;
+        crash_point!(BeginCgroup);
         let ids = self.sessions.get(id).map(ids_of).ok_or_else(not_yours)?;
         if let Err(error) = self.record_done("sudo.command", ids, about) {
-            // It did not run, so its cgroup, with the launcher in it, goes.
-            if let Err(error) = self.cgroups.end_command(id, name) {
-                crate::log::warn(error);
+            // It did not run. The launcher goes back, so that it lives to say why; whatever stays ends with the cgroup.
+            for undone in [self.cgroups.enter_login(id, peer.pid), self.cgroups.end_command(id, name)] {
+                undone.unwrap_or_else(crate::log::warn);
             }
             return Err(Refusal::new("host.disk", error.to_string()));
         }
+        crash_point!(BeginRecorded);
         if let Some(plan) = self.plans.get_mut(name) {
             plan.phase = PlanPhase::Running;
+            plan.until = Moment::now().plus(plan.time_limit);
         }
         Ok(Reply::Done)
     }
@@ -186,58 +99,58 @@ impl Host {
     pub(super) fn ended(&mut self, id: &SessionId, peer: &Process, name: &str, status: i32) -> Result<Reply, Refusal> {
         let plan = self.plans.get(name).filter(|plan| plan.session == *id && plan.asker_pid == peer.pid);
         plan.ok_or_else(not_yours)?;
-        self.command_over(name, Some(status));
+        let end = if status & 0x7f == XFSZ { CommandEnd::Output } else { CommandEnd::Status(status) };
+        self.command_over(name, end);
         Ok(Reply::Done)
     }
 
-    /// `sudo -l`.
+    /// sudo's plugin counted more output than the rule gives.
+    pub(super) fn exceeded(&mut self, id: &SessionId, peer: &Process, name: &str) -> Result<Reply, Refusal> {
+        let plan = self.plans.get(name).filter(|plan| plan.session == *id && plan.asker_pid == peer.pid);
+        plan.ok_or_else(not_yours)?;
+        self.command_over(name, CommandEnd::Output);
+        Ok(Reply::Done)
+    }
+
+    /// `sudo -l`: for a person, and as data for a model.
     pub(super) fn commands(&mut self, id: &SessionId) -> Result<Reply, Refusal> {
-        let session = self.standing(id)?;
-        let name = &session.grant.bundle;
-        let bundle = self.trust.bundles.get(name);
-        let bundle =
-            bundle.ok_or_else(|| Refusal::new("bundle.none", format!("the bundle {name} is not on this host")))?;
-        Ok(Reply::Commands { bundle: format!("{name} version {}", bundle.version), commands: bundle.commands() })
+        let name = self.standing(id)?.grant.bundle.clone();
+        let policy = self.bundle(&name)?;
+        let version = policy.bundle().version;
+        let (commands, left_out) = first_of(policy.commands(), String::len);
+        let rules = listing(policy)?;
+        Ok(Reply::Commands { bundle: format!("{name} version {version}"), commands, left_out, rules })
     }
 }
 
-/// Made for its reader, a model: what, by which rule of which version, what instead, that it is recorded.
-fn denial(denied: &Denied, program: &Program, bundle: &str, version: u64) -> Refusal {
-    let text = match denied.code {
-        "bundle.arguments" => {
-            format!("{} may not be run with these arguments (bundle {bundle}, version {version})", program.path)
+/// All rules as data; of a long list as many as fit.
+fn listing(policy: &Policy) -> Result<Value, Refusal> {
+    let mut data = serde_json::to_value(policy.commands_json()).map_err(|error| internal(&error))?;
+    for kind in ["allowed", "denied"] {
+        let Some(rules) = data.get_mut(kind).and_then(Value::as_array_mut) else { continue };
+        let (kept, left_out) = first_of(std::mem::take(rules), |rule| rule.to_string().len());
+        *rules = kept;
+        if left_out > 0 {
+            data[format!("{kind}_left_out")] = left_out.into();
         }
-        _ => format!("{} is in no rule of bundle {bundle}, version {version}", program.path),
-    };
-    let hint = if denied.instead.is_empty() {
-        NO_RULE.to_owned()
-    } else {
-        format!("allowed is: {}. This refusal is on record.", denied.instead.join("; "))
-    };
-    Refusal::new(denied.code, text).hint(hint)
+    }
+    Ok(data)
 }
 
-fn environment(session: &Session) -> Vec<String> {
-    let name = session.grant.account.read_only();
-    let mut all: Vec<String> = ENVIRONMENT.iter().map(|text| (*text).to_owned()).collect();
-    all.extend([
-        format!("USER={name}"),
-        format!("LOGNAME={name}"),
-        format!("TETHER_SESSION={}", session.grant.session),
-    ]);
-    all
-}
-
-fn sealed(plan: &Plan) -> std::io::Result<OwnedFd> {
-    let memfd = memfd_create("tether-plan", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
-    let mut file = std::fs::File::from(memfd);
-    file.write_all(&serde_json::to_vec(plan)?)?;
-    fcntl_add_seals(&file, SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)?;
-    Ok(file.into())
+/// As many as fit into one answer, and how many do not.
+fn first_of<T>(all: Vec<T>, length: impl Fn(&T) -> usize) -> (Vec<T>, u64) {
+    let (count, mut used) = (all.len(), 0);
+    let fits = |item: &T| {
+        used += length(item);
+        used <= LIST_MAX / 2
+    };
+    let kept: Vec<T> = all.into_iter().take_while(fits).collect();
+    let left_out = count - kept.len();
+    (kept, left_out as u64)
 }
 
 /// A record keeps the whole command line up to 8 KiB; beyond, its beginning and how long it was.
-fn shortened(argv: &[String]) -> Value {
+pub(super) fn shortened(argv: &[String]) -> Value {
     let length: usize = argv.iter().map(String::len).sum();
     if length <= 8192 {
         return json!(argv);
@@ -247,10 +160,10 @@ fn shortened(argv: &[String]) -> Value {
 }
 
 /// The agent chooses how deep its folder lies.
-fn start_of(cwd: &str) -> String {
+pub(super) fn start_of(cwd: &str) -> String {
     cwd.chars().take(256).collect()
 }
 
-fn internal(error: &dyn std::fmt::Display) -> Refusal {
+pub(super) fn internal(error: &dyn std::fmt::Display) -> Refusal {
     Refusal::new("host.system", error.to_string())
 }

@@ -5,9 +5,8 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, fstat, openat, unlinkat};
 use rustix::io::Errno;
 use std::io::Read;
 use std::os::fd::OwnedFd;
+use tether_statement::Typ;
 
-/// The most bytes of one file that are read.
-const FILE_MAX: u64 = 256 * 1024;
 /// The most files that are looked at in one pass.
 const FILES_MAX: usize = 4096;
 
@@ -22,6 +21,8 @@ pub enum Item {
     Statement(u64),
     /// `bundle-….jws`
     Bundle(String),
+    /// `confirm-NAME.jws`: after the bundle that it is about.
+    Confirmation(String),
     /// `head.jws`: last, so that what it names has been read.
     Head,
 }
@@ -37,14 +38,23 @@ impl Item {
                 if let Some(number) = stem.strip_prefix("feed-") {
                     return number.parse().ok().map(Self::Statement);
                 }
+                if let Some(name) = stem.strip_prefix("confirm-") {
+                    return Some(Self::Confirmation(name.to_owned()));
+                }
                 stem.strip_prefix("bundle-").map(|digest| Self::Bundle(digest.to_owned()))
             }
         }
     }
 
+    /// The most bytes that are read of it: what a signed text of its kind may have, and a line's end.
+    fn longest(&self) -> u64 {
+        let kind = if matches!(self, Self::Bundle(_)) { Typ::Bundle } else { Typ::Grant };
+        kind.longest() as u64 + 1
+    }
+
     /// Whether the file stays: it is replaced by newer ones, not used up.
     pub fn stays(&self) -> bool {
-        matches!(self, Self::Keys | Self::Head)
+        matches!(self, Self::Keys | Self::Head | Self::Confirmation(_))
     }
 }
 
@@ -57,9 +67,9 @@ pub enum Unreadable {
     /// A symlink, FIFO, device or folder; or it has a second name.
     #[error("it is not a plain file with one name")]
     NotPlain,
-    /// Longer than any statement.
-    #[error("it has more than {FILE_MAX} bytes")]
-    TooLong,
+    /// Longer than any of its kind.
+    #[error("it has more than {0} bytes")]
+    TooLong(u64),
     /// Not text.
     #[error("it is not UTF-8 text")]
     NotText,
@@ -91,7 +101,8 @@ impl Inbox {
     }
 
     /// Reads one file, if it is plain, short and text. Never waits: a FIFO is not waited for.
-    pub fn read(&self, name: &str) -> Result<String, Unreadable> {
+    pub fn read(&self, item: &Item, name: &str) -> Result<String, Unreadable> {
+        let longest = item.longest();
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
         let file = openat(&self.0, name, flags, Mode::empty()).map_err(|errno| match errno {
             Errno::LOOP | Errno::NXIO => Unreadable::NotPlain,
@@ -102,14 +113,14 @@ impl Inbox {
         if FileType::from_raw_mode(about.st_mode) != FileType::RegularFile || about.st_nlink != 1 {
             return Err(Unreadable::NotPlain);
         }
-        if u64::try_from(about.st_size).unwrap_or(u64::MAX) > FILE_MAX {
-            return Err(Unreadable::TooLong);
+        if u64::try_from(about.st_size).unwrap_or(u64::MAX) > longest {
+            return Err(Unreadable::TooLong(longest));
         }
         let mut bytes = Vec::new();
-        let read = std::fs::File::from(file).take(FILE_MAX + 1).read_to_end(&mut bytes);
+        let read = std::fs::File::from(file).take(longest + 1).read_to_end(&mut bytes);
         read.map_err(|error| Unreadable::Errno(Errno::from_io_error(&error).unwrap_or(Errno::IO)))?;
-        if bytes.len() as u64 > FILE_MAX {
-            return Err(Unreadable::TooLong);
+        if bytes.len() as u64 > longest {
+            return Err(Unreadable::TooLong(longest));
         }
         let text = String::from_utf8(bytes).map_err(|_| Unreadable::NotText)?;
         Ok(text.trim_end().to_owned())
@@ -135,13 +146,31 @@ mod tests {
     #[test]
     fn statements_come_in_order_and_the_head_last() {
         let (folder, inbox) = inbox();
-        for name in
-            ["head.jws", "feed-10.jws", "feed-9.jws", "keys.jws", "x", "feed-x.jws", "bundle-b.jws", ".feed-1.jws"]
-        {
+        for name in [
+            "confirm-t.jws",
+            "head.jws",
+            "feed-10.jws",
+            "feed-9.jws",
+            "keys.jws",
+            "x",
+            "feed-x.jws",
+            "bundle-b.jws",
+            ".feed-1.jws",
+        ] {
             std::fs::write(folder.path().join(name), "a").unwrap();
         }
         let items: Vec<Item> = inbox.items().unwrap().into_iter().map(|(item, _)| item).collect();
-        assert_eq!(items, [Item::Keys, Item::Statement(9), Item::Statement(10), Item::Bundle("b".into()), Item::Head]);
+        assert_eq!(
+            items,
+            [
+                Item::Keys,
+                Item::Statement(9),
+                Item::Statement(10),
+                Item::Bundle("b".into()),
+                Item::Confirmation("t".into()),
+                Item::Head
+            ]
+        );
     }
 
     #[test]
@@ -156,13 +185,13 @@ mod tests {
         rustix::fs::mknodat(CWD, path("fifo"), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
         std::fs::File::create(path("huge")).unwrap().set_len(1 << 40).unwrap();
         std::fs::write(path("bytes"), [0xff, 0xfe]).unwrap();
-        assert_eq!(inbox.read("good").as_deref(), Ok("text"));
+        assert_eq!(inbox.read(&Item::Head, "good").as_deref(), Ok("text"));
         for name in ["link", "linked", "second-name", "folder", "fifo"] {
-            assert_eq!(inbox.read(name), Err(Unreadable::NotPlain), "{name}");
+            assert_eq!(inbox.read(&Item::Head, name), Err(Unreadable::NotPlain), "{name}");
         }
-        assert_eq!(inbox.read("huge"), Err(Unreadable::TooLong));
-        assert_eq!(inbox.read("bytes"), Err(Unreadable::NotText));
-        assert_eq!(inbox.read("none"), Err(Unreadable::Errno(Errno::NOENT)));
+        assert_eq!(inbox.read(&Item::Head, "huge"), Err(Unreadable::TooLong(256 * 1024 + 1)));
+        assert_eq!(inbox.read(&Item::Head, "bytes"), Err(Unreadable::NotText));
+        assert_eq!(inbox.read(&Item::Head, "none"), Err(Unreadable::Errno(Errno::NOENT)));
     }
 
     #[test]

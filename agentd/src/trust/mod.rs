@@ -10,6 +10,6 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-pub use bundles::{BundleRefused, Bundles};
+pub use bundles::{BundleRefused, Bundles, MAX_STALE, MAX_STALE_WRITE, NoBundle};
 pub use freshness::{Anchor, Freshness};
 pub use state::{Kept, Taken, Trust, TrustError};

@@ -1,14 +1,17 @@
 //! The state of trust, moved forward by what arrives.
 
-use super::bundles::{BundleRefused, Bundles};
+use super::bundles::{BundleRefused, Bundles, NoBundle};
 use super::freshness::{Anchor, Freshness};
 use super::passed::Passed;
 use crate::clock::Moment;
 use crate::config;
 use serde::{Deserialize, Serialize};
-use tether_identity::HostId;
+use tether_bundle::Policy;
+use tether_hostlink::{BundleSummary, SESSIONS_PAGE};
+use tether_identity::{HostId, Name};
 use tether_statement::{
-    Body, BundlePin, FeedError, FeedStatement, Head, JwsError, Position, Resume, ResumeRequest, TrustedKeys, UnixTime,
+    Body, BundleConfirmation, BundlePin, FeedError, FeedStatement, Head, JwsError, Position, Resume, ResumeRequest,
+    TrustedKeys, UnixTime,
 };
 
 /// What is kept on disk.
@@ -23,13 +26,13 @@ pub struct Kept {
     pub floor: UnixTime,
     /// What bundle names mean.
     pub pins: Vec<BundlePin>,
-    /// The bundles, compact.
-    pub bundles: Vec<String>,
+    /// When which bundle was confirmed.
+    pub confirmed: Vec<BundleConfirmation>,
 }
 
 impl Default for Kept {
     fn default() -> Self {
-        Self { keys: None, position: Position::start(), floor: 0, pins: Vec::new(), bundles: Vec::new() }
+        Self { keys: None, position: Position::start(), floor: 0, pins: Vec::new(), confirmed: Vec::new() }
     }
 }
 
@@ -87,8 +90,7 @@ impl TrustError {
             Self::OtherNonce => "resume.other_start".to_owned(),
             Self::Fork(_) => "feed.fork".to_owned(),
             Self::BeforeFloor { .. } => "feed.before_floor".to_owned(),
-            Self::Bundle(BundleRefused::NotPinned(_)) => "bundle.not_pinned".to_owned(),
-            Self::Bundle(_) => "bundle.refused".to_owned(),
+            Self::Bundle(refused) => refused.code().to_owned(),
         }
     }
 }
@@ -135,12 +137,13 @@ fn shares_feed_key(old: &tether_statement::KeySet, new: &tether_statement::KeySe
 
 impl Trust {
     /// At start: `nonce` is new, and was made at `asked`.
-    pub fn restore(config: &config::Host, kept: Kept, nonce: String, asked: Moment) -> Self {
+    /// `bundles` are the texts of those that were here.
+    pub fn restore(config: &config::Host, kept: Kept, bundles: Vec<String>, nonce: String, asked: Moment) -> Self {
         let keys = kept.keys.as_ref().and_then(|compact| TrustedKeys::verify(compact, &config.roots).ok());
         Self {
             host: config.host.clone(),
             roots: config.roots.clone(),
-            bundles: Bundles::restore(kept.pins, kept.bundles, keys.as_ref()),
+            bundles: Bundles::restore((kept.pins, kept.confirmed), bundles, keys.as_ref()),
             compact_keys: kept.keys,
             keys,
             position: kept.position,
@@ -158,8 +161,8 @@ impl Trust {
 
     /// What to keep on disk.
     pub fn keep(&self) -> Kept {
-        let (pins, bundles) = self.bundles.keep();
-        Kept { keys: self.compact_keys.clone(), position: self.position.clone(), floor: self.floor, pins, bundles }
+        let (pins, confirmed) = self.bundles.keep();
+        Kept { keys: self.compact_keys.clone(), position: self.position.clone(), floor: self.floor, pins, confirmed }
     }
 
     /// Asks anew: the last question was not answered while its answer would still have been young. `nonce` is
@@ -201,8 +204,7 @@ impl Trust {
             // shut out what the new ones sign; those have signed nothing before the root named them.
             self.floor = self.floor.min(keys.set().issued_at);
         }
-        let (pins, bundles) = self.bundles.keep();
-        self.bundles = Bundles::restore(pins, bundles, Some(&keys));
+        self.bundles = Bundles::restore(self.bundles.keep(), self.bundles.texts(), Some(&keys));
         self.compact_keys = Some(compact.to_owned());
         self.keys = Some(keys);
         Ok(true)
@@ -282,6 +284,30 @@ impl Trust {
         let keys = self.keys.as_ref().ok_or(TrustError::NoKeys)?;
         self.bundles.take(compact, keys)?;
         Ok(true)
+    }
+
+    /// The security team's word that a bundle holds arrived. `true` if it is newer than the one known.
+    pub fn take_confirmation(&mut self, compact: &str, now: Moment) -> Result<bool, TrustError> {
+        let time = self.time(now).ok_or(TrustError::NotResumed)?;
+        let keys = self.keys.as_ref().ok_or(TrustError::NoKeys)?;
+        Ok(self.bundles.confirm(compact, keys, time)?)
+    }
+
+    /// The bundle that a name means, if it may be used now.
+    pub fn bundle(&self, name: &Name, now: Moment) -> Result<&Policy, NoBundle> {
+        // Without central's time nothing is known to be young; no command is decided then anyway.
+        self.bundles.usable(name, self.time(now).unwrap_or(UnixTime::MAX))
+    }
+
+    /// How every bundle that the feed names stands.
+    pub fn bundle_summaries(&self, now: Moment) -> Vec<BundleSummary> {
+        let summary = |(name, named): (&Name, u64)| BundleSummary {
+            name: name.to_string(),
+            version: self.bundles.version(name),
+            named,
+            state: self.bundle(name, now).map_or_else(|error| error.code(), |_| "usable").to_owned(),
+        };
+        self.bundles.named().map(summary).take(SESSIONS_PAGE).collect()
     }
 
     /// The greatest time ever seen signed.

@@ -13,7 +13,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 
 /// The most descriptors that a reply may carry; the kernel drops what is more.
-pub(crate) const DESCRIPTORS_MAX: usize = 4;
+pub const DESCRIPTORS_MAX: usize = 64;
 
 /// A reply and the descriptors that came with it. They are close-on-exec.
 #[derive(Debug)]

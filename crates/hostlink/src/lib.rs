@@ -14,10 +14,10 @@ mod message;
 pub mod paths;
 mod server;
 
-pub use client::{Answer, Link, ask, ask_at};
+pub use client::{Answer, DESCRIPTORS_MAX, Link, ask, ask_at};
 pub use frame::{Deadline, FRAME_MAX, LinkError, VERSION};
 pub use message::{
-    CommandLine, OpenRequest, Plan, PrincipalsQuery, Refusal, Reply, Request, SESSIONS_PAGE, SessionSummary,
-    StatusReport, codes,
+    BundleSummary, CommandLine, Confinement, Identity, OpenRequest, Plan, PrincipalsQuery, Refusal, Reply, Request,
+    SESSIONS_PAGE, SessionSummary, StatusReport, codes,
 };
 pub use server::{Connection, Peer};

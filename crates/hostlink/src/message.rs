@@ -45,6 +45,11 @@ pub enum Request {
         /// The wait status as waitpid(2) gives it.
         status: i32,
     },
+    /// sudo: the command printed more than [`Reply::Plan`] allowed. It is killed.
+    Exceeded {
+        /// [`Plan::plan`].
+        plan: String,
+    },
     /// sudo or PAM refused an agent something without asking: for the record. Answered by [`Reply::Done`].
     Report {
         /// What was refused and why.
@@ -126,10 +131,77 @@ pub struct Plan {
     pub argv: Vec<String>,
     /// The whole environment, `NAME=value`.
     pub environment: Vec<String>,
-    /// Uid and gid the command runs with.
+    /// The session's read-only uid, and its gid.
     pub uid: u32,
     /// CLOCK_BOOTTIME after which it is void, in milliseconds.
     pub deadline_boottime_ms: u64,
+    /// How many bytes it may print, both streams together.
+    pub output_limit: u64,
+    /// What the launcher lets it do.
+    pub confinement: Confinement,
+}
+
+/// What the launcher lets a command do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Confinement {
+    /// Who it becomes.
+    pub identity: Identity,
+    /// Trees that it may read, less what is never read. In `listed` folders (/etc, /opt, /var/lib) a
+    /// file that others cannot read is left out.
+    pub trees: Vec<String>,
+    /// Files and folders to be read although others cannot; the never-list still holds.
+    pub named: Vec<String>,
+    /// What it may write: files, and folders with all below. Empty in read-only mode.
+    pub writes: Vec<String>,
+    /// Whether input is handed on, if it is a pipe or terminal; otherwise it is /dev/null.
+    pub stdin: bool,
+    /// Processes' names and descriptors as plain files.
+    pub proc_links: bool,
+    /// Sockets of the kind AF_UNIX, and the system bus.
+    pub dbus: bool,
+    /// TCP destinations.
+    pub net: Vec<std::net::SocketAddr>,
+    /// Where it starts.
+    pub cwd: String,
+    /// How many descriptors follow the four of every plan: what path arguments mean, opened by agentd with O_PATH. The command
+    /// may read these inodes (a folder: all below it).
+    pub arguments: u32,
+}
+
+impl Confinement {
+    /// Reads nothing beyond the programs' own ground, writes nothing, starts in `/`.
+    #[must_use]
+    pub fn read_only() -> Self {
+        Self {
+            identity: Identity::ReadOnly,
+            trees: Vec::new(),
+            named: Vec::new(),
+            writes: Vec::new(),
+            stdin: false,
+            proc_links: false,
+            dbus: false,
+            net: Vec::new(),
+            cwd: "/".to_owned(),
+            arguments: 0,
+        }
+    }
+}
+
+/// Who a command becomes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Identity {
+    /// The session's read-only uid (the plan's `uid`), with CAP_DAC_READ_SEARCH and CAP_SYSLOG.
+    ReadOnly,
+    /// Of a write rule: this account, with no capabilities, or root's reduced set.
+    RunAs {
+        /// Uid.
+        uid: u32,
+        /// Gid.
+        gid: u32,
+        /// Supplementary groups.
+        groups: Vec<u32>,
+    },
 }
 
 /// agentd's answer.
@@ -151,10 +223,12 @@ pub enum Reply {
         session: SessionId,
     },
     /// The command may run. Descriptors: the sealed plan, the program, the host's mount namespace, the
-    /// host's network namespace.
+    /// host's network namespace, and then what its path arguments mean.
     Plan {
         /// Names the plan in [`Request::Ended`].
         plan: String,
+        /// How many bytes it may print, both streams together.
+        output_limit: u64,
     },
     /// What the agent may run, one line each, as a person would type it.
     Commands {
@@ -162,6 +236,10 @@ pub enum Reply {
         bundle: String,
         /// The lines.
         commands: Vec<String>,
+        /// How many did not fit.
+        left_out: u64,
+        /// The same as data, for a program or a model.
+        rules: serde_json::Value,
     },
     /// How this host stands.
     Status(StatusReport),
@@ -216,8 +294,24 @@ pub struct StatusReport {
     pub feed: u64,
     /// Seconds since the last head was signed; none before the first.
     pub head_age_s: Option<u64>,
+    /// The bundles that the feed names, and whether they may be used.
+    #[serde(default)]
+    pub bundles: Vec<BundleSummary>,
     /// Sessions that are not gone: one page of them.
     pub sessions: Vec<SessionSummary>,
+}
+
+/// One bundle of a host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BundleSummary {
+    /// The name that grants use.
+    pub name: String,
+    /// The version that is here; none if none came.
+    pub version: Option<u64>,
+    /// The version that the feed names.
+    pub named: u64,
+    /// `usable`, or the code with which commands are refused, such as `bundle.stale`.
+    pub state: String,
 }
 
 /// One session in a list.

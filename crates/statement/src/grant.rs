@@ -81,3 +81,18 @@ pub struct BundlePin {
     /// SHA-256 of the bundle's compact JWS, base64url.
     pub sha256: String,
 }
+
+/// The security team's word that a bundle still holds: signed by its key, at short intervals. Without it an old
+/// bundle could be kept in force by whoever carries or pins bundles.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BundleConfirmation {
+    /// The bundle's name.
+    pub name: Name,
+    /// Its version.
+    pub version: u64,
+    /// SHA-256 of its compact JWS, base64url.
+    pub sha256: String,
+    /// When it was confirmed.
+    pub time: UnixTime,
+}

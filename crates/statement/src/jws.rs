@@ -10,8 +10,10 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-/// The most characters that a statement or token may have.
+/// The most characters that a statement or token may have; a bundle, with its up to 10,000 rules, may be longer.
 pub const COMPACT_MAX: usize = 256 * 1024;
+/// The most characters that a bundle may have.
+pub const BUNDLE_MAX: usize = 8 * 1024 * 1024;
 
 /// What a key may sign. A key has one role; a `typ` belongs to one role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -48,6 +50,8 @@ pub enum Typ {
     Resume,
     /// A bundle of commands.
     Bundle,
+    /// That a bundle still holds.
+    Confirmation,
     /// A delegation token.
     Delegation,
 }
@@ -63,8 +67,14 @@ impl Typ {
             Self::Head => "tether-head+jws",
             Self::Resume => "tether-resume+jws",
             Self::Bundle => "tether-bundle+jws",
+            Self::Confirmation => "tether-bundle-confirmation+jws",
             Self::Delegation => "delegation+jwt",
         }
+    }
+
+    /// The most characters that it may have as a compact JWS.
+    pub const fn longest(self) -> usize {
+        if matches!(self, Self::Bundle) { BUNDLE_MAX } else { COMPACT_MAX }
     }
 
     /// The only role whose keys may sign it.
@@ -74,7 +84,7 @@ impl Typ {
             Self::Grant | Self::Pin => Role::Grant,
             Self::Revocation => Role::Revocation,
             Self::Head | Self::Resume => Role::Feed,
-            Self::Bundle => Role::Bundle,
+            Self::Bundle | Self::Confirmation => Role::Bundle,
             Self::Delegation => Role::Token,
         }
     }
@@ -208,7 +218,7 @@ pub fn verify<'k, P: serde::de::DeserializeOwned>(
     typ: Typ,
     key: impl FnOnce(&str) -> Option<&'k PublicKey>,
 ) -> Result<P, JwsError> {
-    let (signed, header, payload, signature) = split(compact)?;
+    let (signed, header, payload, signature) = split(compact, typ.longest())?;
     let kid = checked_kid(header, typ)?;
     let key = key(&kid).ok_or(JwsError::UnknownKey { kid: kid.clone(), role: typ.role() })?;
     let signature = Signature::from_slice(&decode(signature)?).map_err(|_| JwsError::Form("signature length"))?;
@@ -217,9 +227,9 @@ pub fn verify<'k, P: serde::de::DeserializeOwned>(
     read.map(|Object(payload)| payload).map_err(|error| JwsError::Payload { typ, why: error.to_string() })
 }
 
-fn split(compact: &str) -> Result<(&str, &str, &str, &str), JwsError> {
-    if compact.len() > COMPACT_MAX {
-        return Err(JwsError::Form("it is longer than 256 KiB"));
+fn split(compact: &str, longest: usize) -> Result<(&str, &str, &str, &str), JwsError> {
+    if compact.len() > longest {
+        return Err(JwsError::Form("it is longer than any of its kind may be"));
     }
     let (signed, signature) = compact.rsplit_once('.').ok_or(JwsError::Form("it has no '.'"))?;
     let (header, payload) = signed.split_once('.').ok_or(JwsError::Form("it has only two parts"))?;

@@ -21,7 +21,7 @@ mod object;
 
 pub use delegation::{Actor, Claims, Confirmation, Delegation, DelegationError};
 pub use feed::{Body, FeedError, FeedStatement, Position, digest};
-pub use grant::{BundlePin, Grant, Revocation};
+pub use grant::{BundleConfirmation, BundlePin, Grant, Revocation};
 pub use head::{Head, Resume, ResumeRequest};
 pub use jws::{JwsError, PublicKey, Role, Typ};
 pub use keyset::{Issuer, Key, KeySet, TrustedKeys};

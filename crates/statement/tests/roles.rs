@@ -7,8 +7,17 @@ use serde_json::{Value, json};
 use tether_statement::issue::Signing;
 use tether_statement::{Delegation, FeedStatement, Head, Position, Resume, Role, TrustedKeys, Typ};
 
-const TYPS: [Typ; 8] =
-    [Typ::Keys, Typ::Grant, Typ::Revocation, Typ::Pin, Typ::Head, Typ::Resume, Typ::Bundle, Typ::Delegation];
+const TYPS: [Typ; 9] = [
+    Typ::Keys,
+    Typ::Grant,
+    Typ::Revocation,
+    Typ::Pin,
+    Typ::Head,
+    Typ::Resume,
+    Typ::Bundle,
+    Typ::Confirmation,
+    Typ::Delegation,
+];
 
 fn payload(typ: Typ) -> Value {
     let envelope = |body: Value| json!({"host": "web-01", "number": 1, "previous": "", "issued_at": NOW, "body": body});
@@ -23,6 +32,7 @@ fn payload(typ: Typ) -> Value {
             json!({"host": "web-01", "nonce": "n", "position": position, "seen": 0, "uid_mark": 0, "time": NOW})
         }
         Typ::Bundle => json!({"anything": 1}),
+        Typ::Confirmation => json!({"name": "triage", "version": 1, "sha256": "x", "time": NOW}),
         Typ::Delegation => claims(),
     }
 }
@@ -38,7 +48,9 @@ fn read(typ: Typ, text: &str) -> String {
         }
         Typ::Head => Head::verify(text, keys, &host()).err().map(|error| error.code()),
         Typ::Resume => Resume::verify(text, keys, &host()).err().map(|error| error.code()),
-        Typ::Bundle => keys.verify_statement::<Value>(text, typ).err().map(|error| error.code().to_owned()),
+        Typ::Bundle | Typ::Confirmation => {
+            keys.verify_statement::<Value>(text, typ).err().map(|error| error.code().to_owned())
+        }
         Typ::Delegation => Delegation::verify(text, keys, &host(), NOW, MOST, LEEWAY).err().map(|error| error.code()),
     };
     code.map_or("accepted".to_owned(), |code| code.rsplit('.').next().unwrap_or_default().to_owned())

@@ -13,7 +13,7 @@ const BUNDLE: &str =
 
 /// `sudo -n true`, from fork to its end.
 pub fn rows(pair: &mut Pair) -> Result<Vec<Row>> {
-    pair.scene.central.publish(&pair.scene.host, BUNDLE)?;
+    pair.scene.publish(BUNDLE)?;
     let (_, agent) = pair.scene.session()?;
     let connection = agent.connect()?;
     let (mut person, mut agents, mut stock) = (Vec::new(), Vec::new(), Vec::new());

@@ -12,7 +12,7 @@ use crate::run::{capture, cargo};
 enum Tier {
     /// No I/O, no clock.
     Pure,
-    /// The local protocol.
+    /// The local protocol; and what only test builds have.
     Link,
     /// Loaded into sshd, sudo and every process that looks up a name; and the launcher of confined commands.
     InHost,
@@ -22,14 +22,17 @@ enum Tier {
     Tool,
 }
 
-const MEMBERS: [(&str, Tier); 16] = [
+const MEMBERS: [(&str, Tier); 19] = [
     ("tether-identity", Tier::Pure),
     ("tether-accountfile", Tier::Pure),
     ("tether-statement", Tier::Pure),
     ("tether-sshcert", Tier::Pure),
+    ("tether-never", Tier::Pure),
+    ("tether-filter", Tier::Pure),
     ("tether-bundle", Tier::Pure),
     ("tether-audit", Tier::Pure),
     ("tether-hostlink", Tier::Link),
+    ("tether-faults", Tier::Link),
     ("pam_tether", Tier::InHost),
     ("nss_tether", Tier::InHost),
     ("sudo_tether", Tier::InHost),

@@ -62,7 +62,7 @@ fn keys(version: u64) -> String {
 }
 
 fn restored(kept: Kept) -> Trust {
-    Trust::restore(&settings(), kept, NONCE.to_owned(), after(0))
+    Trust::restore(&settings(), kept, Vec::new(), NONCE.to_owned(), after(0))
 }
 
 /// A trust that has its keys and waits for central.
