@@ -49,6 +49,12 @@ pub const BUNDLE: &str = r#"
 name = "triage"
 version = 7
 about = "Anything at all, read-only: so that only the kernel holds it"
+[read]
+# As wide as an analyst's: what is held is held by the never-list, and by what others cannot read.
+trees = [
+    "/usr", "/boot", "/etc", "/opt", "/run", "/sys", "/tmp", "/var/tmp", "/var/cache", "/var/lib", "/var/log",
+    "/var/spool/cron",
+]
 [[rule]]
 id = "python-12"
 program = "/usr/bin/python3.11"

@@ -67,7 +67,8 @@ const HOLDS: &[(&str, &[&str])] = &[
             "personality",
         ],
     ),
-    ("mounts", &["access_time", "access_time_folder", "kernel_symbols", "terminal_make", "touch"]),
+    ("mounts", &["access_time", "access_time_folder"]),
+    ("devices", &["kernel_symbols", "terminal_make", "terminal_write", "terminal_read"]),
     (
         "identity",
         &["more_in_capeff", "is_root", "environ_of_root", "maps_of_root", "limit", "priority", "affinity", "chmod"],
