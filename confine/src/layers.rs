@@ -1,5 +1,5 @@
-//! Which layers there are. A build with the feature `ablation`, which is never packaged, leaves out the one that
-//! /run/tether-ablation names: so a test can show that each layer holds something.
+//! Which layers there are. A build with the feature `ablation`, which is never packaged, leaves out those that
+//! /run/tether-ablation names, separated by commas: so a test can show that each layer holds something.
 #![forbid(unsafe_code)]
 
 /// A layer of the confinement.
@@ -27,7 +27,7 @@ pub enum Layer {
 #[derive(Debug, Clone, Copy)]
 pub struct Layers {
     #[cfg(feature = "ablation")]
-    off: Option<Layer>,
+    off: u8,
 }
 
 #[cfg(not(feature = "ablation"))]
@@ -46,28 +46,38 @@ impl Layers {
 
 #[cfg(feature = "ablation")]
 impl Layers {
-    /// All but the one that root named.
+    /// All but those that root named.
     pub fn new() -> Self {
         use std::os::unix::fs::MetadataExt;
         let path = "/run/tether-ablation";
         let of_root = std::fs::symlink_metadata(path).is_ok_and(|about| about.is_file() && about.uid() == 0);
-        let name = if of_root { std::fs::read_to_string(path).unwrap_or_default() } else { String::new() };
-        let off = match name.trim() {
-            "descriptors" => Some(Layer::Descriptors),
-            "mounts" => Some(Layer::Mounts),
-            "devices" => Some(Layer::Devices),
-            "limits" => Some(Layer::Limits),
-            "identity" => Some(Layer::Identity),
-            "no_new_privs" => Some(Layer::NoNewPrivs),
-            "landlock" => Some(Layer::Landlock),
-            "seccomp" => Some(Layer::Seccomp),
-            _ => None,
-        };
+        let names = if of_root { std::fs::read_to_string(path).unwrap_or_default() } else { String::new() };
+        let off = names.trim().split(',').filter_map(named).fold(0, |off, layer| off | bit(layer));
         Self { off }
     }
 
     /// Whether a layer is there.
     pub fn has(self, layer: Layer) -> bool {
-        self.off != Some(layer)
+        self.off & bit(layer) == 0
+    }
+}
+
+#[cfg(feature = "ablation")]
+fn bit(layer: Layer) -> u8 {
+    1 << layer as u8
+}
+
+#[cfg(feature = "ablation")]
+fn named(name: &str) -> Option<Layer> {
+    match name {
+        "descriptors" => Some(Layer::Descriptors),
+        "mounts" => Some(Layer::Mounts),
+        "devices" => Some(Layer::Devices),
+        "limits" => Some(Layer::Limits),
+        "identity" => Some(Layer::Identity),
+        "no_new_privs" => Some(Layer::NoNewPrivs),
+        "landlock" => Some(Layer::Landlock),
+        "seccomp" => Some(Layer::Seccomp),
+        _ => None,
     }
 }
