@@ -131,7 +131,8 @@ pub fn table(root: &[Outcome], confined: &[Outcome]) -> String {
             counts[3] += usize::from(as_agent.reached);
         }
     }
-    let mut text = format!("{:22} {:>9} {:>8} {:>9} {:>14}\n", "class", "payloads", "as root", "confined", "reached a shell");
+    let mut text =
+        format!("{:22} {:>9} {:>8} {:>9} {:>14}\n", "class", "payloads", "as root", "confined", "reached a shell");
     for (class, [all, as_root, as_agent, reached]) in classes {
         let _ = writeln!(text, "{class:22} {all:>9} {as_root:>8} {as_agent:>9} {reached:>14}");
     }

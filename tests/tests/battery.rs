@@ -81,8 +81,10 @@ const HOLDS: &[(&str, &[&str])] = &[
 
 #[test]
 fn ablation() -> Result {
+    // First: a host whose central says nothing for so long as a build takes admits nobody.
+    let launcher = battery::ablation()?;
     let (scene, agent) = battery::scene(Suite::Bookworm)?;
-    battery::install_ablation(&scene.host)?;
+    scene.host.copy_in(&launcher, "/usr/libexec/tether/tether-confine", 0o755)?;
     let connection = agent.connect()?;
     let probes = battery::install(&scene.host)?;
     let mut login = battery::login(&scene, &connection)?;
