@@ -23,13 +23,26 @@ use tether_hostlink::{
 /// How long agentd may take to say go.
 const GO: Duration = Duration::from_secs(2);
 
-/// Becomes the planned program. Comes back only when it refuses.
+/// Becomes the planned program. Comes back only when it refuses; then agentd has it on record, if it can be reached.
 pub fn run(arguments: impl Iterator<Item = OsString>) -> Result<Infallible, Refusal> {
     refuse_unless_root()?;
     let numbers = parse(arguments)?;
     sys::close_others_at_exec().map_err(|error| failed("confine.descriptor", "closing other descriptors", error))?;
-    let Given { sealed, program, mounts, network, arguments } = take(&numbers)?;
+    let mut link = None;
+    let mut argv = Vec::new();
+    launch(&numbers, &mut link, &mut argv).inspect_err(|refusal| {
+        // Where agentd itself refused, the record is made. Before there was a link this is still root, as agentd wants it.
+        let link = if refusal.code.starts_with("confine.") { link.or_else(|| Link::open().ok()) } else { None };
+        if let Some(link) = link {
+            let _ = link.ask(&Request::Report { refusal: refusal.clone(), argv }, Deadline::after(GO));
+        }
+    })
+}
+
+fn launch(numbers: &[RawFd], link: &mut Option<Link>, typed: &mut Vec<String>) -> Result<Infallible, Refusal> {
+    let Given { sealed, program, mounts, network, arguments } = take(numbers)?;
     let plan = plan::read(sealed)?;
+    typed.clone_from(&plan.argv);
     if plan.confinement.arguments as usize != arguments.len() {
         return Err(failed("confine.arguments", "taking the plan's descriptors", "there are not as many as it says"));
     }
@@ -41,8 +54,9 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> Result<Infallible, Refu
         keeper::stand_between(plan.uid, plan.output_limit)?;
     }
     let terminal = standard::check(plan.confinement.stdin, layers)?;
-    // Opened as root, from the session's own mounts: agentd knows this process by its credentials at this moment.
-    let link = Link::open().map_err(unreachable_agentd)?;
+    // Opened as root, from the session's own mounts: agentd knows this process by its credentials at this moment. Not
+    // before the split: the keeper must not hold a connection, and the command has a number of its own.
+    *link = Some(Link::open().map_err(unreachable_agentd)?);
     let who = Who::of(&plan);
     let world = world::enter(&mounts, &network, &who, &plan.confinement, terminal.as_ref(), layers)?;
     hold(&plan, &program, &arguments, &who, &world, layers)?;
@@ -52,7 +66,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> Result<Infallible, Refu
             .map_err(|errno| failed("confine.program", "keeping the script open", errno))?;
     }
     sys::default_sigpipe();
-    begin(link, &plan)?;
+    begin(link.take().ok_or_else(|| Refusal::new(codes::INTERNAL, "no agentd to ask; nothing was run"))?, &plan)?;
     sys::exec(&program, &argv, &environment).map_err(|error| not_run(&plan, &error))
 }
 
