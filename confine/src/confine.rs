@@ -24,8 +24,8 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> Result<Infallible, Refu
     plan::check_program(&program, &plan)?;
     let (argv, environment) = (c_texts(&plan.argv)?, c_texts(&plan.environment)?);
     let is_script = plan::is_script(&program)?;
-    keeper::stand_between(plan.uid, plan.output_limit)?;
-    standard::check()?;
+    keeper::stand_between(plan.uid, plan.output_limit, plan.terminals)?;
+    standard::check(plan.terminals)?;
     // Opened as root: agentd knows this process by its credentials at this moment.
     let link = Link::open().map_err(unreachable_agentd)?;
     world::enter(&mounts, &network)?;

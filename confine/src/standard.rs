@@ -13,15 +13,26 @@ use tether_hostlink::Refusal;
 const PTY: std::ops::RangeInclusive<u32> = 136..=143;
 const NULL: (u32, u32) = (1, 3);
 
-/// Whether it may be handed on as it is, input or output.
-pub fn is_terminal_or_null(stat: &Stat) -> bool {
-    FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && unfit(stat).is_none()
+/// Whether it is a pseudo-terminal.
+pub fn is_terminal(stat: &Stat) -> bool {
+    is_device(stat) && PTY.contains(&major(stat.st_rdev))
+}
+
+/// Whether it is /dev/null.
+pub fn is_null(stat: &Stat) -> bool {
+    is_device(stat) && (major(stat.st_rdev), minor(stat.st_rdev)) == NULL
+}
+
+fn is_device(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
 }
 
 /// Refuses any other output. An input that is something else becomes /dev/null: over ssh without a terminal
-/// it is a socket, and a confined command has nothing to read from its caller.
-pub fn check() -> Result<(), Refusal> {
-    if unfit(&look("input", stdin())?).is_some() {
+/// it is a socket, and a confined command has nothing to read from its caller. So does a terminal that is not
+/// sudo's own.
+pub fn check(terminals: bool) -> Result<(), Refusal> {
+    let input = look("input", stdin())?;
+    if unfit(&input).is_some() || (!terminals && is_terminal(&input)) {
         let null = open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
         let replaced = null.and_then(dup2_stdin);
         replaced.map_err(|errno| wrong("input", &errno.to_string()))?;
@@ -47,10 +58,7 @@ fn wrong(name: &str, what: &str) -> Refusal {
 fn unfit(stat: &Stat) -> Option<&'static str> {
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::Fifo => None,
-        FileType::CharacterDevice => {
-            let device = (major(stat.st_rdev), minor(stat.st_rdev));
-            (device != NULL && !PTY.contains(&device.0)).then_some("it is another device")
-        }
+        FileType::CharacterDevice => (!is_null(stat) && !is_terminal(stat)).then_some("it is another device"),
         FileType::RegularFile => Some("it is a file"),
         FileType::Directory => Some("it is a folder"),
         FileType::Socket => Some("it is a socket"),
