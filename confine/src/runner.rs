@@ -11,7 +11,8 @@ use rustix::fs::{OFlags, openat};
 use rustix::io::{Errno, FdFlags, fcntl_setfd};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
-use std::os::fd::{AsRawFd, OwnedFd};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus};
 use std::time::Duration;
@@ -24,8 +25,8 @@ const ANSWER: Duration = Duration::from_secs(2);
 const NAME: usize = 32;
 /// The plan, the program, the host's mounts and network; more are path arguments.
 const OF_PLAN_LEAST: usize = 4;
-/// The lifeline, the session's cgroup, and the command's 0, 1 and 2.
-const OWN: usize = 5;
+/// The lifeline, the session's cgroup, its IPC namespace, and the command's 0, 1 and 2.
+const OWN: usize = 6;
 const PATH: &str = "PATH=/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// What agentd hands over.
@@ -34,16 +35,18 @@ struct Taken {
     of_plan: Vec<OwnedFd>,
     lifeline: OwnedFd,
     cgroup: OwnedFd,
+    ipc: OwnedFd,
     lent: [OwnedFd; 3],
 }
 
 /// Runs the launcher of the plan that stdin names, and tells agentd how it ended.
 pub fn run() -> Result<(), Refusal> {
     let name = read_name()?;
-    let Taken { uid, of_plan, lifeline, cgroup, lent } = take(&name)?;
+    let Taken { uid, of_plan, lifeline, cgroup, ipc, lent } = take(&name)?;
     // From here on a refusal is told where the command would have printed.
     become_its(lent)?;
     log_in_as(uid)?;
+    enter_ipc(&ipc)?;
     let mut launcher = start(&of_plan)?;
     drop(of_plan);
     let status = wait(&mut launcher, &lifeline, &cgroup, &name)?;
@@ -80,8 +83,8 @@ fn take(name: &str) -> Result<Taken, Refusal> {
         _ => return Err(unasked()),
     };
     let (of_plan, own) = split(descriptors).ok_or_else(unasked)?;
-    let [lifeline, cgroup, input, output, error] = own;
-    Ok(Taken { uid, of_plan, lifeline, cgroup, lent: [input, output, error] })
+    let [lifeline, cgroup, ipc, input, output, error] = own;
+    Ok(Taken { uid, of_plan, lifeline, cgroup, ipc, lent: [input, output, error] })
 }
 
 /// The launcher's, and the runner's own.
@@ -103,6 +106,12 @@ fn become_its([input, output, error]: [OwnedFd; 3]) -> Result<(), Refusal> {
 fn log_in_as(uid: u32) -> Result<(), Refusal> {
     let written = std::fs::write("/proc/self/loginuid", uid.to_string());
     written.map_err(|error| failed("run.loginuid", "setting the login uid", error))
+}
+
+/// The session's queues and shared memory, not the host's. The launcher sees to mounts and network.
+fn enter_ipc(namespace: &OwnedFd) -> Result<(), Refusal> {
+    let entered = move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::InterProcessCommunication));
+    entered.map_err(|errno| failed("run.ipc", "entering the session's IPC namespace", errno))
 }
 
 /// The launcher as sudo starts it, with the plan's descriptors, and nothing else of this process's.
@@ -178,13 +187,13 @@ mod tests {
     }
 
     #[test]
-    fn the_last_five_are_the_runners_own() {
-        let all = some(11);
+    fn the_last_six_are_the_runners_own() {
+        let all = some(12);
         let numbers: Vec<_> = all.iter().map(AsRawFd::as_raw_fd).collect();
         let (of_plan, own) = split(all).unwrap();
         assert_eq!(of_plan.iter().map(AsRawFd::as_raw_fd).collect::<Vec<_>>(), numbers[..6]);
         assert_eq!(own.iter().map(AsRawFd::as_raw_fd).collect::<Vec<_>>(), numbers[6..]);
-        for count in [0, 3, 5, 8] {
+        for count in [0, 4, 6, 9] {
             assert!(split(some(count)).is_none(), "{count}");
         }
     }

@@ -10,6 +10,9 @@ use crate::world::process::{self, Process};
 use tether_hostlink::{CommandLine, Refusal, Reply};
 use tether_identity::SessionId;
 
+/// agentd was restarted and found no process that is in them.
+const NO_WORLD: &str = "the session's namespaces are gone";
+
 impl Host {
     /// May this agent run this? If so, the connection waits for the end.
     pub(super) fn run(&mut self, id: &SessionId, peer: &Process, argv: Vec<String>, lent: &Lent) -> Response {
@@ -56,11 +59,13 @@ impl Host {
         let uid = self.standing(&id)?.uids.login;
         let asker = peer.pin().map_err(|error| internal(&error))?;
         let folder = self.cgroups.folder(&id).map_err(|error| internal(&error))?;
+        let ipc = self.worlds.get(&id).ok_or_else(|| Refusal::new("host.world", NO_WORLD))?.ipc.try_clone();
+        let ipc = ipc.map_err(|error| internal(&error))?;
         let part = self.plans.get_mut(name).and_then(|plan| plan.run.as_mut());
         let Handed { mut descriptors, lifeline, lent } = part.and_then(|part| part.handed.take()).ok_or_else(void)?;
         self.cgroups.enter_login(&id, peer.pid).map_err(|error| internal(&error))?;
         self.ask_through(name, peer.pid, asker).map_err(|error| internal(&error))?;
-        descriptors.extend([lifeline, folder]);
+        descriptors.extend([lifeline, folder, ipc]);
         Ok(Response { lent: Some(lent), ..Response::with(Reply::Taken { uid }, descriptors) })
     }
 

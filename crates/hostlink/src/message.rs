@@ -263,7 +263,7 @@ pub enum Reply {
         cut: Option<Refusal>,
     },
     /// What the runner is to start. Descriptors: those of [`Reply::Plan`]; a pipe whose other end closes when the
-    /// command must end; the session's cgroup; and the command's 0, 1 and 2.
+    /// command must end; the session's cgroup and IPC namespace; and the command's 0, 1 and 2.
     Taken {
         /// The session's login uid.
         uid: u32,
