@@ -3,6 +3,7 @@
 //! An output that is something else has the keeper before it (`crate::keeper`).
 #![forbid(unsafe_code)]
 
+use crate::layers::{Layer, Layers};
 use crate::refusal::failed;
 use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, major, minor, open};
 use rustix::stdio::{dup2_stdin, stderr, stdin, stdout};
@@ -27,22 +28,29 @@ fn is_device(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
 }
 
-/// Refuses any other output. An input that is something else becomes /dev/null: over ssh without a terminal
-/// it is a socket, and a confined command has nothing to read from its caller. So does a terminal that is not
-/// sudo's own.
-pub fn check(terminals: bool) -> Result<(), Refusal> {
+/// Refuses any other output, and gives the command's terminal, if it has one. An input that is something else, or
+/// that the plan does not hand on, becomes /dev/null: over ssh without a terminal it is a socket. So does a terminal
+/// that is not sudo's own.
+pub fn check(hand_on: bool, terminals: bool, layers: Layers) -> Result<Option<Stat>, Refusal> {
+    if !layers.has(Layer::Descriptors) {
+        return Ok(None);
+    }
     let input = look("input", stdin())?;
-    if unfit(&input).is_some() || (!terminals && is_terminal(&input)) {
+    let is_anothers = !terminals && is_terminal(&input);
+    let mut terminal = (is_terminal(&input) && !is_anothers).then_some(input);
+    if !hand_on || is_anothers || unfit(&input).is_some() {
         let null = open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
         let replaced = null.and_then(dup2_stdin);
         replaced.map_err(|errno| wrong("input", &errno.to_string()))?;
     }
     for (name, descriptor) in [("output", stdout()), ("error output", stderr())] {
-        if let Some(what) = unfit(&look(name, descriptor)?) {
+        let stat = look(name, descriptor)?;
+        if let Some(what) = unfit(&stat) {
             return Err(wrong(name, what));
         }
+        terminal = terminal.or(is_terminal(&stat).then_some(stat));
     }
-    Ok(())
+    Ok(terminal)
 }
 
 fn look(name: &str, descriptor: BorrowedFd<'_>) -> Result<Stat, Refusal> {

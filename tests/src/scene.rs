@@ -199,6 +199,22 @@ impl Scene {
         Ok(start.elapsed())
     }
 
+    /// Waits for that many lines of sshd's with all of these words. sshd writes some when the client has left.
+    pub fn sshd_says(&self, words: &[&str], times: usize) -> Result<()> {
+        let start = Instant::now();
+        loop {
+            let said = self.host.sshd_journal()?;
+            let lines = said.lines().filter(|line| words.iter().all(|word| line.contains(word))).count();
+            if lines >= times {
+                return Ok(());
+            }
+            if start.elapsed() > Duration::from_secs(10) {
+                bail!("sshd said {words:?} {lines} times, not {times}:\n{said}");
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// The host's audit records.
     pub fn trail(&self) -> Result<Trail> {
         Trail::read(&self.host)

@@ -25,6 +25,8 @@ on_both_suites!(
 const WIDE: &str = r#"
 name = "triage"
 version = 7
+[read]
+trees = ["/tmp", "/var/log", "/opt/tools"]
 [[rule]]
 id = "shell"
 program = "/usr/bin/dash"
@@ -55,17 +57,17 @@ fn sudo(connection: &Connection<'_>, command: &str) -> anyhow::Result<Ran> {
 
 fn an_allowed_command_has_roots_eyes_and_no_hands(suite: Suite) -> Result {
     let mut scene = wide(suite)?;
-    scene.host.sh("mkdir -p /opt/tools && printf '#!/bin/sh\\necho script $1\\n' > /opt/tools/x && chmod 755 /opt/tools/x; echo secret > /root/secret && chmod 600 /root/secret; echo evidence > /tmp/evidence")?;
+    scene.host.sh("mkdir -p /opt/tools && printf '#!/bin/sh\\necho script $1\\n' > /opt/tools/x && chmod 755 /opt/tools/x; echo secret > /var/log/secret && chmod 600 /var/log/secret; echo more > /root/secret; echo evidence > /tmp/evidence")?;
     let (draft, agent) = scene.session()?;
     let connection = agent.connect()?;
     let uid = scene.status()?.sessions[0].uid + 1;
     let looks = sudo(
         &connection,
-        "dash -c 'id -u; grep -E \"^(NoNewPrivs|CapEff|CapBnd|Groups)\" /proc/self/status; cat /root/secret /tmp/evidence; pwd; echo $HOME $USER $LD_PRELOAD $FROM_AGENT; cat /proc/self/loginuid; ls /proc/self/fd | wc -l'",
+        "dash -c 'id -u; grep -E \"^(NoNewPrivs|CapEff|CapBnd|Groups)\" /proc/self/status; cat /var/log/secret /tmp/evidence; pwd; echo $HOME $USER $LD_PRELOAD $FROM_AGENT; cat /proc/self/loginuid; ls /proc/self/fd | wc -l'",
     )?;
     let kept = "0000000400000004";
     let expected = format!(
-        "{uid}\nGroups:\t \nCapEff:\t{kept}\nCapBnd:\t{kept}\nNoNewPrivs:\t1\nsecret\nevidence\n/\n/nonexistent {}\n{}4\n",
+        "{uid}\nGroups:\t \nCapEff:\t{kept}\nCapBnd:\t{kept}\nNoNewPrivs:\t1\nsecret\nevidence\n/\n/run/tether/home {}\n{}4\n",
         draft.grant.account.read_only(),
         uid - 1
     );
@@ -78,11 +80,13 @@ fn an_allowed_command_has_roots_eyes_and_no_hands(suite: Suite) -> Result {
         "kill -9 1",
         "mount -t tmpfs none /mnt",
         "mount -o remount,rw /",
-        "chmod 777 /root/secret",
+        "chmod 777 /var/log/secret",
         "sudo -n id",
         "su -c id",
         "unshare -m true",
         "nsenter -t 1 -m true",
+        "cat /root/secret",
+        "cat /etc/shadow",
         "cat /proc/1/maps",
         "cat /proc/1/environ",
         "dd if=/dev/zero of=/etc/passwd count=1 conv=notrunc",

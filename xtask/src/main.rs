@@ -8,6 +8,7 @@ mod check;
 mod deb;
 mod demo;
 mod faulty;
+mod filters;
 mod host;
 mod run;
 mod seal;
@@ -63,6 +64,8 @@ enum Task {
         #[arg(long)]
         long: bool,
     },
+    /// Write the seccomp filters that the programs carry, from `crates/filter`
+    Filters,
     /// Check format, lints, dependencies, exported symbols and unsafe code
     Check,
 }
@@ -82,6 +85,7 @@ fn main() -> ExitCode {
         Task::Demo { json, suite } => demo::run(suite, json),
         Task::Bench { name, json, suite } => bench::run(&name, suite, json),
         Task::Test { long } => test::run(long),
+        Task::Filters => filters::write().map(|()| ExitCode::SUCCESS),
         Task::Check => check::run_all(),
     };
     done.unwrap_or_else(|error| {

@@ -22,12 +22,13 @@ enum Tier {
     Tool,
 }
 
-const MEMBERS: [(&str, Tier); 18] = [
+const MEMBERS: [(&str, Tier); 19] = [
     ("tether-identity", Tier::Pure),
     ("tether-accountfile", Tier::Pure),
     ("tether-statement", Tier::Pure),
     ("tether-sshcert", Tier::Pure),
     ("tether-never", Tier::Pure),
+    ("tether-filter", Tier::Pure),
     ("tether-bundle", Tier::Pure),
     ("tether-audit", Tier::Pure),
     ("tether-hostlink", Tier::Link),
