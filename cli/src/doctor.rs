@@ -36,6 +36,7 @@ pub fn run(json: bool) -> Result<Found> {
         nscd(),
         sudoers_all(),
         cgroup(),
+        confine(),
     ];
     let fine = checks.iter().all(|check| check.ok);
     if json {
@@ -74,6 +75,14 @@ fn agentd() -> Check {
         _ => "systemctl status tether-agentd; journalctl -u tether-agentd",
     };
     check("agentd", bad, "answers, and admits sessions", mend)
+}
+
+fn confine() -> Check {
+    let bad = match crate::confine::Report::ask() {
+        Ok(report) => report.refuses_everything().map(str::to_owned),
+        Err(error) => Some(format!("{error:#}")),
+    };
+    check("confinement", bad, "this kernel has what commands need", "tether doctor confine")
 }
 
 fn nss() -> Check {

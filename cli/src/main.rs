@@ -5,6 +5,7 @@
 
 mod bundle;
 mod chain;
+mod confine;
 mod doctor;
 mod host;
 mod render;
@@ -44,7 +45,18 @@ enum Command {
     /// For an agent in its session: run what the bundle allows, or list it
     Run(run::Arguments),
     /// Check that everything on this host is as it must be, with the mend for what is not
-    Doctor,
+    #[command(args_conflicts_with_subcommands = true)]
+    Doctor {
+        /// One subject only
+        #[command(subcommand)]
+        about: Option<About>,
+    },
+}
+
+#[derive(Subcommand)]
+enum About {
+    /// What this kernel gives to hold commands under sudo, and what it makes Tether refuse
+    Confine,
 }
 
 /// What a command found: `Ok` is 0, a finding 3.
@@ -75,7 +87,8 @@ fn main() -> ExitCode {
         Command::Host(command) => host::run(&command, json),
         Command::Bundle(command) => bundle::run(&command, json),
         Command::Run(arguments) => return run::run(arguments, json),
-        Command::Doctor => doctor::run(json),
+        Command::Doctor { about: None } => doctor::run(json),
+        Command::Doctor { about: Some(About::Confine) } => confine::run(json),
     };
     match done {
         Ok(Found::Fine) => ExitCode::SUCCESS,

@@ -23,13 +23,26 @@ use tether_hostlink::{
 /// How long agentd may take to say go.
 const GO: Duration = Duration::from_secs(2);
 
-/// Becomes the planned program. Comes back only when it refuses.
+/// Becomes the planned program. Comes back only when it refuses; then agentd has it on record, if it can be reached.
 pub fn run(arguments: impl Iterator<Item = OsString>) -> Result<Infallible, Refusal> {
     refuse_unless_root()?;
     let numbers = parse(arguments)?;
     sys::close_others_at_exec().map_err(|error| failed("confine.descriptor", "closing other descriptors", error))?;
-    let Given { sealed, program, mounts, network, arguments } = take(&numbers)?;
+    // Opened as root, from the session's own mounts: agentd knows this process by its credentials at this moment.
+    let mut link = Link::open().ok();
+    let mut argv = Vec::new();
+    launch(&numbers, &mut link, &mut argv).inspect_err(|refusal| {
+        // Where agentd itself refused, the link is gone and the record is made.
+        if let Some(link) = link {
+            let _ = link.ask(&Request::Report { refusal: refusal.clone(), argv }, Deadline::after(GO));
+        }
+    })
+}
+
+fn launch(numbers: &[RawFd], link: &mut Option<Link>, typed: &mut Vec<String>) -> Result<Infallible, Refusal> {
+    let Given { sealed, program, mounts, network, arguments } = take(numbers)?;
     let plan = plan::read(sealed)?;
+    typed.clone_from(&plan.argv);
     if plan.confinement.arguments as usize != arguments.len() {
         return Err(failed("confine.arguments", "taking the plan's descriptors", "there are not as many as it says"));
     }
@@ -38,11 +51,14 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> Result<Infallible, Refu
     let (argv, environment) = (c_texts(&plan.argv)?, environment(&plan)?);
     let is_script = plan::is_script(&program)?;
     if layers.has(Layer::Descriptors) {
+        // Not through the split: the keeper must not hold a connection, and the command has a number of its own.
+        drop(link.take());
         keeper::stand_between(plan.uid, plan.output_limit, plan.terminals)?;
     }
     let terminal = standard::check(plan.confinement.stdin, plan.terminals, layers)?;
-    // Opened as root, from the session's own mounts: agentd knows this process by its credentials at this moment.
-    let link = Link::open().map_err(unreachable_agentd)?;
+    if link.is_none() {
+        *link = Some(Link::open().map_err(unreachable_agentd)?);
+    }
     let who = Who::of(&plan);
     let world = world::enter(&mounts, &network, &who, &plan.confinement, terminal.as_ref(), layers)?;
     hold(&plan, &program, &arguments, &who, &world, layers)?;
@@ -52,7 +68,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> Result<Infallible, Refu
             .map_err(|errno| failed("confine.program", "keeping the script open", errno))?;
     }
     sys::default_sigpipe();
-    begin(link, &plan)?;
+    begin(link.take().ok_or_else(|| Refusal::new(codes::INTERNAL, "no agentd to ask; nothing was run"))?, &plan)?;
     sys::exec(&program, &argv, &environment).map_err(|error| not_run(&plan, &error))
 }
 

@@ -10,6 +10,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::indexing_slicing))]
 
 pub mod confine;
+pub mod features;
 mod identity;
 mod keeper;
 mod landlock;

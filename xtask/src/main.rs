@@ -3,6 +3,7 @@
 //! Progress goes to stderr, data to stdout. Exit status: 0 done, 1 failed, 2 wrong usage; `host exec` passes on the
 //! command's own.
 
+mod ablation;
 mod bench;
 mod check;
 mod deb;
@@ -64,6 +65,8 @@ enum Task {
         #[arg(long)]
         long: bool,
     },
+    /// Build the launcher that leaves out one layer of the confinement, for tests, and print its path
+    Ablation,
     /// Write the seccomp filters that the programs carry, from `crates/filter`
     Filters,
     /// Check format, lints, dependencies, exported symbols and unsafe code
@@ -85,6 +88,10 @@ fn main() -> ExitCode {
         Task::Demo { json, suite } => demo::run(suite, json),
         Task::Bench { name, json, suite } => bench::run(&name, suite, json),
         Task::Test { long } => test::run(long),
+        Task::Ablation => ablation::build().map(|path| {
+            println!("{}", path.display());
+            ExitCode::SUCCESS
+        }),
         Task::Filters => filters::write().map(|()| ExitCode::SUCCESS),
         Task::Check => check::run_all(),
     };

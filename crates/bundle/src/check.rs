@@ -71,6 +71,8 @@ pub(crate) struct Fault {
     pub(crate) rule: Option<usize>,
     /// Which key of the source it is about.
     pub(crate) key: &'static str,
+    /// Which element of that key's list.
+    pub(crate) element: Option<usize>,
     pub(crate) code: &'static str,
     pub(crate) why: String,
 }
@@ -118,6 +120,7 @@ pub(crate) fn faults(bundle: &Bundle) -> Vec<Fault> {
 struct Check<'b> {
     faults: Vec<Fault>,
     rule: Option<usize>,
+    element: Option<usize>,
     ids: BTreeSet<&'b str>,
     /// How many rules are tried one by one for the same target, or looked up by the same list.
     tried: BTreeMap<TargetKey<'b>, usize>,
@@ -130,7 +133,8 @@ struct Check<'b> {
 
 impl<'b> Check<'b> {
     fn say(&mut self, key: &'static str, code: &'static str, why: impl Into<String>) {
-        self.faults.push(Fault { rule: self.rule, key, code, why: why.into() });
+        let (rule, element) = (self.rule, self.element);
+        self.faults.push(Fault { rule, key, element, code, why: why.into() });
     }
 
     fn reads(&mut self, read: &Reads) {
@@ -190,9 +194,11 @@ impl<'b> Check<'b> {
             self.say("arguments", "rule.arguments", format!("at most {ARGUMENTS_MAX} arguments; use rest for more"));
             return;
         }
-        for pattern in first {
+        for (element, pattern) in first.iter().enumerate() {
+            self.element = Some(element);
             self.pattern("arguments", pattern, 1);
         }
+        self.element = None;
         if let Some(Rest { pattern, min, max }) = rest {
             if min > max || *max == 0 || *max > REST_MAX {
                 let why = format!("rest needs min <= max, and max from 1 to {REST_MAX}");

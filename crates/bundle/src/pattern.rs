@@ -13,8 +13,9 @@ const REGEX_TEXT_MAX: usize = 512;
 const SIZES: [usize; 4] = [1 << 10, 1 << 12, 1 << 14, 1 << 15];
 /// About how many bytes one state of a compiled expression takes.
 const STATE: usize = 32;
-/// How many steps one decision may take. Each comparison is one; an expression, one for each byte and state.
-pub(crate) const STEPS_MAX: u64 = 4_000_000;
+/// How many steps one decision may take: some milliseconds. Each comparison is one; an expression takes one for each
+/// byte and state. A usual command takes a few, or some thousand where there are many expressions.
+pub const STEPS_MAX: u64 = 1_000_000;
 
 /// What an argument is to a pattern.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -7,19 +7,21 @@ use super::program::Program;
 
 /// Programs on hosts that take longest, longest first: a long one that is started last keeps one lane busy while
 /// the other is idle. One that is not listed is taken for long.
-const LONGEST: [&str; 14] = [
-    "faults",
-    "strangers",
+const LONGEST: [&str; 16] = [
     "inhost",
-    "end",
     "install",
+    "strangers",
     "forgeries",
-    "abuse_host",
+    "panics",
+    "end",
+    "crashes",
+    "full_disk",
     "sudo",
+    "abuse_host",
     "login",
-    "demo",
     "clock",
     "lab",
+    "demo",
     "host",
     "humans",
 ];

@@ -14,8 +14,15 @@ const REST_USUAL: u32 = 64;
 pub(super) struct ReadRule {
     pub(super) rule: Rule,
     pub(super) start: usize,
-    /// Where its keys stand.
+    /// Where its keys stand, and the arguments of its list.
+    pub(super) origins: Origins,
+}
+
+/// Where the parts of a rule stand.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Origins {
     pub(super) keys: Vec<(&'static str, usize)>,
+    pub(super) arguments: Vec<usize>,
 }
 
 /// What a check may complain of.
@@ -62,19 +69,26 @@ fn rule(mut keys: Keys<'_, '_>, notes: &mut Notes<'_>, rules: &mut Vec<ReadRule>
     let targets = targets(&mut keys, effect, notes);
     let arguments = arguments(&mut keys, notes);
     let run = run(&mut keys, notes);
-    let mut origins = KEYS.map(|key| (key, keys.offset(key))).to_vec();
-    // A rule over several programs has their key where another has `program`.
-    if keys.names().any(|key| key == "programs") {
-        origins.retain(|(key, _)| *key != "program");
-        origins.push(("program", keys.offset("programs")));
-    }
+    let mut origins = Origins { keys: KEYS.map(|key| (key, keys.offset(key))).to_vec(), ..Origins::default() };
+    let elements = |value: Option<&Value<'_>>| -> Vec<usize> {
+        let list = value.and_then(|value| value.get_ref().as_array());
+        list.into_iter().flat_map(|list| list.iter()).map(|one| one.span().start).collect()
+    };
+    origins.arguments = elements(keys.get("arguments"));
+    let programs = elements(keys.get("programs"));
     keys.finish(notes);
     let (Some(id), Some(targets), Some(arguments), Some(run)) = (id, targets, arguments, run) else { return };
     let many = targets.len() > 1;
-    for target in targets {
+    for (number, target) in targets.into_iter().enumerate() {
         let id = if many { format!("{id}/{}", last_name(&target)) } else { id.clone() };
         let (arguments, run) = (arguments.clone(), run.clone());
-        rules.push(ReadRule::new(Rule { id, effect, target, arguments, run }, start, origins.clone()));
+        let mut origins = origins.clone();
+        // A rule over several programs has one in a list where another has its key.
+        if let Some(at) = programs.get(number) {
+            origins.keys.retain(|(key, _)| *key != "program");
+            origins.keys.push(("program", *at));
+        }
+        rules.push(ReadRule { rule: Rule { id, effect, target, arguments, run }, start, origins });
     }
 }
 
