@@ -28,11 +28,11 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> Result<Infallible, Refu
     refuse_unless_root()?;
     let numbers = parse(arguments)?;
     sys::close_others_at_exec().map_err(|error| failed("confine.descriptor", "closing other descriptors", error))?;
-    // Opened as root, from the session's own mounts: agentd knows this process by its credentials at this moment.
-    let mut link = Link::open().ok();
+    let mut link = None;
     let mut argv = Vec::new();
     launch(&numbers, &mut link, &mut argv).inspect_err(|refusal| {
-        // Where agentd itself refused, the link is gone and the record is made.
+        // Where agentd itself refused, the record is made. Before there was a link this is still root, as agentd wants it.
+        let link = if refusal.code.starts_with("confine.") { link.or_else(|| Link::open().ok()) } else { None };
         if let Some(link) = link {
             let _ = link.ask(&Request::Report { refusal: refusal.clone(), argv }, Deadline::after(GO));
         }
@@ -51,14 +51,12 @@ fn launch(numbers: &[RawFd], link: &mut Option<Link>, typed: &mut Vec<String>) -
     let (argv, environment) = (c_texts(&plan.argv)?, environment(&plan)?);
     let is_script = plan::is_script(&program)?;
     if layers.has(Layer::Descriptors) {
-        // Not through the split: the keeper must not hold a connection, and the command has a number of its own.
-        drop(link.take());
         keeper::stand_between(plan.uid, plan.output_limit, plan.terminals)?;
     }
     let terminal = standard::check(plan.confinement.stdin, plan.terminals, layers)?;
-    if link.is_none() {
-        *link = Some(Link::open().map_err(unreachable_agentd)?);
-    }
+    // Opened as root, from the session's own mounts: agentd knows this process by its credentials at this moment. Not
+    // before the split: the keeper must not hold a connection, and the command has a number of its own.
+    *link = Some(Link::open().map_err(unreachable_agentd)?);
     let who = Who::of(&plan);
     let world = world::enter(&mounts, &network, &who, &plan.confinement, terminal.as_ref(), layers)?;
     hold(&plan, &program, &arguments, &who, &world, layers)?;
