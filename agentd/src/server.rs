@@ -197,7 +197,8 @@ fn serve(host: &Shared, connection: &Connection, which: &Listener) {
         let Some(end) = running::see_through(host, connection.as_fd(), &plan, &awaited) else { return };
         (reply, deadline) = (end, Deadline::after(EXCHANGE));
     }
-    let borrowed: Vec<_> = descriptors.iter().chain(more.iter().flat_map(|more| more.iter())).map(AsFd::as_fd).collect();
+    let borrowed: Vec<_> =
+        descriptors.iter().chain(more.iter().flat_map(|more| more.iter())).map(AsFd::as_fd).collect();
     if let Err(error) = connection.answer(&reply, &borrowed, deadline) {
         warn(format_args!("process {} did not take its answer: {error}", connection.peer.pid));
     }

@@ -147,3 +147,37 @@ impl Watch {
         processes.by_number.remove(&number).map(|(_, watched)| Ready::Gone(watched))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixStream;
+    use std::time::Duration;
+
+    fn came(watch: &Watch) -> Vec<String> {
+        let ready = watch.wait(Duration::ZERO).unwrap();
+        let name = |ready| if let Ready::Came(door) = ready { Some(door.session.to_string()) } else { None };
+        ready.into_iter().filter_map(name).collect()
+    }
+
+    #[test]
+    fn a_door_is_ready_as_long_as_somebody_waits() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, watch) = (folder.path().join("s"), Watch::new().unwrap());
+        let session: SessionId = "0123456789abcdef".parse().unwrap();
+        watch.add_door(session.clone(), UnixListener::bind(&path).unwrap()).unwrap();
+        assert!(came(&watch).is_empty());
+        let _two = [UnixStream::connect(&path).unwrap(), UnixStream::connect(&path).unwrap()];
+        assert_eq!(came(&watch), [session.as_str()]);
+        let Some(Ready::Came(door)) = watch.wait(Duration::ZERO).unwrap().pop() else { panic!("it is not ready") };
+        door.listener.accept().unwrap();
+        assert_eq!(came(&watch).len(), 1, "the second still waits");
+        door.listener.accept().unwrap();
+        assert!(came(&watch).is_empty());
+        let _third = UnixStream::connect(&path).unwrap();
+        drop(door);
+        watch.forget_door(&session);
+        assert!(came(&watch).is_empty());
+        assert!(UnixStream::connect(&path).is_err(), "it is still listened at");
+    }
+}

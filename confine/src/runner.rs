@@ -134,7 +134,8 @@ fn start(of_plan: &[OwnedFd]) -> Result<Child, Refusal> {
 /// Waits for the launcher; ends the command when the lifeline hangs up: its client is gone, or agentd.
 fn wait(launcher: &mut Child, lifeline: &OwnedFd, cgroup: &OwnedFd, name: &str) -> Result<ExitStatus, Refusal> {
     let wrong = |why: &dyn std::fmt::Display| failed("run.launcher", "waiting for the launcher", why);
-    let process = i32::try_from(launcher.id()).ok().and_then(Pid::from_raw).ok_or_else(|| wrong(&"it has no number"))?;
+    let process =
+        i32::try_from(launcher.id()).ok().and_then(Pid::from_raw).ok_or_else(|| wrong(&"it has no number"))?;
     let process = pidfd_open(process, PidfdFlags::empty()).map_err(|errno| wrong(&errno))?;
     let mut both = [PollFd::new(&process, PollFlags::IN), PollFd::new(lifeline, PollFlags::IN)];
     loop {
@@ -179,9 +180,12 @@ mod tests {
     #[test]
     fn a_name_is_what_agentd_makes() {
         assert!(is_name("0123456789abcdef0123456789abcdef"));
-        for wrong in
-            ["", "0123456789abcdef0123456789abcde", "0123456789ABCDEF0123456789ABCDEF", "../../../../../../../../etc/pass"]
-        {
+        for wrong in [
+            "",
+            "0123456789abcdef0123456789abcde",
+            "0123456789ABCDEF0123456789ABCDEF",
+            "../../../../../../../../etc/pass",
+        ] {
             assert!(!is_name(wrong), "{wrong}");
         }
     }

@@ -123,7 +123,10 @@ fn it_is_as_under_sudo(suite: Suite) -> Result {
         "head -c 100000 /dev/zero",
         "sleep 1000",
     ] {
-        let (sudo, ran) = (connection.run(&format!("cd /var/log; sudo {command}; exit $?"))?, connection.run(&format!("cd /var/log; tether run {command}; exit $?"))?);
+        let (sudo, ran) = (
+            connection.run(&format!("cd /var/log; sudo {command}; exit $?"))?,
+            connection.run(&format!("cd /var/log; tether run {command}; exit $?"))?,
+        );
         ensure!(sudo.out == ran.out, "{command}: {ran:?}, under sudo {sudo:?}");
         // sudo refuses with 1; where the command ran, or the launcher refused, the code is the same.
         let code = if sudo.code == 1 && sudo.err.contains("tether: ") { 126 } else { sudo.code };
@@ -132,23 +135,37 @@ fn it_is_as_under_sudo(suite: Suite) -> Result {
     }
     let piped = connection.run("echo through | tether run -- cat; tether run cat < /etc/hostname; echo done")?;
     ensure!(piped.out == "through\ndone\n", "{piped:?}");
-    let on_a_terminal =
-        connection.run_with(&["-tt"], "tether run dash -c 'test -t 0 || test -t 1 || test -t 2 || echo none'; stty -a >/dev/null && echo usable")?;
+    let on_a_terminal = connection.run_with(
+        &["-tt"],
+        "tether run dash -c 'test -t 0 || test -t 1 || test -t 2 || echo none'; stty -a >/dev/null && echo usable",
+    )?;
     ensure!(on_a_terminal.out.replace('\r', "") == "none\nusable\n", "{on_a_terminal:?}");
-    for (sudo, ours) in [("sudo -l", "tether run -l"), ("sudo -l -l", "tether run --list --json"), ("sudo -l", "tether run --list")] {
+    for (sudo, ours) in
+        [("sudo -l", "tether run -l"), ("sudo -l -l", "tether run --list --json"), ("sudo -l", "tether run --list")]
+    {
         let (sudo, ran) = (connection.run(sudo)?, connection.run(ours)?);
-        ensure!(ran.code == 0 && sudo.out == ran.out && ran.out.contains("/usr/bin/uptime"), "{ran:?}, by sudo {sudo:?}");
+        ensure!(
+            ran.code == 0 && sudo.out == ran.out && ran.out.contains("/usr/bin/uptime"),
+            "{ran:?}, by sudo {sudo:?}"
+        );
     }
     let trail = scene.trail()?;
     let commands = |by: &str| {
         let of_it = trail.of(draft.grant.session.as_str()).filter(|l| l.event.event == "sudo.command");
-        of_it.filter(|l| l.event.details["by"] == by).map(|l| (l.event.code.clone(), l.event.details["argv"].clone(), l.event.details["cwd"].clone())).collect::<Vec<_>>()
+        of_it
+            .filter(|l| l.event.details["by"] == by)
+            .map(|l| (l.event.code.clone(), l.event.details["argv"].clone(), l.event.details["cwd"].clone()))
+            .collect::<Vec<_>>()
     };
     ensure!(commands("sudo").len() == 12 && commands("run").len() == 15, "{:?}", (commands("sudo"), commands("run")));
     ensure!(commands("run")[..12] == commands("sudo")[..], "{:?}", (commands("sudo"), commands("run")));
     let ended: Vec<_> = trail.of(draft.grant.session.as_str()).filter(|l| l.event.event == "sudo.ended").collect();
     let last = ended.last().context("no end is on record")?;
-    ensure!(last.event.details["by"] == "run" && last.event.details["tty"].as_str().is_some_and(|tty| tty.starts_with("/dev/pts/")), "{last:?}");
+    ensure!(
+        last.event.details["by"] == "run"
+            && last.event.details["tty"].as_str().is_some_and(|tty| tty.starts_with("/dev/pts/")),
+        "{last:?}"
+    );
     let shown = scene.host.sh(&format!("tether session show {}", draft.grant.session))?;
     ensure!(shown.contains("  sudo uptime -s") && shown.contains("  tether run uptime -s"), "{shown}");
     drop(connection);
@@ -209,7 +226,11 @@ fn it_needs_no_sudo(suite: Suite) -> Result {
 /// A process of root's that becomes what `setpriv` and more make of it: in the session's cgroup, with its loginuid, or
 /// without one of them.
 fn asks_as(host: &Host, place: &str, loginuid: u32, become_it: &str, socket: &str) -> anyhow::Result<String> {
-    let moved = if place.is_empty() { String::new() } else { format!("echo $$ > /sys/fs/cgroup/tether.sessions/{place}/login/cgroup.procs; ") };
+    let moved = if place.is_empty() {
+        String::new()
+    } else {
+        format!("echo $$ > /sys/fs/cgroup/tether.sessions/{place}/login/cgroup.procs; ")
+    };
     host.sh(&format!(
         "sh -c 'echo {loginuid} > /proc/self/loginuid; {moved}exec {become_it} python3 /opt/ask.py {socket} \"$0\"' '{COMMANDS}' 2>&1; true"
     ))
@@ -256,15 +277,28 @@ fn only_the_sessions_own_agent_is_served(suite: Suite) -> Result {
         ensure!(asked.contains("request.not_yours"), "{what}: {asked}");
     }
     // It is nobody's way to anything else, and its descriptors are no others'.
-    for question in [r#"{"ask":"take","plan":"x"}"#, r#"{"ask":"status"}"#, r#"{"ask":"begin","plan":"x"}"#, r#"{"ask":"decide","argv":["id"],"cwd":"/","tty":null}"#] {
+    for question in [
+        r#"{"ask":"take","plan":"x"}"#,
+        r#"{"ask":"status"}"#,
+        r#"{"ask":"begin","plan":"x"}"#,
+        r#"{"ask":"decide","argv":["id"],"cwd":"/","tty":null}"#,
+    ] {
         let asked = connection.run(&format!("python3 /opt/ask.py {own} '{question}'"))?;
         ensure!(asked.out.contains("request.not_yours") && asked.out.ends_with(" 0\n"), "{question}: {asked:?}");
     }
     let bare = connection.run(&format!("python3 /opt/ask.py {own} '{{\"ask\":\"run\",\"argv\":[\"uptime\"]}}'"))?;
     ensure!(bare.out.contains("run.descriptors"), "{bare:?}");
     let human = scene.host.command("tether").args(&["run", "uptime"]).user("carol").output()?;
-    ensure!(human.status.code() == Some(126) && String::from_utf8_lossy(&human.stderr).contains("run.not_an_agent"), "{human:?}");
-    ensure!(connection.run("python3 -c \"import socket; socket.socket(socket.AF_UNIX).connect('/run/tether/runner.sock')\"")?.err.contains("PermissionError"));
+    ensure!(
+        human.status.code() == Some(126) && String::from_utf8_lossy(&human.stderr).contains("run.not_an_agent"),
+        "{human:?}"
+    );
+    ensure!(
+        connection
+            .run("python3 -c \"import socket; socket.socket(socket.AF_UNIX).connect('/run/tether/runner.sock')\"")?
+            .err
+            .contains("PermissionError")
+    );
     Ok(())
 }
 
@@ -291,7 +325,9 @@ fn whatever_goes_the_command_goes_too(suite: Suite) -> Result {
         let ran = Ran::from(client.wait_with_output()?);
         ensure!(ran.out == "137\n", "{what}: {ran:?}");
         scene.wait("the record", |_| {
-            let ended = |trail: &tether_tests::trail::Trail, event: &str| trail.of(session).filter(|l| l.event.event == event).count();
+            let ended = |trail: &tether_tests::trail::Trail, event: &str| {
+                trail.of(session).filter(|l| l.event.event == event).count()
+            };
             scene.trail().is_ok_and(|trail| ended(&trail, "sudo.ended") == ended(&trail, "sudo.command"))
         })?;
     }
@@ -345,11 +381,16 @@ fn a_plan_is_taken_once_in_time_and_by_root(suite: Suite) -> Result {
     };
     let take = |scene: &Scene, before: &str, name: &str, more: &str| {
         let question = format!("{{\"ask\":\"take\",\"plan\":\"{name}\"}}");
-        scene.host.sh(&format!("sh -c '{before}exec python3 /opt/ask.py /run/tether/root.sock \"$0\" {more}' '{question}'"))
+        scene
+            .host
+            .sh(&format!("sh -c '{before}exec python3 /opt/ask.py /run/tether/root.sock \"$0\" {more}' '{question}'"))
     };
     // Root in the session is the agent, and gets nothing; root outside gets all ten descriptors, once.
     let (client, name) = called(&scene)?;
-    let inside = format!("echo {login} > /proc/self/loginuid; echo $$ > /sys/fs/cgroup/tether.sessions/{}/login/cgroup.procs; ", draft.grant.session);
+    let inside = format!(
+        "echo {login} > /proc/self/loginuid; echo $$ > /sys/fs/cgroup/tether.sessions/{}/login/cgroup.procs; ",
+        draft.grant.session
+    );
     let from_inside = take(&scene, &inside, &name, "")?;
     ensure!(from_inside.contains("request.not_yours") && from_inside.ends_with(" 0\n"), "{from_inside}");
     let wrong = take(&scene, "", &"0".repeat(32), "")?;
@@ -370,11 +411,18 @@ fn a_plan_is_taken_once_in_time_and_by_root(suite: Suite) -> Result {
     // A plan of sudo's is nobody's to take: no runner is called for it, and its name is not told.
     let codes = scene.trail()?.codes().iter().filter(|code| **code == "plan.not_begun").count();
     ensure!(codes == 2, "{codes} are on record");
-    scene.host.sh("systemctl stop false-runner; rm -f /run/tether/runner.sock; systemctl start tether-runner.socket")?;
+    scene
+        .host
+        .sh("systemctl stop false-runner; rm -f /run/tether/runner.sock; systemctl start tether-runner.socket")?;
     ensure!(run(&connection, "uptime")?.code == 0, "with the real runner it does not run");
     // The runner itself, called by root with what is no plan, does nothing.
     let runner = scene.host.sh("for text in '' x ../../../../../../../etc/passwdd 00000000000000000000000000000000; do printf %s $text | /usr/libexec/tether/tether-runner 2>&1; echo $?; done")?;
-    ensure!(runner.matches("126\n").count() == 4 && runner.matches("[run.plan]").count() == 3 && runner.contains("[plan.void]"), "{runner}");
+    ensure!(
+        runner.matches("126\n").count() == 4
+            && runner.matches("[run.plan]").count() == 3
+            && runner.contains("[plan.void]"),
+        "{runner}"
+    );
     Ok(())
 }
 

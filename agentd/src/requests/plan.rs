@@ -25,7 +25,8 @@ const PLAN_SPAN: Duration = Duration::from_secs(2);
 /// How many commands one session may have at a time.
 const PLANS_MAX: usize = 32;
 const MIB: u64 = 1 << 20;
-const NO_RULE: &str = "`sudo -l`, or `tether run -l`, lists what is allowed. This refusal is on record; asking again will not change it.";
+const NO_RULE: &str =
+    "`sudo -l`, or `tether run -l`, lists what is allowed. This refusal is on record; asking again will not change it.";
 /// The environment of a confined command, besides what its rule adds and the launcher's HOME and TMPDIR.
 const ENVIRONMENT: [&str; 3] = ["PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8", "LESSHISTFILE=-"];
 

@@ -50,7 +50,8 @@ impl Process {
 
 /// The folder that a process is in, as its own mounts have it. `/` where that cannot be said.
 pub fn folder_of(pid: u32) -> String {
-    let folder = fs::read_link(format!("/proc/{pid}/cwd")).ok().and_then(|path| path.into_os_string().into_string().ok());
+    let folder =
+        fs::read_link(format!("/proc/{pid}/cwd")).ok().and_then(|path| path.into_os_string().into_string().ok());
     folder.filter(|path| path.starts_with('/')).unwrap_or_else(|| "/".to_owned())
 }
 

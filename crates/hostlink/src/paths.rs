@@ -21,6 +21,8 @@ pub const USER_CA_KEYS: &str = "/run/tether/user_ca_keys";
 pub const CGROUP: &str = "tether.sessions";
 /// The launcher that runs what agentd allowed under sudo.
 pub const CONFINE: &str = "/usr/libexec/tether/tether-confine";
+/// What starts the launcher under `tether run`.
+pub const RUNNER: &str = "/usr/libexec/tether/tether-runner";
 /// The login shell of agents' accounts.
 pub const SHELL: &str = "/usr/libexec/tether/tether-shell";
 
