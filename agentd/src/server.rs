@@ -4,9 +4,10 @@
 //! one neither holds nor starves the other. Only the lock on [`Host`] is shared, and nothing waits under it.
 
 use crate::clock::Moment;
-use crate::host::{Host, INBOX as INBOX_FOLDER, TearDown};
+use crate::host::{Host, INBOX as INBOX_FOLDER, Lent, TearDown};
 use crate::log::warn;
 use crate::requests::{Listener, Response};
+use crate::running;
 use crate::trust::inbox::{Inbox, Item};
 use crate::watch::{Ready, Watch};
 use rustix::fs::inotify;
@@ -18,19 +19,22 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tether_hostlink::{Connection, Deadline, paths};
+use tether_hostlink::{Connection, Deadline, LinkError, Request, paths};
 
 /// How long one exchange may take.
 const EXCHANGE: Duration = Duration::from_secs(2);
 /// How many connections each listener serves at a time.
 const CONNECTIONS_MAX: usize = 64;
+/// How many connections of `tether run` are served at a time: of one session, and of all. Each waits for its command.
+const RUN_MAX: [usize; 2] = [16, 48];
 /// How many sessions are taken down at a time.
 pub const WORKERS: usize = 4;
 /// How often counted refusals are written down.
 const FLUSH: Duration = Duration::from_secs(60);
 
 const INBOX: u64 = 0;
-const LISTENERS: [(u64, Listener); 2] = [(1, Listener::Root), (2, Listener::Principals)];
+const ROOT: u64 = 1;
+const PRINCIPALS: u64 = 2;
 
 /// The state that all threads share.
 pub type Shared = Arc<Mutex<Host>>;
@@ -64,15 +68,20 @@ impl Sockets {
 /// Runs for ever.
 pub fn run(host: &Shared, watch: &Watch, sockets: &Sockets) -> io::Result<()> {
     watch.add_other(&sockets.inbox, INBOX)?;
-    watch.add_other(&sockets.root, LISTENERS[0].0)?;
-    watch.add_other(&sockets.principals, LISTENERS[1].0)?;
-    let busy = [Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0))];
+    watch.add_other(&sockets.root, ROOT)?;
+    watch.add_other(&sockets.principals, PRINCIPALS)?;
+    let (roots, principals, running) = (Count::default(), Count::default(), Count::default());
     let mut pass = Pass::list();
     let mut came = false;
     let mut flushed = Moment::now();
+    let mut due = flushed;
     loop {
         let now = Moment::now();
-        let next = lock(host).run_deadlines(now);
+        // Not at each wake: an agent can wake the loop as often as it likes.
+        if now >= due {
+            due = now.plus(lock(host).run_deadlines(now));
+        }
+        let next = due.since(now);
         if now.since(flushed) >= FLUSH {
             lock(host).flush_refusals();
             flushed = now;
@@ -84,8 +93,14 @@ pub fn run(host: &Shared, watch: &Watch, sockets: &Sockets) -> io::Result<()> {
                     drain(&sockets.inbox);
                     came = true;
                 }
-                Ready::Other(1) => accept(host, &sockets.root, Listener::Root, &busy[0]),
-                Ready::Other(_) => accept(host, &sockets.principals, Listener::Principals, &busy[1]),
+                Ready::Came(door) => {
+                    let limits = [(&door.busy, RUN_MAX[0]), (&running, RUN_MAX[1])];
+                    accept(host, &door.listener, Listener::Run(door.session.clone()), &limits);
+                }
+                Ready::Other(ROOT) => accept(host, &sockets.root, Listener::Root, &[(&roots, CONNECTIONS_MAX)]),
+                Ready::Other(_) => {
+                    accept(host, &sockets.principals, Listener::Principals, &[(&principals, CONNECTIONS_MAX)]);
+                }
             }
         }
         if pass.is_over() && std::mem::take(&mut came) {
@@ -127,20 +142,21 @@ impl Pass {
     }
 }
 
-fn accept(host: &Shared, listener: &UnixListener, which: Listener, busy: &Arc<AtomicUsize>) {
+/// How many are served.
+type Count = Arc<AtomicUsize>;
+
+fn accept(host: &Shared, listener: &UnixListener, which: Listener, limits: &[(&Count, usize)]) {
     let connection = match Connection::accept(listener) {
         Ok(connection) => connection,
+        Err(LinkError::Broken(rustix::io::Errno::AGAIN)) => return, // who came is gone again
         Err(error) => return warn(format_args!("a connection could not be taken: {error}")),
     };
-    if busy.fetch_add(1, Ordering::SeqCst) >= CONNECTIONS_MAX {
-        busy.fetch_sub(1, Ordering::SeqCst);
-        // Dropped: the other side sees a closed connection at once, which is a refusal.
-        return;
-    }
-    let (host, guard) = (Arc::clone(host), Busy(Arc::clone(busy)));
+    // Dropped if there are too many: the other side sees a closed connection at once, which is a refusal.
+    let Some(guard) = Busy::within(limits) else { return };
+    let host = Arc::clone(host);
     let spawned = std::thread::Builder::new().name("request".to_owned()).spawn(move || {
         let _guard = guard;
-        serve(&host, &connection, which);
+        serve(&host, &connection, &which);
     });
     if let Err(error) = spawned {
         warn(format_args!("no thread for a connection: {error}"));
@@ -148,22 +164,51 @@ fn accept(host: &Shared, listener: &UnixListener, which: Listener, busy: &Arc<At
 }
 
 /// Counts a connection as served until it is dropped, also when its thread panics.
-struct Busy(Arc<AtomicUsize>);
+struct Busy(Vec<Count>);
 
-impl Drop for Busy {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
+impl Busy {
+    /// Counts it everywhere, unless one of the limits is reached.
+    fn within(limits: &[(&Count, usize)]) -> Option<Self> {
+        let mut busy = Self(Vec::new());
+        let fits = limits.iter().all(|(count, most)| {
+            busy.0.push(Arc::clone(count));
+            count.fetch_add(1, Ordering::SeqCst) < *most
+        });
+        // What was counted is taken back by dropping it.
+        fits.then_some(busy)
     }
 }
 
-fn serve(host: &Shared, connection: &Connection, which: Listener) {
-    let deadline = Deadline::after(EXCHANGE);
-    // Who asks nothing, or nonsense, gets nothing.
-    let Ok(request) = connection.question(deadline) else { return };
-    let Response { reply, descriptors } = lock(host).answer(which, connection.peer, request);
-    let borrowed: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
+impl Drop for Busy {
+    fn drop(&mut self) {
+        for count in &self.0 {
+            count.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+}
+
+fn serve(host: &Shared, connection: &Connection, which: &Listener) {
+    let mut deadline = Deadline::after(EXCHANGE);
+    // Who asks nothing, or nonsense, gets nothing. What came with it is dropped last, and not under the lock.
+    let Ok((request, lent)) = question(connection, which, deadline) else { return };
+    let response = lock(host).answer(which, connection.peer, request, &lent);
+    let Response { mut reply, descriptors, lent: more, awaited } = response;
+    if let Some((plan, awaited)) = awaited {
+        let Some(end) = running::see_through(host, connection.as_fd(), &plan, &awaited) else { return };
+        (reply, deadline) = (end, Deadline::after(EXCHANGE));
+    }
+    let borrowed: Vec<_> =
+        descriptors.iter().chain(more.iter().flat_map(|more| more.iter())).map(AsFd::as_fd).collect();
     if let Err(error) = connection.answer(&reply, &borrowed, deadline) {
         warn(format_args!("process {} did not take its answer: {error}", connection.peer.pid));
+    }
+}
+
+/// The question; only at a session's own listener with descriptors.
+fn question(connection: &Connection, which: &Listener, deadline: Deadline) -> Result<(Request, Lent), LinkError> {
+    match which {
+        Listener::Run(_) => connection.question_with(deadline).map(|(request, lent)| (request, Lent::new(lent))),
+        Listener::Root | Listener::Principals => Ok((connection.question(deadline)?, Lent::default())),
     }
 }
 

@@ -81,9 +81,9 @@ fn launch(numbers: &[RawFd], agentd: &mut Agentd, typed: &mut Vec<String>) -> Re
     let is_script = plan::is_script(&program)?;
     if layers.has(Layer::Descriptors) {
         // Before there is a connection: the keeper must not hold it, and the command has a number of its own.
-        keeper::stand_between(plan.uid, plan.output_limit)?;
+        keeper::stand_between(plan.uid, plan.output_limit, plan.terminals)?;
     }
-    let terminal = standard::check(plan.confinement.stdin, layers)?;
+    let terminal = standard::check(plan.confinement.stdin, plan.terminals, layers)?;
     agentd.connect()?;
     let who = Who::of(&plan);
     let world = world::enter(&mounts, &network, &who, &plan.confinement, terminal.as_ref(), layers)?;

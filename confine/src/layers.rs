@@ -62,7 +62,7 @@ impl Layers {
             ("landlock", Layer::Landlock),
             ("seccomp", Layer::Seccomp),
         ];
-        let named = |name: &str| names.split_whitespace().any(|one| one == name);
+        let named = |name: &str| names.split([',', ' ', '\n']).any(|one| one == name);
         let off = known.iter().filter(|(name, _)| named(name)).fold(0, |off, (_, layer)| off | 1 << *layer as u16);
         Self { off }
     }

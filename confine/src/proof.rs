@@ -61,7 +61,7 @@ impl After<'_> {
         let has = |layer| self.layers.has(layer);
         if has(Layer::Landlock) {
             landlock(world, before)?;
-            // Whoever has every capability reads it all the same: the hole that the identity closes.
+            // With root's capabilities the kernel asks no rule of files about this one.
             if has(Layer::Identity) {
                 refused("reading sudo's memory map", opened(&maps(world)), Errno::ACCESS)?;
             }
@@ -112,7 +112,10 @@ fn landlock(world: &World, before: &Before) -> Result<(), Refusal> {
     refused("reading the control file", control(OFlags::RDONLY), Errno::ACCESS)?;
     refused("writing the control file", control(OFlags::WRONLY), Errno::ACCESS)?;
     refused("making a folder", mkdirat(&world.control, "after", Mode::RWXU), Errno::ACCESS)?;
-    if before.shadow { refused("reading /etc/shadow", opened(SHADOW), Errno::ACCESS) } else { Ok(()) }
+    if before.shadow {
+        refused("reading /etc/shadow", opened(SHADOW), Errno::ACCESS)?;
+    }
+    Ok(())
 }
 
 /// Of the process that started this one: sudo, which is root with all that it was given.

@@ -3,10 +3,14 @@
 #![forbid(unsafe_code)]
 
 pub mod agent;
+pub mod attacker;
+pub mod battery;
 pub mod bench;
 pub mod central;
 pub mod demo;
 pub mod draft;
+pub mod more;
+pub mod payloads;
 pub mod people;
 pub mod scene;
 pub mod snapshot;

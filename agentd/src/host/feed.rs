@@ -273,7 +273,7 @@ impl Host {
         self.record_done("session.reserved", ids_of(session), about)
     }
 
-    /// Cgroup, namespaces, and last the account: from then on a look-up finds it.
+    /// Cgroup, namespaces, the door of `tether run`, and last the account: from then on a look-up finds it.
     pub(super) fn make_visible(&mut self, id: &tether_identity::SessionId) -> Result<(), String> {
         let session = self.sessions.get(id).ok_or("no such session")?;
         self.cgroups.make(id).map_err(|error| error.to_string())?;
@@ -285,6 +285,7 @@ impl Host {
         let session = Session { world: known, ..session.clone() };
         self.keep(&session).map_err(|error| error.to_string())?;
         crash_point!(VisibleKept);
+        self.open_door(&session).map_err(|error| error.to_string())?;
         self.accounts.write(&session).map_err(|error| error.to_string())?;
         crash_point!(VisibleAccounts);
         self.worlds.insert(id.clone(), world);
