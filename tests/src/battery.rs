@@ -8,6 +8,7 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Write};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdout};
 use tether_testhost::Host;
 
@@ -49,6 +50,12 @@ pub const BUNDLE: &str = r#"
 name = "triage"
 version = 7
 about = "Anything at all, read-only: so that only the kernel holds it"
+[read]
+# As wide as an analyst's: what is held is held by the never-list, and by what others cannot read.
+trees = [
+    "/usr", "/boot", "/etc", "/opt", "/run", "/sys", "/tmp", "/var/tmp", "/var/cache", "/var/lib", "/var/log",
+    "/var/spool/cron",
+]
 [[rule]]
 id = "python-12"
 program = "/usr/bin/python3.11"
@@ -144,7 +151,12 @@ pub fn install(host: &Host) -> Result<Vec<Probe>> {
 /// Runs probes by an attacker; no name means all.
 pub fn run(host: &Host, attacker: &dyn Attacker, probes: &[Probe], names: &[&str]) -> Result<Vec<Verdict>> {
     let mut sibling = attacker.start(&format!("{FOLDER}/battery.py sibling"))?;
-    wait_for(host, "battery.py sibling")?;
+    let mut said = String::new();
+    BufReader::new(sibling.stdout.as_mut().context("no stdout")?).read_line(&mut said)?;
+    if said.trim() != "sibling" {
+        sibling.kill()?;
+        bail!("the attacked command does not start: {said:?}, {:?}", sibling.wait_with_output()?);
+    }
     let wanted = |probe: &&Probe| names.is_empty() || names.contains(&probe.name.as_str());
     let wanted: Vec<_> = probes.iter().filter(wanted).filter(|probe| probe.impossible.is_empty()).collect();
     ensure!(names.is_empty() || names.len() == wanted.len(), "some of {names:?} is no probe, or none can have it");
@@ -167,7 +179,8 @@ pub fn run(host: &Host, attacker: &dyn Attacker, probes: &[Probe], names: &[&str
     let unheard = |v: &&Verdict| v.impossible.is_empty() && v.error.starts_with("no report");
     let unheard: Vec<_> = verdicts.iter().filter(unheard).collect();
     ensure!(unheard.is_empty(), "these were not attempted at all:\n{}", describe(unheard));
-    let _ = sibling.kill();
+    // On the host: the ssh client's end would leave it there, and its channel open.
+    host.sh("pkill -KILL -f '[b]attery.py sibling'; true")?;
     sibling.wait()?;
     Ok(verdicts)
 }
@@ -225,21 +238,18 @@ pub fn describe<'v>(verdicts: impl IntoIterator<Item = &'v Verdict>) -> String {
         .collect()
 }
 
-/// Puts a launcher on the host that can leave layers out: `tether-confine` with the feature `ablation`. It is built
-/// here, beside the tests, unless `TETHER_ABLATION` names one.
-pub fn install_ablation(host: &Host) -> Result<()> {
-    let built = match std::env::var_os("TETHER_ABLATION") {
-        Some(path) => path.into(),
-        None => build_ablation()?,
-    };
-    host.copy_in(&built, "/usr/libexec/tether/tether-confine", 0o755)?;
-    Ok(())
+/// A launcher that can leave layers out: `tether-confine` with the feature `ablation`. It is built here, beside the
+/// tests, unless `TETHER_ABLATION` names one.
+pub fn ablation() -> Result<PathBuf> {
+    match std::env::var_os("TETHER_ABLATION") {
+        Some(path) => Ok(path.into()),
+        None => build_ablation(),
+    }
 }
 
-fn build_ablation() -> Result<std::path::PathBuf> {
+fn build_ablation() -> Result<PathBuf> {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
-    let target =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| format!("{root}/target").into(), std::path::PathBuf::from);
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| format!("{root}/target").into(), PathBuf::from);
     let target = target.join("ablation");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut build = std::process::Command::new(cargo);

@@ -109,7 +109,7 @@ impl Walk<'_> {
             if self.entries > ENTRIES_MAX {
                 return Err(Stop::TooMany);
             }
-            self.entry(&mut open, place, name, entry.file_type(), depth)?;
+            self.entry(&mut open, place, name, (entry.file_type(), entry.ino()), depth)?;
         }
         Ok(if open.is_whole { Found::Whole } else { Found::Parts })
     }
@@ -119,7 +119,7 @@ impl Walk<'_> {
         open: &mut Open<'_>,
         place: &Place,
         name: &CStr,
-        kind: FileType,
+        (kind, inode): (FileType, u64),
         depth: usize,
     ) -> Result<(), Stop> {
         let kind = match kind {
@@ -130,7 +130,7 @@ impl Walk<'_> {
             // Where a link leads has a name of its own; a socket cannot be opened, a device not on these mounts.
             FileType::Symlink | FileType::Socket | FileType::CharacterDevice | FileType::BlockDevice => Ok(()),
             FileType::RegularFile => match self.names.child(place, name.to_bytes()) {
-                Child::Open(child) => self.regular(open, &child, name),
+                Child::Open(child) => self.regular(open, &child, name, inode),
                 Child::Closed => self.keep_out(open, place),
             },
             FileType::Directory => match self.names.child(place, name.to_bytes()) {
@@ -142,8 +142,10 @@ impl Walk<'_> {
         }
     }
 
-    fn regular(&mut self, open: &mut Open<'_>, child: &Place, name: &CStr) -> Result<(), Stop> {
-        let looked_at = child.is_listed || !self.linked.is_empty();
+    fn regular(&mut self, open: &mut Open<'_>, child: &Place, name: &CStr, inode: u64) -> Result<(), Stop> {
+        // An overlay lists other numbers than its files have.
+        let maybe_linked = || self.names.has_overlay || self.linked.iter().any(|(_, other)| *other == inode);
+        let looked_at = child.is_listed || !self.linked.is_empty() && maybe_linked();
         if looked_at && !stat(open.folder, name).is_ok_and(|stat| self.may_read(&stat, child)) {
             return self.keep_out(open, child);
         }

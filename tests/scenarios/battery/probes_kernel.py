@@ -137,11 +137,13 @@ def _level_changed(warden):
 
 
 @probe("kernel", "write to the kernel's log (/dev/kmsg)", "it is there",
-       judge=lambda warden, loot: _in_log(b"battery-forged"))
+       prepare=lambda warden: warden.params.update(log_write={"words": "battery-" + os.urandom(8).hex()}),
+       judge=lambda warden, loot: _in_log(warden.params["log_write"]["words"].encode()))
 def log_write():
+    # Words of this run's own: all hosts have the machine's one log.
     for path in ("/dev/kmsg", f"{GROUND}/kmsg"):
         try:
-            return write(path, b"<6>battery-forged\n", os.O_WRONLY)
+            return write(path, f"<6>{mine()['words']}\n".encode(), os.O_WRONLY)
         except OSError:
             pass
     return b""

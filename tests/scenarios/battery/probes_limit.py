@@ -8,11 +8,11 @@ import time
 from kit import Claim, may, probe
 
 
-@probe("limit", "start 600 processes", "they run all at once", timeout=10)
+@probe("limit", "start 400 processes", "they run all at once", timeout=10)
 def many_processes():
     children = []
     try:
-        for _ in range(600):
+        for _ in range(400):
             child = os.fork()
             if child == 0:
                 signal.pause()

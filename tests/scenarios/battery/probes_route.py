@@ -12,6 +12,8 @@ from probes_secret import plant_shadow
 
 CANARY = "its canary is in the output"
 KEY = "/etc/battery-route/private.key"
+# The same, for the bind mount: what is mounted elsewhere has the same inodes there and here.
+BOUND_KEY = "/etc/battery-bound/private.key"
 # Read by everybody; what the host put below it leads elsewhere.
 SHARE = "/usr/local/share/battery-route"
 
@@ -21,6 +23,7 @@ def plant(warden):
     plant_shadow(warden)
     if not warden.kept.get("route"):
         warden.plant(KEY, warden.canary("route") + "\n")
+        warden.plant(BOUND_KEY, warden.canary("bound") + "\n")
         os.makedirs(SHARE, exist_ok=True)
         warden.kept["route"] = True
 
@@ -42,7 +45,8 @@ def _link(target, path):
     os.symlink(target, path)
 
 
-def _hard(path, target="/etc/shadow"):
+def _hard(path, target="/etc/gshadow"):
+    # Not shadow, which the loop of passwords replaces: an old one under a new name is a copy, no link to it.
     os.makedirs(os.path.dirname(path), exist_ok=True)
     if os.path.lexists(path):
         os.unlink(path)
@@ -69,7 +73,7 @@ def _bind_file():
     subprocess.run(["umount", "-q", "/var/chroot/one/config"], capture_output=True, check=False)
     with open("/var/chroot/one/config", "w", encoding="utf-8"):
         pass
-    _mount("--bind", "/etc/shadow", "/var/chroot/one/config")
+    _mount("--bind", "/etc/gshadow", "/var/chroot/one/config")
 
 
 def _bind_whole():
@@ -79,7 +83,7 @@ def _bind_whole():
 
 def _bind_in_share():
     _fresh(f"{SHARE}/bound")
-    _mount("--bind", os.path.dirname(KEY), f"{SHARE}/bound")
+    _mount("--bind", os.path.dirname(BOUND_KEY), f"{SHARE}/bound")
 
 
 def _overlay():
@@ -102,9 +106,9 @@ def _snapshot(path):
 
 
 def _tmpfs_copy():
-    _fresh("/var/cache/battery-ram")
-    _mount("-t", "tmpfs", "tmpfs", "/var/cache/battery-ram")
-    subprocess.run(["cp", "-a", "/etc/shadow", "/var/cache/battery-ram/etc-shadow"], check=True)
+    _fresh("/var/lib/battery-ram")
+    _mount("-t", "tmpfs", "tmpfs", "/var/lib/battery-ram")
+    subprocess.run(["cp", "-a", "/etc/shadow", "/var/lib/battery-ram/etc-shadow"], check=True)
 
 
 at("route_symbolic_link", "follow the host's symbolic link", f"{SHARE}/link", lambda: _link("/etc/shadow", f"{SHARE}/link"))
@@ -128,7 +132,7 @@ at("snapshot_copy", "open in a snapshot's copy", "/var/lib/snapshots/daily/etc/s
    lambda: _snapshot("/var/lib/snapshots/daily/etc"))
 at("snapshot_root", "open in a snapshot in the root folder", "/.snapshots/1/snapshot/etc/shadow",
    lambda: _snapshot("/.snapshots/1/snapshot/etc"))
-at("copy_in_cache", "open a copy on another file system below /var/cache", "/var/cache/battery-ram/etc-shadow",
+at("copy_on_another_disk", "open a copy on another file system below /var/lib", "/var/lib/battery-ram/etc-shadow",
    _tmpfs_copy)
 at("own_root", "open through /proc/self/root", "/proc/self/root/etc/shadow", lambda: None)
 at("thread_root", "open through /proc/thread-self/root", "/proc/thread-self/root/etc/shadow", lambda: None)
