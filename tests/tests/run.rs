@@ -477,9 +477,14 @@ const LINGER: &str = r#"
 import ctypes, fcntl, os, socket, struct, sys, time
 if ctypes.CDLL(None).unshare(0x10000000 | 0x40000000): sys.exit('no namespaces')
 fcntl.ioctl(socket.socket(socket.AF_INET, socket.SOCK_DGRAM), 0x8914, struct.pack('16sh14x', b'lo', 0x41))
-server = socket.create_server(('127.0.0.1', 0))
+server = socket.socket()
+server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+server.bind(('127.0.0.1', 0))
+server.listen()
 def pair(seconds):
-    one = socket.create_connection(server.getsockname())
+    one = socket.socket()
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    one.connect(server.getsockname())
     other, _ = server.accept()
     one.setblocking(False)
     try:
@@ -492,11 +497,14 @@ one, other = pair(2)
 start = time.monotonic()
 one.close()
 print('alone', time.monotonic() - start > 1.5, flush=True)
-one, other = pair(3600)
 for _ in range(40):
+    # Whoever closes its copy last waits; both ends lie in one message, so neither goes before.
+    one, other = pair(3600)
     s = socket.socket(socket.AF_UNIX)
     s.connect(sys.argv[1])
     socket.send_fds(s, [b'\x01'], [one.fileno(), other.fileno()])
+    one.close()
+    other.close()
     s.close()
 print('sent', flush=True)
 time.sleep(1000)
