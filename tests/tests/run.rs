@@ -471,6 +471,9 @@ fn a_flood_delays_nobody(suite: Suite) -> Result {
     Ok(())
 }
 
+/// Who is held is held for an hour; less is other load.
+const HELD: Duration = Duration::from_secs(20);
+
 /// Sends descriptors whose closing waits for an hour (socket(7), `SO_LINGER`), and prints how long one of two seconds
 /// takes by itself.
 const LINGER: &str = r#"
@@ -529,18 +532,18 @@ fn descriptors_that_take_for_ever_to_close_hold_nobody(suite: Suite) -> Result {
     let others = |scene: &mut Scene| -> Result {
         let start = Instant::now();
         scene.status()?;
-        ensure!(start.elapsed() < Duration::from_secs(2), "agentd waited {:?}", start.elapsed());
+        ensure!(start.elapsed() < HELD, "agentd waited {:?}", start.elapsed());
         let (_, other) = scene.session()?;
         let ran = other.run("tether run uptime")?;
         ensure!(ran.code == 0, "{ran:?}");
-        ensure!(start.elapsed() < Duration::from_secs(5), "another agent waited {:?}", start.elapsed());
+        ensure!(start.elapsed() < HELD, "another agent waited {:?}", start.elapsed());
         Ok(())
     };
     others(&mut scene)?;
     let start = Instant::now();
     scene.central.revoke(&scene.host, Revocation::Session(draft.grant.session.clone()))?;
     scene.wait_gone(draft.grant.session.as_str())?;
-    ensure!(start.elapsed() < Duration::from_secs(1), "its end took {:?}", start.elapsed());
+    ensure!(start.elapsed() < HELD, "its end took {:?}", start.elapsed());
     drop(connection);
     others(&mut scene)
 }
