@@ -9,7 +9,7 @@ use crate::log::warn;
 use crate::requests::{Listener, Response};
 use crate::running;
 use crate::trust::inbox::{Inbox, Item};
-use crate::watch::{Ready, Watch};
+use crate::watch::{Door, Ready, Watch};
 use rustix::fs::inotify;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -25,7 +25,8 @@ use tether_hostlink::{Connection, Deadline, LinkError, Request, paths};
 const EXCHANGE: Duration = Duration::from_secs(2);
 /// How many connections each listener serves at a time.
 const CONNECTIONS_MAX: usize = 64;
-/// How many connections of `tether run` are served at a time: of one session, and of all. Each waits for its command.
+/// How many connections of `tether run` are served at a time: of one session, and of all. Each waits for its command;
+/// who comes then waits for a place.
 const RUN_MAX: [usize; 2] = [16, 48];
 /// How many sessions are taken down at a time.
 pub const WORKERS: usize = 4;
@@ -93,13 +94,10 @@ pub fn run(host: &Shared, watch: &Watch, sockets: &Sockets) -> io::Result<()> {
                     drain(&sockets.inbox);
                     came = true;
                 }
-                Ready::Came(door) => {
-                    let limits = [(&door.busy, RUN_MAX[0]), (&running, RUN_MAX[1])];
-                    accept(host, &door.listener, Listener::Run(door.session.clone()), &limits);
-                }
-                Ready::Other(ROOT) => accept(host, &sockets.root, Listener::Root, &[(&roots, CONNECTIONS_MAX)]),
+                Ready::Came(door) => admit(host, watch, door, &running),
+                Ready::Other(ROOT) => accept(host, &sockets.root, Listener::Root, &roots),
                 Ready::Other(_) => {
-                    accept(host, &sockets.principals, Listener::Principals, &[(&principals, CONNECTIONS_MAX)]);
+                    accept(host, &sockets.principals, Listener::Principals, &principals);
                 }
             }
         }
@@ -145,17 +143,42 @@ impl Pass {
 /// How many are served.
 type Count = Arc<AtomicUsize>;
 
-fn accept(host: &Shared, listener: &UnixListener, which: Listener, limits: &[(&Count, usize)]) {
+fn accept(host: &Shared, listener: &UnixListener, which: Listener, busy: &Count) {
     let connection = match Connection::accept(listener) {
         Ok(connection) => connection,
-        Err(LinkError::Broken(rustix::io::Errno::AGAIN)) => return, // who came is gone again
         Err(error) => return warn(format_args!("a connection could not be taken: {error}")),
     };
     // Dropped if there are too many: the other side sees a closed connection at once, which is a refusal.
-    let Some(guard) = Busy::within(limits) else { return };
+    if let Some(guard) = Busy::within(&[(busy, CONNECTIONS_MAX)], None) {
+        spawn(host, connection, which, guard);
+    }
+}
+
+/// Lets one in who waits at a session's own listener, or lets it wait: what is not taken is not closed here.
+fn admit(host: &Shared, watch: &Watch, door: Arc<Door>, running: &Count) {
+    let limits = [(&door.busy, RUN_MAX[0]), (running, RUN_MAX[1])];
+    let Some(guard) = Busy::within(&limits, Some(watch)) else {
+        let room = |(count, most): (&Count, usize)| count.load(Ordering::SeqCst) < most;
+        watch.let_wait(Arc::clone(&door));
+        // Whoever left between the two saw nobody waiting.
+        if limits.into_iter().all(room) {
+            watch.let_in_waiting();
+        }
+        return;
+    };
+    match door.accept() {
+        Some(Ok(connection)) => spawn(host, connection, Listener::Run(door.session.clone()), guard),
+        None | Some(Err(LinkError::Broken(rustix::io::Errno::AGAIN))) => {} // who came is gone again
+        Some(Err(error)) => warn(format_args!("session {}: a connection could not be taken: {error}", door.session)),
+    }
+    watch.let_in(&door);
+}
+
+fn spawn(host: &Shared, connection: Connection, which: Listener, guard: Busy) {
     let host = Arc::clone(host);
     let spawned = std::thread::Builder::new().name("request".to_owned()).spawn(move || {
-        let _guard = guard;
+        // The connection goes first: what the other side left in it may take as long as that likes to close.
+        let (_guard, connection) = (guard, connection);
         serve(&host, &connection, &which);
     });
     if let Err(error) = spawned {
@@ -164,25 +187,32 @@ fn accept(host: &Shared, listener: &UnixListener, which: Listener, limits: &[(&C
 }
 
 /// Counts a connection as served until it is dropped, also when its thread panics.
-struct Busy(Vec<Count>);
+struct Busy {
+    counts: Vec<Count>,
+    watch: Option<Watch>,
+}
 
 impl Busy {
-    /// Counts it everywhere, unless one of the limits is reached.
-    fn within(limits: &[(&Count, usize)]) -> Option<Self> {
-        let mut busy = Self(Vec::new());
-        let fits = limits.iter().all(|(count, most)| {
-            busy.0.push(Arc::clone(count));
-            count.fetch_add(1, Ordering::SeqCst) < *most
-        });
-        // What was counted is taken back by dropping it.
-        fits.then_some(busy)
+    /// Counts it everywhere, unless one of the limits is reached. Only the loop counts.
+    fn within(limits: &[(&Count, usize)], watch: Option<&Watch>) -> Option<Self> {
+        if limits.iter().any(|(count, most)| count.load(Ordering::SeqCst) >= *most) {
+            return None;
+        }
+        let count = |(count, _): &(&Count, usize)| {
+            count.fetch_add(1, Ordering::SeqCst);
+            Arc::clone(count)
+        };
+        Some(Self { counts: limits.iter().map(count).collect(), watch: watch.cloned() })
     }
 }
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        for count in &self.0 {
+        for count in &self.counts {
             count.fetch_sub(1, Ordering::SeqCst);
+        }
+        if let Some(watch) = &self.watch {
+            watch.let_in_waiting();
         }
     }
 }

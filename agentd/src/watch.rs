@@ -1,5 +1,8 @@
-//! Watching: processes (by pidfd), the inbox, the listeners. One epoll, one loop. A process ends once; a listener
-//! stays ready as long as somebody waits at it.
+//! Watching: processes (by pidfd), the inbox, the listeners. One epoll, one loop.
+//!
+//! An agent chooses what waits at its session's listener, descriptors included, and to close those may take as long as
+//! it likes. So nobody is let in whom there is no room for, and what is closed is closed by a thread of its own: never
+//! by the loop, never under a lock.
 
 use rustix::event::epoll;
 use std::collections::BTreeMap;
@@ -8,6 +11,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tether_hostlink::{Connection, LinkError};
 use tether_identity::SessionId;
 
 /// A process whose end matters, and to what.
@@ -37,10 +41,21 @@ pub enum Watched {
 pub struct Door {
     /// Whose.
     pub session: SessionId,
-    /// Where it asks.
-    pub listener: UnixListener,
     /// How many of its connections are served.
     pub busy: Arc<AtomicUsize>,
+    number: u64,
+    listener: Mutex<Option<UnixListener>>,
+}
+
+impl Door {
+    /// The next who waits. Nobody, once it is closed.
+    pub fn accept(&self) -> Option<Result<Connection, LinkError>> {
+        self.listener().as_ref().map(Connection::accept)
+    }
+
+    fn listener(&self) -> MutexGuard<'_, Option<UnixListener>> {
+        self.listener.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// What became ready.
@@ -54,6 +69,8 @@ pub enum Ready {
     Other(u64),
 }
 
+/// Ready once, until it is asked for again.
+const ONCE: epoll::EventFlags = epoll::EventFlags::IN.union(epoll::EventFlags::ONESHOT);
 /// Numbers below this are for [`Watch::add_other`].
 const OTHERS: u64 = 16;
 
@@ -69,12 +86,15 @@ struct Processes {
     next: u64,
     by_number: BTreeMap<u64, (OwnedFd, Watched)>,
     doors: BTreeMap<u64, Arc<Door>>,
+    /// Where somebody waits for whom there is no room yet.
+    waiting: Vec<Arc<Door>>,
 }
 
 impl Watch {
     /// Watches nothing yet.
     pub fn new() -> io::Result<Self> {
-        let processes = Processes { next: OTHERS, by_number: BTreeMap::new(), doors: BTreeMap::new() };
+        let processes =
+            Processes { next: OTHERS, by_number: BTreeMap::new(), doors: BTreeMap::new(), waiting: Vec::new() };
         Ok(Self {
             epoll: Arc::new(epoll::create(epoll::CreateFlags::CLOEXEC)?),
             processes: Arc::new(Mutex::new(processes)),
@@ -91,21 +111,51 @@ impl Watch {
         Ok(())
     }
 
-    /// Watches a session's listener, in place of an earlier one.
+    /// Watches a session's listener, in place of an earlier one. It is ready once, and again after
+    /// [`Watch::let_in`].
     pub fn add_door(&self, session: SessionId, listener: UnixListener) -> io::Result<()> {
         self.forget_door(&session);
         let mut processes = self.processes();
         let number = processes.next;
         processes.next += 1;
-        epoll::add(&self.epoll, &listener, epoll::EventData::new_u64(number), epoll::EventFlags::IN)?;
-        processes.doors.insert(number, Arc::new(Door { session, listener, busy: Arc::default() }));
+        epoll::add(&self.epoll, &listener, epoll::EventData::new_u64(number), ONCE)?;
+        let listener = Mutex::new(Some(listener));
+        processes.doors.insert(number, Arc::new(Door { session, busy: Arc::default(), number, listener }));
         Ok(())
     }
 
-    /// Watches a session's listener no longer.
+    /// Watches a session's listener no longer, and closes it.
     pub fn forget_door(&self, session: &SessionId) {
-        // Dropping the descriptor takes it out of the epoll; the loop holds one no longer than it takes to accept.
-        self.processes().doors.retain(|_, door| door.session != *session);
+        let mut processes = self.processes();
+        let found = processes.doors.iter().find(|(_, door)| door.session == *session).map(|(number, _)| *number);
+        let Some(door) = found.and_then(|number| processes.doors.remove(&number)) else { return };
+        processes.waiting.retain(|other| other.number != door.number);
+        drop(processes);
+        let listener = door.listener().take();
+        // Without a thread it is closed here: better late than never.
+        if let Err(error) = std::thread::Builder::new().name("closing".to_owned()).spawn(move || drop(listener)) {
+            crate::log::warn(format_args!("no thread to close a session's listener: {error}"));
+        }
+    }
+
+    /// A listener may be ready again.
+    pub fn let_in(&self, door: &Door) {
+        if let Some(listener) = door.listener().as_ref()
+            && let Err(errno) = epoll::modify(&self.epoll, listener, epoll::EventData::new_u64(door.number), ONCE)
+        {
+            crate::log::warn(format_args!("session {}: its listener cannot be watched: {errno}", door.session));
+        }
+    }
+
+    /// There is no room for who waits at a listener: not before [`Watch::let_in_waiting`].
+    pub fn let_wait(&self, door: Arc<Door>) {
+        self.processes().waiting.push(door);
+    }
+
+    /// There may be room again.
+    pub fn let_in_waiting(&self) {
+        let waiting = std::mem::take(&mut self.processes().waiting);
+        waiting.iter().for_each(|door| self.let_in(door));
     }
 
     /// Watches a process no longer: what it mattered to is over.
@@ -161,23 +211,27 @@ mod tests {
     }
 
     #[test]
-    fn a_door_is_ready_as_long_as_somebody_waits() {
+    fn a_door_is_ready_once_and_again_when_there_is_room() {
         let folder = tempfile::tempdir().unwrap();
         let (path, watch) = (folder.path().join("s"), Watch::new().unwrap());
         let session: SessionId = "0123456789abcdef".parse().unwrap();
         watch.add_door(session.clone(), UnixListener::bind(&path).unwrap()).unwrap();
         assert!(came(&watch).is_empty());
         let _two = [UnixStream::connect(&path).unwrap(), UnixStream::connect(&path).unwrap()];
-        assert_eq!(came(&watch), [session.as_str()]);
         let Some(Ready::Came(door)) = watch.wait(Duration::ZERO).unwrap().pop() else { panic!("it is not ready") };
-        door.listener.accept().unwrap();
-        assert_eq!(came(&watch).len(), 1, "the second still waits");
-        door.listener.accept().unwrap();
-        assert!(came(&watch).is_empty());
-        let _third = UnixStream::connect(&path).unwrap();
-        drop(door);
+        assert!(door.accept().unwrap().is_ok());
+        assert!(came(&watch).is_empty(), "it was not asked for again");
+        watch.let_wait(Arc::clone(&door));
+        assert!(came(&watch).is_empty(), "there is no room");
+        watch.let_in_waiting();
+        assert_eq!(came(&watch), [session.as_str()], "the second still waits");
         watch.forget_door(&session);
+        assert!(door.accept().is_none());
+        watch.let_in(&door);
         assert!(came(&watch).is_empty());
-        assert!(UnixStream::connect(&path).is_err(), "it is still listened at");
+        let start = std::time::Instant::now();
+        while UnixStream::connect(&path).is_ok() {
+            assert!(start.elapsed() < Duration::from_secs(5), "it is still listened at");
+        }
     }
 }
