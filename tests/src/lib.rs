@@ -15,6 +15,7 @@ pub mod people;
 pub mod scene;
 pub mod snapshot;
 pub mod trail;
+pub mod useful;
 
 pub use agent::Agent;
 pub use central::Central;
