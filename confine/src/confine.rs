@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use crate::identity::Who;
-use crate::landlock::{Features, Ruleset};
+use crate::landlock::Features;
 use crate::layers::{Layer, Layers};
 use crate::refusal::failed;
 use crate::seccomp::{self, Filter};
@@ -110,8 +110,7 @@ fn hold(
     let mut mounts = mounts::read().map_err(|error| failed("confine.mounts", "reading the mounts", error))?;
     // All of /proc is granted, whatever lies in it; with the lists of processes that is a thousand mounts.
     mounts.retain(|mount| !mount.point.starts_with("/proc") || mount.point.as_os_str() == "/proc");
-    let mut ruleset = Ruleset::new()?;
-    readable::grant(&mut ruleset, &mounts, world, &plan.confinement, program, arguments)?;
+    let ruleset = readable::rules(&mounts, world, &plan.confinement, program, arguments)?;
     let before = proof::before(world)?;
     if layers.has(Layer::Limits) {
         limits::confined("confine.limits", plan.confinement.identity == Identity::ReadOnly)?;

@@ -40,6 +40,9 @@ pub struct Walk<'a> {
     pub rights: u64,
     /// Names seen so far.
     pub entries: usize,
+    /// Secrets met on the way that have further names, and are not in `linked`: rules that were made before may already
+    /// give them away, so the walk has to begin anew with them.
+    pub met: Vec<(u64, u64)>,
 }
 
 /// Why a walk ends early.
@@ -131,7 +134,10 @@ impl Walk<'_> {
             FileType::Symlink | FileType::Socket | FileType::CharacterDevice | FileType::BlockDevice => Ok(()),
             FileType::RegularFile => match self.names.child(place, name.to_bytes()) {
                 Child::Open(child) => self.regular(open, &child, name, inode),
-                Child::Closed => self.keep_out(open, place),
+                Child::Closed => {
+                    self.note_secret(open.folder, name);
+                    self.keep_out(open, place)
+                }
             },
             FileType::Directory => match self.names.child(place, name.to_bytes()) {
                 Child::Open(child) => self.subfolder(open, place, &child, name, depth),
@@ -154,6 +160,15 @@ impl Walk<'_> {
             return Ok(());
         }
         self.grant_name(open.folder, name, None, child.is_listed)
+    }
+
+    fn note_secret(&mut self, folder: &OwnedFd, name: &CStr) {
+        if let Ok(about) = stat(folder, name)
+            && about.st_nlink > 1
+            && !self.linked.contains(&(about.st_dev, about.st_ino))
+        {
+            self.met.push((about.st_dev, about.st_ino));
+        }
     }
 
     fn may_read(&self, stat: &Stat, place: &Place) -> bool {
