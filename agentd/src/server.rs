@@ -134,8 +134,8 @@ impl Pass {
     fn go_on(&mut self, host: &Shared) {
         let Some((inbox, items)) = &mut self.0 else { return };
         for (item, name) in items.by_ref().take(FILES_AT_A_TIME) {
-            let read = inbox.read(&item, &name);
-            lock(host).take_file(inbox, &item, &name, read);
+            let looked = inbox.look(&item, &name);
+            lock(host).take_file(inbox, &item, &name, looked);
         }
     }
 }
