@@ -3,6 +3,7 @@
 use crate::clock::Moment;
 use rustix::pipe::{PipeFlags, pipe_with};
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -78,6 +79,8 @@ pub struct OpenPlan {
     pub until: Moment,
     /// How long it may run.
     pub time_limit: Duration,
+    /// The TCP destinations that it may connect to. None: it has no sockets of IP.
+    pub net: Vec<SocketAddr>,
     /// For its records: program, digest, arguments, rule, bundle.
     pub about: serde_json::Value,
     /// Who asked: the sudo, or the `tether run` and then its runner.

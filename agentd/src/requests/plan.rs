@@ -99,6 +99,7 @@ impl Host {
             phase: PlanPhase::Allowed,
             until,
             time_limit: decided.time_limit,
+            net: plan.confinement.net,
             about: decided.about,
             asker,
             asker_pid: peer.pid,

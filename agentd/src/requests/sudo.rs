@@ -4,8 +4,10 @@ use super::{Response, not_yours};
 use crate::clock::Moment;
 use crate::host::{CommandEnd, Host, PlanPhase, Way, ids_of};
 use crate::session::Session;
+use crate::world::net;
 use crate::world::process::Process;
 use serde_json::{Value, json};
+use std::net::SocketAddr;
 use tether_bundle::Policy;
 use tether_hostlink::{CommandLine, Refusal, Reply};
 use tether_identity::SessionId;
@@ -76,10 +78,13 @@ impl Host {
         if !of_sudo || plan.until < Moment::now() {
             return Err(Refusal::new("plan.void", "the plan is over, or another sudo's"));
         }
-        let about = plan.about.clone();
+        let (about, net) = (plan.about.clone(), plan.net.clone());
         self.standing(id)?;
         let cgroup = |error: std::io::Error| Refusal::new("host.cgroup", error.to_string());
         self.cgroups.make_command(id, name).map_err(cgroup)?;
+        if !net.is_empty() {
+            self.hold_to(id, name, &net)?;
+        }
         self.cgroups.enter_command(id, name, peer.pid).map_err(cgroup)?;
         crash_point!(BeginCgroup);
         let ids = self.sessions.get(id).map(ids_of).ok_or_else(not_yours)?;
@@ -96,6 +101,16 @@ impl Host {
             plan.until = Moment::now().plus(plan.time_limit);
         }
         Ok(Reply::Done)
+    }
+
+    /// Before anybody is in the command's cgroup: sockets are held by where they were made.
+    fn hold_to(&self, id: &SessionId, name: &str, net: &[SocketAddr]) -> Result<(), Refusal> {
+        let cgroup = self.cgroups.open_command(id, name);
+        let cgroup = cgroup.map_err(|error| Refusal::new("host.cgroup", error.to_string()));
+        cgroup.and_then(|cgroup| net::hold(&cgroup, net)).inspect_err(|refusal| {
+            self.cgroups.end_command(id, name).unwrap_or_else(crate::log::warn);
+            crate::log::warn(format_args!("{}: {}", refusal.code, refusal.text));
+        })
     }
 
     /// sudo, or the runner, says that the command is over.

@@ -47,6 +47,12 @@ impl Cgroups {
         fs::create_dir(self.command(session, plan))
     }
 
+    /// A command's part, for what is attached to it.
+    pub fn open_command(&self, session: &SessionId, plan: &str) -> io::Result<OwnedFd> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(openat(CWD, self.command(session, plan), flags, Mode::empty())?)
+    }
+
     /// Moves a process into the session's login part.
     pub fn enter_login(&self, session: &SessionId, pid: u32) -> io::Result<()> {
         fs::write(self.0.join(session.as_str()).join("login/cgroup.procs"), pid.to_string())

@@ -1,10 +1,12 @@
 //! This host's side of a session: accounts, uids, namespaces, cgroups, and how they end.
 
 pub mod accounts;
+mod bpf;
 pub mod cgroup;
 pub mod doors;
 pub mod keyrings;
 pub mod namespaces;
+pub mod net;
 pub mod people;
 pub mod process;
 pub mod program;

@@ -1,4 +1,4 @@
-//! Four system calls that no library here wraps safely. All of agentd's `unsafe` is in this file.
+//! System calls that no library here wraps safely. All of agentd's `unsafe` is in this file.
 #![allow(unsafe_code)]
 
 use rustix::io::Errno;
@@ -55,6 +55,92 @@ pub fn owner_of(namespace: &OwnedFd) -> Result<OwnedFd, Errno> {
     }
     // SAFETY: the kernel has just opened this descriptor for us, and nobody else knows it.
     Ok(unsafe { OwnedFd::from_raw_fd(result) })
+}
+
+/// The parameters of bpf(2), word by word: longer than any that we use, and than what the kernel writes back. A kernel
+/// that knows fewer words takes the others if they are zero.
+#[repr(C, align(8))]
+struct BpfParameters([u32; 48]);
+
+const BPF_PROG_LOAD: libc::c_int = 5;
+const BPF_PROG_ATTACH: libc::c_int = 8;
+const BPF_OBJ_GET_INFO_BY_FD: libc::c_int = 15;
+const BPF_PROG_QUERY: libc::c_int = 16;
+const BPF_PROG_TYPE_CGROUP_SOCK_ADDR: u32 = 18;
+/// Programs further up are asked too.
+const BPF_F_ALLOW_MULTI: u32 = 2;
+/// All that are asked, not only those of the cgroup itself.
+const BPF_F_QUERY_EFFECTIVE: u32 = 1;
+
+impl BpfParameters {
+    fn new(words: &[(usize, u32)], pointers: &[(usize, u64)]) -> Self {
+        let halves = pointers.iter().flat_map(|(at, pointer)| [(*at, *pointer as u32), (*at + 1, (*pointer >> 32) as u32)]);
+        let mut parameters = [0; 48];
+        for (at, word) in words.iter().copied().chain(halves) {
+            if let Some(place) = parameters.get_mut(at) {
+                *place = word;
+            }
+        }
+        Self(parameters)
+    }
+
+    fn word(&self, at: usize) -> u32 {
+        self.0.get(at).copied().unwrap_or_default()
+    }
+
+    /// # Safety
+    /// Every address among the parameters must be one that the kernel may read, or write, as the command has it.
+    unsafe fn call(&mut self, command: libc::c_int) -> Result<i32, Errno> {
+        // SAFETY: the kernel reads and writes the parameters, whose size it is told, and what they point to, which
+        // the caller answers for.
+        let result = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(self), size_of::<Self>()) };
+        i32::try_from(result).ok().filter(|result| *result >= 0).ok_or_else(last_error)
+    }
+}
+
+fn number_of(descriptor: &OwnedFd) -> u32 {
+    descriptor.as_raw_fd().cast_unsigned()
+}
+
+/// Has the kernel check a program that looks at addresses of sockets (bpf(2)).
+pub fn load_program(steps: &[[u8; 8]], hook: u32) -> Result<OwnedFd, Errno> {
+    let count = u32::try_from(steps.len()).map_err(|_| Errno::TOOBIG)?;
+    let pointers = [(2, steps.as_ptr() as u64), (4, c"Apache-2.0".as_ptr() as u64)];
+    let mut parameters =
+        BpfParameters::new(&[(0, BPF_PROG_TYPE_CGROUP_SOCK_ADDR), (1, count), (17, hook)], &pointers);
+    // SAFETY: the steps, whose number is told, and the licence's NUL-terminated text outlive the call, which reads them.
+    let number = unsafe { parameters.call(BPF_PROG_LOAD) }?;
+    // SAFETY: the kernel has just opened this descriptor (close-on-exec) for us, and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// The number by which the kernel knows a program.
+pub fn program_id(program: &OwnedFd) -> Result<u32, Errno> {
+    let mut info = [0_u32; 2];
+    let place = [(2, info.as_mut_ptr() as u64)];
+    let mut parameters = BpfParameters::new(&[(0, number_of(program)), (1, 8)], &place);
+    // SAFETY: the kernel writes at most the eight bytes that it is told of, and they outlive the call.
+    unsafe { parameters.call(BPF_OBJ_GET_INFO_BY_FD) }?;
+    let [_, id] = info;
+    Ok(id)
+}
+
+/// Has the kernel ask a program about all of a cgroup, for as long as that is there.
+pub fn attach_program(cgroup: &OwnedFd, program: &OwnedFd, hook: u32) -> Result<(), Errno> {
+    let words = [(0, number_of(cgroup)), (1, number_of(program)), (2, hook), (3, BPF_F_ALLOW_MULTI)];
+    // SAFETY: this command's parameters are numbers.
+    unsafe { BpfParameters::new(&words, &[]).call(BPF_PROG_ATTACH) }.map(drop)
+}
+
+/// The numbers of the programs that the kernel asks about a cgroup, its own and those further up.
+pub fn effective_programs(cgroup: &OwnedFd, hook: u32) -> Result<Vec<u32>, Errno> {
+    // The kernel takes 64 at a cgroup.
+    let mut ids = [0_u32; 512];
+    let words = [(0, number_of(cgroup)), (1, hook), (2, BPF_F_QUERY_EFFECTIVE), (6, 512)];
+    let mut parameters = BpfParameters::new(&words, &[(4, ids.as_mut_ptr() as u64)]);
+    // SAFETY: the kernel writes at most the 512 numbers that it is told there is room for, and they outlive the call.
+    unsafe { parameters.call(BPF_PROG_QUERY) }?;
+    Ok(ids.iter().copied().take(parameters.word(6) as usize).collect())
 }
 
 fn last_error() -> Errno {

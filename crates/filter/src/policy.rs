@@ -30,6 +30,8 @@ impl Action {
 const EPERM: Action = Action::Errno(1);
 const ENOTTY: Action = Action::Errno(25);
 const ENOSYS: Action = Action::Errno(38);
+const ENOPROTOOPT: Action = Action::Errno(92);
+const EOPNOTSUPP: Action = Action::Errno(95);
 const EAFNOSUPPORT: Action = Action::Errno(97);
 const DONE: Action = Action::Errno(0);
 
@@ -74,6 +76,8 @@ pub enum Profile {
         writes: bool,
         /// It has the grant `dbus`.
         dbus: bool,
+        /// It has the grant `net`.
+        net: bool,
         /// It may send signals: those that leave it are stopped elsewhere.
         signals: bool,
     },
@@ -85,24 +89,33 @@ impl Profile {
     /// Every one.
     #[must_use]
     pub fn all() -> Vec<Self> {
-        let confined = |writes, dbus, signals| Self::Confined { writes, dbus, signals };
-        vec![
+        let confined = |writes, dbus, signals| {
+            [false, true].map(|net| Self::Confined { writes, dbus, net, signals })
+        };
+        [
             confined(false, false, true),
             confined(false, true, true),
             confined(true, false, true),
             confined(true, false, false),
-            Self::Session,
         ]
+        .into_iter()
+        .flatten()
+        .chain([Self::Session])
+        .collect()
     }
 
     /// The name of its file.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
-            Self::Confined { writes: false, dbus: false, .. } => "read-only",
-            Self::Confined { writes: false, dbus: true, .. } => "read-only-dbus",
-            Self::Confined { writes: true, signals: true, .. } => "write",
-            Self::Confined { writes: true, signals: false, .. } => "write-silent",
+            Self::Confined { writes: false, dbus: false, net: false, .. } => "read-only",
+            Self::Confined { writes: false, dbus: false, net: true, .. } => "read-only-net",
+            Self::Confined { writes: false, dbus: true, net: false, .. } => "read-only-dbus",
+            Self::Confined { writes: false, dbus: true, net: true, .. } => "read-only-dbus-net",
+            Self::Confined { writes: true, signals: true, net: false, .. } => "write",
+            Self::Confined { writes: true, signals: true, net: true, .. } => "write-net",
+            Self::Confined { writes: true, signals: false, net: false, .. } => "write-silent",
+            Self::Confined { writes: true, signals: false, net: true, .. } => "write-silent-net",
             Self::Session => "session",
         }
     }
@@ -111,7 +124,7 @@ impl Profile {
     #[must_use]
     pub fn policy(self) -> Policy {
         match self {
-            Self::Confined { writes, dbus, signals } => confined(writes, dbus, signals),
+            Self::Confined { writes, dbus, net, signals } => confined(writes, dbus, net, signals),
             Self::Session => session(),
         }
     }
@@ -399,6 +412,28 @@ const STREAM: u32 = 1;
 const TYPE: u32 = 0xf;
 /// Protocols of netlink: routes, socket diagnosis, device events, generic.
 const NETLINK: [u32; 4] = [0, 4, 15, 16];
+/// `IPPROTO_TCP`, or the family's own choice, which is the same. Not MPTCP: it connects to what its peer names.
+const TCP: [u32; 2] = [0, 6];
+/// `MSG_FASTOPEN`: sending that connects.
+const FAST_OPEN: u32 = 0x2000_0000;
+/// How long an address may be that is sent to: none, or `struct sockaddr_nl`. Those of IP are longer.
+const NO_IP_ADDRESS: [u32; 2] = [0, 12];
+/// Options of sockets, by level, that change nothing but a connection's own pace. Not among them, for they lead
+/// elsewhere than to the address that was looked at, or bring other protocols: SO_BINDTODEVICE, IP_OPTIONS and
+/// IPV6_RTHDR (source routes), IPV6_ADDRFORM, TCP_FASTOPEN_CONNECT, TCP_ULP, TCP_REPAIR.
+const SOCKET_OPTIONS: &[(u32, &[u32])] = &[
+    // SO_REUSEADDR, SNDBUF, RCVBUF, KEEPALIVE, OOBINLINE, PRIORITY, LINGER, PASSCRED, RCVLOWAT, RCVTIMEO, SNDTIMEO,
+    // PASSSEC, RCVTIMEO_NEW, SNDTIMEO_NEW.
+    (1, &[2, 7, 8, 9, 10, 12, 13, 16, 18, 20, 21, 34, 66, 67]),
+    // IP_TOS, IP_RECVERR.
+    (0, &[1, 11]),
+    // TCP_NODELAY, MAXSEG, CORK, KEEPIDLE, KEEPINTVL, KEEPCNT, SYNCNT, QUICKACK, USER_TIMEOUT, NOTSENT_LOWAT.
+    (6, &[1, 2, 3, 4, 5, 6, 7, 12, 18, 25]),
+    // IPV6_RECVERR, IPV6_V6ONLY, IPV6_TCLASS.
+    (41, &[25, 26, 67]),
+    // Netlink's, which lead nowhere: the groups, PKTINFO, errors in short and in long, strict checks.
+    (270, &[1, 2, 3, 4, 5, 8, 10, 11, 12]),
+];
 const O_CREAT: u32 = 0o100;
 /// `S_ISUID`, `S_ISGID`.
 const SET_ID: u32 = 0o6000;
@@ -479,7 +514,7 @@ fn allow_if(tests: Vec<Test>, otherwise: Action) -> Rule {
     Rule::Tests(vec![(tests, Action::Allow)], otherwise)
 }
 
-fn confined(writes: bool, dbus: bool, signals: bool) -> Policy {
+fn confined(writes: bool, dbus: bool, net: bool, signals: bool) -> Policy {
     let mut rules: Vec<(&'static str, Rule)> = Vec::new();
     let always = |names: &[&'static str], action| -> Vec<(&'static str, Rule)> {
         names.iter().map(|name| (*name, Rule::Always(action))).collect()
@@ -491,7 +526,10 @@ fn confined(writes: bool, dbus: bool, signals: bool) -> Policy {
     }
     rules.push(("clone", allow_if(vec![masked(0, NEW_NAMESPACES, &[0])], EPERM)));
     rules.push(("ioctl", allow_if(vec![test(1, IOCTLS)], ENOTTY)));
-    rules.push(("socket", sockets(dbus)));
+    rules.push(("socket", sockets(dbus, net)));
+    if net {
+        rules.extend(connections());
+    }
     // A datagram socket that is one of a pair can still be sent from to any name.
     rules.push(("socketpair", allow_if(vec![test(0, &[AF_UNIX]), masked(1, TYPE, &[STREAM])], EAFNOSUPPORT)));
     // Itself only: 0.
@@ -513,12 +551,33 @@ fn confined(writes: bool, dbus: bool, signals: bool) -> Policy {
     Policy { rules, other: EPERM, foreign: Action::Kill }
 }
 
-fn sockets(dbus: bool) -> Rule {
+fn sockets(dbus: bool, net: bool) -> Rule {
     let mut allowed = vec![(vec![test(0, &[AF_NETLINK]), test(2, &NETLINK)], Action::Allow)];
     if dbus {
         allowed.push((vec![test(0, &[AF_UNIX]), masked(1, TYPE, &[STREAM])], Action::Allow));
     }
+    if net {
+        let tcp = vec![test(0, &[AF_INET, AF_INET6]), masked(1, TYPE, &[STREAM]), test(2, &TCP)];
+        allowed.push((tcp, Action::Allow));
+    }
     Rule::Tests(allowed, EAFNOSUPPORT)
+}
+
+/// Connections go out by connect(2) and no other way; where to is said by programs on the command's cgroup, which see
+/// the address (agentd attaches them). A socket that listens unbound would get a port, and no program is asked.
+fn connections() -> Vec<(&'static str, Rule)> {
+    let options =
+        SOCKET_OPTIONS.iter().map(|(level, options)| (vec![test(1, &[*level]), test(2, options)], Action::Allow));
+    vec![
+        ("listen", Rule::Always(EPERM)),
+        ("accept", Rule::Always(EPERM)),
+        ("accept4", Rule::Always(EPERM)),
+        ("setsockopt", Rule::Tests(options.collect(), ENOPROTOOPT)),
+        ("sendto", allow_if(vec![masked(3, FAST_OPEN, &[0]), test(5, &NO_IP_ADDRESS)], EOPNOTSUPP)),
+        // Theirs is in memory, where no filter sees it; TCP looks at it with this flag only.
+        ("sendmsg", allow_if(vec![masked(2, FAST_OPEN, &[0])], EOPNOTSUPP)),
+        ("sendmmsg", allow_if(vec![masked(3, FAST_OPEN, &[0])], EOPNOTSUPP)),
+    ]
 }
 
 /// No file that makes whoever runs it another: a command that writes as root could leave a root shell behind.
