@@ -45,6 +45,7 @@ impl Report {
             format!("Landlock: abstract sockets         {}", yes(&landlock["abstract_sockets"])),
             format!("Landlock: sockets by path          {}", yes(&landlock["path_sockets"])),
             format!("Landlock: TCP                      {}", yes(&landlock["tcp"])),
+            format!("programs over addresses (BPF)      {}", yes(&self.0["address_programs"])),
         ]
     }
 }

@@ -87,7 +87,7 @@ fn launch(numbers: &[RawFd], agentd: &mut Agentd, typed: &mut Vec<String>) -> Re
     agentd.connect()?;
     let who = Who::of(&plan);
     let world = world::enter(&mounts, &network, &who, &plan.confinement, terminal.as_ref(), layers)?;
-    hold(&plan, &program, &arguments, &who, &world, layers)?;
+    let features = hold(&plan, &program, &arguments, &who, &world, layers)?;
     if is_script {
         // The interpreter opens /dev/fd/N, so the descriptor must live on.
         fcntl_setfd(&program, FdFlags::empty())
@@ -95,10 +95,13 @@ fn launch(numbers: &[RawFd], agentd: &mut Agentd, typed: &mut Vec<String>) -> Re
     }
     sys::default_sigpipe();
     agentd.begin(&plan)?;
+    // agentd has just attached what holds them, so it is looked at only now.
+    proof::destinations(&plan.confinement.net, features.keeps_tcp() && layers.has(Layer::Landlock))?;
     sys::exec(&program, &argv, &environment).map_err(|error| not_run(&plan, &error))
 }
 
-/// From root in its own view of the host to who the command is, held by every layer, and proved to be.
+/// From root in its own view of the host to who the command is, held by every layer, and proved to be. What Landlock
+/// could do is told.
 fn hold(
     plan: &Plan,
     program: &OwnedFd,
@@ -106,16 +109,18 @@ fn hold(
     who: &Who,
     world: &World,
     layers: Layers,
-) -> Result<(), Refusal> {
+) -> Result<Features, Refusal> {
     let mut mounts = mounts::read().map_err(|error| failed("confine.mounts", "reading the mounts", error))?;
     // All of /proc is granted, whatever lies in it; with the lists of processes that is a thousand mounts.
     mounts.retain(|mount| !mount.point.starts_with("/proc") || mount.point.as_os_str() == "/proc");
-    let ruleset = readable::rules(&mounts, world, &plan.confinement, program, arguments)?;
+    let mut ruleset = readable::rules(&mounts, world, &plan.confinement, program, arguments)?;
+    plan.confinement.net.iter().try_for_each(|one| ruleset.allow_connect(one.port()))?;
+    let features = ruleset.features();
     let before = proof::before(world)?;
     if layers.has(Layer::Limits) {
         limits::confined("confine.limits", plan.confinement.identity == Identity::ReadOnly)?;
     }
-    let filter = filter(&plan.confinement, ruleset.features());
+    let filter = filter(&plan.confinement, features);
     identity::no_new_privs(layers)?;
     if layers.has(Layer::Landlock) {
         ruleset.enforce()?;
@@ -131,15 +136,21 @@ fn hold(
     if !early && layers.has(Layer::Seccomp) {
         seccomp::install(filter)?;
     }
-    proof::After { who, layers, dbus: plan.confinement.dbus, writes: &world.writes }.check(world, &before)
+    let (dbus, net) = (plan.confinement.dbus, !plan.confinement.net.is_empty());
+    proof::After { who, layers, dbus, net, writes: &world.writes }.check(world, &before)?;
+    Ok(features)
 }
 
 const fn filter(orders: &Confinement, features: Features) -> Filter {
-    match (&orders.identity, orders.dbus) {
-        (Identity::ReadOnly, false) => Filter::ReadOnly,
-        (Identity::ReadOnly, true) => Filter::ReadOnlyDbus,
-        (Identity::RunAs { .. }, _) if features.keeps_signals() => Filter::Write,
-        (Identity::RunAs { .. }, _) => Filter::WriteSilent,
+    match (&orders.identity, orders.dbus, !orders.net.is_empty()) {
+        (Identity::ReadOnly, false, false) => Filter::ReadOnly,
+        (Identity::ReadOnly, false, true) => Filter::ReadOnlyNet,
+        (Identity::ReadOnly, true, false) => Filter::ReadOnlyDbus,
+        (Identity::ReadOnly, true, true) => Filter::ReadOnlyDbusNet,
+        (Identity::RunAs { .. }, _, false) if features.keeps_signals() => Filter::Write,
+        (Identity::RunAs { .. }, _, true) if features.keeps_signals() => Filter::WriteNet,
+        (Identity::RunAs { .. }, _, false) => Filter::WriteSilent,
+        (Identity::RunAs { .. }, _, true) => Filter::WriteSilentNet,
     }
 }
 

@@ -12,6 +12,7 @@ pub struct Features {
     mount_setattr: bool,
     seccomp: bool,
     counts_filters: bool,
+    address_programs: bool,
 }
 
 impl Features {
@@ -24,6 +25,7 @@ impl Features {
             mount_setattr: sys::knows_mount_setattr(),
             seccomp: sys::knows_seccomp(),
             counts_filters: status.contains("\nSeccomp_filters:"),
+            address_programs: sys::knows_address_programs(),
         }
     }
 
@@ -44,7 +46,7 @@ impl Features {
         };
         json!({
             "landlock": landlock, "mount_setattr": self.mount_setattr, "seccomp": self.seccomp,
-            "counts_filters": self.counts_filters, "refused": pairs(self.refused()), "weaker": pairs(self.weaker()),
+            "counts_filters": self.counts_filters, "address_programs": self.address_programs, "refused": pairs(self.refused()), "weaker": pairs(self.weaker()),
         })
     }
 
@@ -61,7 +63,10 @@ impl Features {
             refused
                 .push(("every command", "no seccomp filters, or the kernel does not count them: Linux 5.9 or later"));
         }
-        refused.push(("the grant net", "this version cannot hold a command to addresses"));
+        if !self.address_programs {
+            let why = "no programs over a cgroup's addresses (BPF, CONFIG_CGROUP_BPF), or root is not who asks";
+            refused.push(("the grant net", why));
+        }
         refused
     }
 
@@ -74,6 +79,9 @@ impl Features {
         }
         if !landlock.names().contains(&"ioctl_dev") {
             weaker.push(("ioctl on devices", "held by a /dev of its own and the filter only"));
+        }
+        if !landlock.keeps_tcp() {
+            weaker.push(("the grant net", "held by the programs on the command's cgroup only"));
         }
         if !landlock.keeps_signals() {
             weaker.push(("signals", "commands of one session can signal each other; write rules send none"));
@@ -99,7 +107,13 @@ mod tests {
 
     #[test]
     fn without_a_base_everything_is_refused() {
-        let none = Features { landlock: None, mount_setattr: false, seccomp: false, counts_filters: false };
+        let none = Features {
+            landlock: None,
+            mount_setattr: false,
+            seccomp: false,
+            counts_filters: false,
+            address_programs: false,
+        };
         assert_eq!(what(&none.refused()), ["every command", "every command", "every command", "the grant net"]);
         assert!(none.weaker().is_empty() && none.json()["landlock"].is_null());
     }
@@ -108,9 +122,16 @@ mod tests {
     fn debian_12_has_less_and_runs() {
         // Linux 6.1: rights of Landlock's second version.
         let landlock = landlock::Features { files: (1 << 14) - 1, tcp: 0, scopes: 0 };
-        let found = Features { landlock: Some(landlock), mount_setattr: true, seccomp: true, counts_filters: true };
-        assert_eq!(what(&found.refused()), ["the grant net"]);
-        let weaker = ["cutting files", "ioctl on devices", "signals", "the grant dbus", "the grant dbus"];
+        let found = Features {
+            landlock: Some(landlock),
+            mount_setattr: true,
+            seccomp: true,
+            counts_filters: true,
+            address_programs: true,
+        };
+        assert!(found.refused().is_empty());
+        let weaker =
+            ["cutting files", "ioctl on devices", "the grant net", "signals", "the grant dbus", "the grant dbus"];
         assert_eq!(what(&found.weaker()), weaker);
     }
 
@@ -119,6 +140,7 @@ mod tests {
         let found = Features::probe();
         if found.landlock.is_some() {
             assert!(found.mount_setattr && found.seccomp && found.counts_filters, "{found:?}");
+            assert!(found.address_programs || !rustix::process::geteuid().is_root(), "{found:?}");
         }
     }
 }

@@ -46,6 +46,8 @@ const BASE: u64 = (1 << 13) - 1;
 const LATER: [u64; 4] = [right::REFER, right::TRUNCATE, right::IOCTL_DEV, right::RESOLVE_UNIX];
 /// Bind and connect of TCP, each a right.
 const TCP: u64 = 0b11;
+/// Connecting alone.
+const CONNECT: u64 = 0b10;
 /// Abstract Unix sockets.
 const ABSTRACT: u64 = 1;
 /// Signals.
@@ -161,6 +163,17 @@ impl Ruleset {
             return Ok(()); // This kernel does not know them, so it does not refuse them either.
         }
         sys::landlock_allow(&self.ruleset, object.as_fd(), rights)?;
+        self.rules += 1;
+        Ok(())
+    }
+
+    /// Allows TCP connections to a port. Other ports, and binding, stay refused, where this kernel can tell.
+    pub fn allow_connect(&mut self, port: u16) -> Result<(), Refusal> {
+        if !self.features.keeps_tcp() {
+            return Ok(());
+        }
+        let added = sys::landlock_allow_port(&self.ruleset, port, CONNECT);
+        added.map_err(|errno| failed("confine.landlock", &format!("allowing port {port}"), errno))?;
         self.rules += 1;
         Ok(())
     }

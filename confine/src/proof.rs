@@ -10,7 +10,10 @@ use crate::sys;
 use crate::world::{CONTROL, SCRATCH, World};
 use rustix::fs::{CWD, Mode, OFlags, mkdirat, open, openat};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with};
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use tether_hostlink::Refusal;
 
@@ -34,7 +37,9 @@ pub fn before(world: &World) -> Result<Before, Refusal> {
         result => result.map(|()| true).map_err(|errno| could("reading /etc/shadow", errno))?,
     };
     opened(&maps(world)).map_err(|errno| could("reading sudo's memory map", errno))?;
-    socket(AddressFamily::INET).map_err(|errno| could("making a socket", errno))?;
+    for kind in [SocketType::STREAM, SocketType::DGRAM] {
+        socket(AddressFamily::INET, kind).map_err(|errno| could("making a socket", errno))?;
+    }
     sys::unshare_nothing().map_err(|errno| could("unshare", errno))?;
     let status = Status::read()?;
     let filters = status.value("Seccomp_filters").and_then(|text| text.parse().ok());
@@ -51,6 +56,8 @@ pub struct After<'a> {
     pub layers: Layers,
     /// Whether Unix sockets were granted.
     pub dbus: bool,
+    /// Whether TCP was granted.
+    pub net: bool,
     /// Mount points that are meant to be writable.
     pub writes: &'a [std::path::PathBuf],
 }
@@ -75,9 +82,13 @@ impl After<'_> {
             }
         }
         if has(Layer::Seccomp) {
-            refused("making a socket", socket(AddressFamily::INET), Errno::AFNOSUPPORT)?;
+            let made = |family, kind| socket(family, kind).map(drop);
+            refused("making a socket", made(AddressFamily::INET, SocketType::DGRAM), Errno::AFNOSUPPORT)?;
+            if !self.net {
+                refused("making a TCP socket", made(AddressFamily::INET, SocketType::STREAM), Errno::AFNOSUPPORT)?;
+            }
             if !self.dbus {
-                refused("making a Unix socket", socket(AddressFamily::UNIX), Errno::AFNOSUPPORT)?;
+                refused("making a Unix socket", made(AddressFamily::UNIX, SocketType::STREAM), Errno::AFNOSUPPORT)?;
             }
             refused("unshare", sys::unshare_nothing(), Errno::PERM)?;
         }
@@ -127,9 +138,40 @@ fn opened(path: &str) -> Result<(), Errno> {
     open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map(drop)
 }
 
-fn socket(family: AddressFamily) -> Result<(), Errno> {
-    socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None).map(drop)
+fn socket(family: AddressFamily, kind: SocketType) -> Result<OwnedFd, Errno> {
+    socket_with(family, kind, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)
 }
+
+/// That this process is held to its TCP destinations: by the programs that agentd attached, which answer EPERM, and
+/// before them by Landlock if it can tell ports. Nothing leaves the host, whatever happens: without programs the
+/// kernel finds of itself that a TCP connection leads to no group of hosts.
+pub fn destinations(net: &[SocketAddr], landlock_tells_ports: bool) -> Result<(), Refusal> {
+    let Some(port) = net.first().map(SocketAddr::port) else { return Ok(()) };
+    let elsewhere = [
+        (AddressFamily::INET, SocketAddr::from((Ipv4Addr::BROADCAST, port)), SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))),
+        (AddressFamily::INET6, SocketAddr::from((ALL_NODES, port)), SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0))),
+    ];
+    let listed: BTreeSet<u16> = net.iter().map(SocketAddr::port).collect();
+    let another = (1..=u16::MAX).find(|port| !listed.contains(port));
+    let first = if landlock_tells_ports { Errno::ACCESS } else { Errno::PERM };
+    for (family, address, any) in elsewhere {
+        let tcp = match socket(family, SocketType::STREAM) {
+            // A host without IPv6 has nothing to hold there.
+            Err(Errno::AFNOSUPPORT) if family == AddressFamily::INET6 => continue,
+            made => made.map_err(|errno| wrong(&format!("making a TCP socket: {errno}")))?,
+        };
+        refused("connecting to an address that is not listed", connect(&tcp, &address), Errno::PERM)?;
+        if let Some(another) = another {
+            let address = SocketAddr::new(address.ip(), another);
+            refused("connecting to a port that is not listed", connect(&tcp, &address), first)?;
+        }
+        refused("binding a socket", bind(&tcp, &any), first)?;
+    }
+    Ok(())
+}
+
+/// ff02::1, which is every host nearby.
+const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 
 fn refused(what: &str, result: Result<(), Errno>, expected: Errno) -> Result<(), Refusal> {
     match result {

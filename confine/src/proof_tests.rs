@@ -21,7 +21,7 @@ fn expected() -> Vec<(&'static str, String)> {
         confinement: Confinement::read_only(),
     };
     let who = Who::of(&plan);
-    let after = After { who: &who, layers: Layers::new(), dbus: false, writes: &[] };
+    let after = After { who: &who, layers: Layers::new(), dbus: false, net: false, writes: &[] };
     after.expected(&Before { shadow: true, filters: 2 })
 }
 

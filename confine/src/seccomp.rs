@@ -20,21 +20,33 @@ macro_rules! carried {
 pub enum Filter {
     /// Reads.
     ReadOnly,
+    /// Reads, and connects over TCP.
+    ReadOnlyNet,
     /// Reads, and asks the system bus.
     ReadOnlyDbus,
+    /// Reads, asks the system bus, and connects.
+    ReadOnlyDbusNet,
     /// Writes what a rule names.
     Write,
+    /// The same, and connects.
+    WriteNet,
     /// The same, and sends no signal: where Landlock does not keep them in, uid 0 could signal all of root's.
     WriteSilent,
+    /// The same, and connects.
+    WriteSilentNet,
 }
 
 /// Installs it, last of all: from here on most of what the launcher did is refused to it too.
 pub fn install(filter: Filter) -> Result<(), Refusal> {
     let bytes = match filter {
         Filter::ReadOnly => carried!("read-only"),
+        Filter::ReadOnlyNet => carried!("read-only-net"),
         Filter::ReadOnlyDbus => carried!("read-only-dbus"),
+        Filter::ReadOnlyDbusNet => carried!("read-only-dbus-net"),
         Filter::Write => carried!("write"),
+        Filter::WriteNet => carried!("write-net"),
         Filter::WriteSilent => carried!("write-silent"),
+        Filter::WriteSilentNet => carried!("write-silent-net"),
     };
     let (steps, _) = bytes.as_chunks::<8>();
     sys::seccomp(steps).map_err(|errno| failed("confine.seccomp", "installing the filter of system calls", errno))

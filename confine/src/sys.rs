@@ -97,6 +97,25 @@ pub fn landlock_allow(ruleset: &OwnedFd, object: BorrowedFd<'_>, rights: u64) ->
     number(result).map(drop)
 }
 
+/// `struct landlock_net_port_attr`.
+#[repr(C)]
+struct LandlockNetPort {
+    rights: u64,
+    port: u64,
+}
+
+const LANDLOCK_RULE_NET_PORT: c_int = 2;
+
+/// Allows rights of TCP to a port, whatever the address.
+pub fn landlock_allow_port(ruleset: &OwnedFd, port: u16, rights: u64) -> Result<(), Errno> {
+    let attr = LandlockNetPort { rights, port: port.into() };
+    // SAFETY: the struct has the kernel's layout for this type of rule and outlives the call.
+    let result = unsafe {
+        libc::syscall(libc::SYS_landlock_add_rule, ruleset.as_raw_fd(), LANDLOCK_RULE_NET_PORT, &raw const attr, 0)
+    };
+    number(result).map(drop)
+}
+
 /// Enforces a ruleset on this thread, which is the only one.
 pub fn landlock_enforce(ruleset: &OwnedFd) -> Result<(), Errno> {
     // SAFETY: the call reads its two numbers only.
@@ -132,6 +151,24 @@ pub fn knows_seccomp() -> bool {
     // SAFETY: the action outlives the call, which reads it only.
     let result = unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_GET_ACTION_AVAIL, 0, &raw const action) };
     number(result).is_ok()
+}
+
+/// Whether the kernel takes programs that look at the addresses of a cgroup's sockets: the shortest is loaded, and let
+/// go. Only root is told.
+pub fn knows_address_programs() -> bool {
+    // Set the answer to 0; give it (`struct bpf_insn`).
+    const REFUSES: [u64; 2] = [0xb7, 0x95];
+    // BPF_PROG_LOAD of BPF_PROG_TYPE_CGROUP_SOCK_ADDR, for BPF_CGROUP_INET4_CONNECT.
+    let (command, kind, hook) = (5, 18_u64, 10_u64 << 32);
+    let (steps, licence) = (REFUSES.as_ptr() as u64, c"Apache-2.0".as_ptr() as u64);
+    let attr = [kind | 2 << 32, steps, licence, 0, 0, 0, 0, 0, hook];
+    // SAFETY: the steps, whose number is told, the licence's text and the parameters, whose size is told, outlive the
+    // call, which reads them.
+    let result = unsafe { libc::syscall(libc::SYS_bpf, command, &raw const attr, size_of_val(&attr)) };
+    let Ok(program) = number(result) else { return false };
+    // SAFETY: the kernel has just opened it for us, and nobody else knows it.
+    drop(unsafe { OwnedFd::from_raw_fd(program) });
+    true
 }
 
 /// unshare(2) with no flag: does nothing, and is refused by the filter.

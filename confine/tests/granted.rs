@@ -8,7 +8,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::process::Command;
-use tether_hostlink::Identity;
+use tether_hostlink::{Identity, Reply};
 
 const ROOT: Identity = Identity::RunAs { uid: 0, gid: 0, groups: Vec::new() };
 
@@ -195,13 +195,18 @@ fn of_sockets_only_the_system_bus_is_granted() {
 }
 
 #[test]
-fn net_is_refused_until_it_can_be_held() {
+fn nothing_runs_with_destinations_that_the_kernel_does_not_hold() {
     if !host() {
         return;
     }
+    // The agentd that is played says go, and attached nothing.
+    common::agentd(Some(Reply::Done));
     let mut launch = Launch::shell("echo ran");
     launch.plan.confinement.net = vec!["192.0.2.1:443".parse().unwrap()];
-    common::assert_refused(&launch.run(), "confine.net_unsupported");
+    let output = launch.run();
+    common::assert_refused(&output, "confine.proof");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("connecting to an address that is not listed"), "{said}");
 }
 
 #[test]

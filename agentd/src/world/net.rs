@@ -92,7 +92,7 @@ tried("fast open", lambda: socket.socket().sendto(b"x", socket.MSG_FASTOPEN, ("1
 def late():
     s = socket.socket(); s.setsockopt(socket.IPPROTO_TCP, 30, 1); s.connect(("127.0.0.2", PORT)); s.send(b"x")
 tried("fast open late", late)
-tried("mptcp", lambda: connect("127.0.0.1", PORT, protocol=262))
+tried("mptcp", lambda: connect("127.0.0.2", PORT, protocol=262))
 tried("datagram", lambda: connect("127.0.0.1", PORT, kind=socket.SOCK_DGRAM))
 tried("bind", lambda: socket.socket().bind(("127.0.0.1", 0)))
 tried("bind6", lambda: socket.socket(six).bind(("::1", 0)))
