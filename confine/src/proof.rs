@@ -148,7 +148,11 @@ fn socket(family: AddressFamily, kind: SocketType) -> Result<OwnedFd, Errno> {
 pub fn destinations(net: &[SocketAddr], landlock_tells_ports: bool) -> Result<(), Refusal> {
     let Some(port) = net.first().map(SocketAddr::port) else { return Ok(()) };
     let elsewhere = [
-        (AddressFamily::INET, SocketAddr::from((Ipv4Addr::BROADCAST, port)), SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))),
+        (
+            AddressFamily::INET,
+            SocketAddr::from((Ipv4Addr::BROADCAST, port)),
+            SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
+        ),
         (AddressFamily::INET6, SocketAddr::from((ALL_NODES, port)), SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0))),
     ];
     let listed: BTreeSet<u16> = net.iter().map(SocketAddr::port).collect();

@@ -83,7 +83,7 @@ impl Host {
         let cgroup = |error: std::io::Error| Refusal::new("host.cgroup", error.to_string());
         self.cgroups.make_command(id, name).map_err(cgroup)?;
         if !net.is_empty() {
-            self.hold_to(id, name, &net)?;
+            self.hold_to(id, name, &net, &about["argv"])?;
         }
         self.cgroups.enter_command(id, name, peer.pid).map_err(cgroup)?;
         crash_point!(BeginCgroup);
@@ -104,13 +104,15 @@ impl Host {
     }
 
     /// Before anybody is in the command's cgroup: sockets are held by where they were made.
-    fn hold_to(&self, id: &SessionId, name: &str, net: &[SocketAddr]) -> Result<(), Refusal> {
+    fn hold_to(&mut self, id: &SessionId, name: &str, net: &[SocketAddr], argv: &Value) -> Result<(), Refusal> {
         let cgroup = self.cgroups.open_command(id, name);
         let cgroup = cgroup.map_err(|error| Refusal::new("host.cgroup", error.to_string()));
-        cgroup.and_then(|cgroup| net::hold(&cgroup, net)).inspect_err(|refusal| {
-            self.cgroups.end_command(id, name).unwrap_or_else(crate::log::warn);
-            crate::log::warn(format_args!("{}: {}", refusal.code, refusal.text));
-        })
+        let Err(refusal) = cgroup.and_then(|cgroup| net::hold(&cgroup, net)) else { return Ok(()) };
+        self.cgroups.end_command(id, name).unwrap_or_else(crate::log::warn);
+        if let Some(ids) = self.sessions.get(id).map(ids_of) {
+            self.record_command_refused(id, &refusal.code, ids, json!({"argv": argv, "why": refusal.text}));
+        }
+        Err(refusal)
     }
 
     /// sudo, or the runner, says that the command is over.

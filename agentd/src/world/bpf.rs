@@ -273,7 +273,8 @@ mod tests {
 
     #[test]
     fn every_step_is_reached() {
-        for texts in [&[][..], &["10.0.0.1:1"], &["[::1]:1", "[::1]:2"], &["10.0.0.1:1", "10.0.0.2:2", "[2001:db8::1]:3"]]
+        for texts in
+            [&[][..], &["10.0.0.1:1"], &["[::1]:1", "[::1]:2"], &["10.0.0.1:1", "10.0.0.2:2", "[2001:db8::1]:3"]]
         {
             let destinations = listed(texts);
             for hook in Hook::ALL {
@@ -281,7 +282,8 @@ mod tests {
                 let mut reached = BTreeSet::new();
                 let tries = destinations.iter().flat_map(|one| [(*one, 1, 6), (*one, 2, 6), (*one, 1, 17)]);
                 let elsewhere = ["10.0.0.3:9", "[2001:db9::1]:9", "10.0.0.1:9", "10.0.0.2:9", "[::1]:9"];
-                let elsewhere = elsewhere.into_iter().chain(["[2001:db8::1]:9", "[::ffff:10.0.0.1]:9", "[::ffff:10.0.0.2]:9"]);
+                let elsewhere =
+                    elsewhere.into_iter().chain(["[2001:db8::1]:9", "[::ffff:10.0.0.1]:9", "[::ffff:10.0.0.2]:9"]);
                 let elsewhere = elsewhere.map(|to| (to.parse().unwrap(), 1, 6));
                 for (to, kind, protocol) in tries.chain(elsewhere) {
                     let mut to: SocketAddr = to;

@@ -74,7 +74,8 @@ const BPF_F_QUERY_EFFECTIVE: u32 = 1;
 
 impl BpfParameters {
     fn new(words: &[(usize, u32)], pointers: &[(usize, u64)]) -> Self {
-        let halves = pointers.iter().flat_map(|(at, pointer)| [(*at, *pointer as u32), (*at + 1, (*pointer >> 32) as u32)]);
+        let halves =
+            pointers.iter().flat_map(|(at, pointer)| [(*at, *pointer as u32), (*at + 1, (*pointer >> 32) as u32)]);
         let mut parameters = [0; 48];
         for (at, word) in words.iter().copied().chain(halves) {
             if let Some(place) = parameters.get_mut(at) {
@@ -106,8 +107,7 @@ fn number_of(descriptor: &OwnedFd) -> u32 {
 pub fn load_program(steps: &[[u8; 8]], hook: u32) -> Result<OwnedFd, Errno> {
     let count = u32::try_from(steps.len()).map_err(|_| Errno::TOOBIG)?;
     let pointers = [(2, steps.as_ptr() as u64), (4, c"Apache-2.0".as_ptr() as u64)];
-    let mut parameters =
-        BpfParameters::new(&[(0, BPF_PROG_TYPE_CGROUP_SOCK_ADDR), (1, count), (17, hook)], &pointers);
+    let mut parameters = BpfParameters::new(&[(0, BPF_PROG_TYPE_CGROUP_SOCK_ADDR), (1, count), (17, hook)], &pointers);
     // SAFETY: the steps, whose number is told, and the licence's NUL-terminated text outlive the call, which reads them.
     let number = unsafe { parameters.call(BPF_PROG_LOAD) }?;
     // SAFETY: the kernel has just opened this descriptor (close-on-exec) for us, and nobody else knows it.

@@ -199,11 +199,13 @@ mod tests {
         let rule = policy.rules.iter().rev().find(|(name, _)| arch.number(name) == Some(number));
         let Some((_, Rule::Tests(tests, _))) = rule else { return vec![[0; 6], [u64::MAX; 6]] };
         let own = tests.iter().flat_map(|(tests, _)| tests.iter().flat_map(|test| test.values.iter().copied()));
-        let values: Vec<u64> = own.map(u64::from).chain([0, 1, 2, u64::MAX, 0x5412, 0x1_0000_5401, 0x2000_4000]).collect();
+        let values: Vec<u64> =
+            own.map(u64::from).chain([0, 1, 2, u64::MAX, 0x5412, 0x1_0000_5401, 0x2000_4000]).collect();
         let shapes = |v: &u64| {
             let simple =
                 [[*v; 6], [*v, 0, 0, 0, 0, 0], [16, 3, *v, *v, 0, 0], [0, *v, 0, 0, 0, 0], [1, *v, *v, 0, 0, 0]];
-            let sent = [[3, 0, *v, *v, 0, 0], [3, 0, 0, 0x4000, 1, *v], [2, 1, *v, 0, 0, 0], [10, 0x80801, *v, 0, 0, 0]];
+            let sent =
+                [[3, 0, *v, *v, 0, 0], [3, 0, 0, 0x4000, 1, *v], [2, 1, *v, 0, 0, 0], [10, 0x80801, *v, 0, 0, 0]];
             let options = [0, 1, 6, 41, 270].map(|level| [3, level, *v, 0, 0, 0]);
             simple.into_iter().chain(sent).chain(options).collect::<Vec<_>>()
         };

@@ -89,9 +89,7 @@ impl Profile {
     /// Every one.
     #[must_use]
     pub fn all() -> Vec<Self> {
-        let confined = |writes, dbus, signals| {
-            [false, true].map(|net| Self::Confined { writes, dbus, net, signals })
-        };
+        let confined = |writes, dbus, signals| [false, true].map(|net| Self::Confined { writes, dbus, net, signals });
         [
             confined(false, false, true),
             confined(false, true, true),
