@@ -5,6 +5,7 @@ use crate::model::{Arguments, Bundle, Effect, Grant, Mode, Pattern, Reads, Rest,
 use crate::path::is_plain_absolute;
 use crate::pattern::Expressions;
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 
 const PLAIN: &str = "a path is absolute, without '.', '..', '//', a '/' at the end or control characters";
 
@@ -323,8 +324,11 @@ impl<'b> Check<'b> {
                 self.say("net", "rule.net", format!("net has 1 to {LIST_MAX} destinations"));
             }
             for one in destinations {
-                if one.port() == 0 || one.ip().is_unspecified() || one.ip().is_multicast() {
+                if one.port() == 0 || !is_one_hosts(one) {
                     self.say("net", "rule.net", format!("{one}: it needs one host's address and a port"));
+                }
+                if one.ip() != one.ip().to_canonical() {
+                    self.say("net", "rule.net", format!("{one}: an IPv4 address is written as one"));
                 }
             }
         }
@@ -406,6 +410,22 @@ pub(crate) fn kind_of(grant: &Grant) -> u8 {
         Grant::ProcLinks => 0,
         Grant::Dbus => 1,
         Grant::Net(_) => 2,
+    }
+}
+
+/// Not all hosts', nor a group's, nor one of IPv6 that is another host's on each interface: the kernel is not told
+/// which interface was meant.
+const fn is_one_hosts(destination: &SocketAddr) -> bool {
+    match destination {
+        SocketAddr::V4(v4) => {
+            let ip = v4.ip();
+            !(ip.is_unspecified() || ip.is_multicast() || ip.is_broadcast())
+        }
+        SocketAddr::V6(v6) => {
+            let ip = v6.ip();
+            let general = v6.scope_id() == 0 && v6.flowinfo() == 0 && !ip.is_unicast_link_local();
+            general && !ip.is_unspecified() && !ip.is_multicast()
+        }
     }
 }
 

@@ -223,7 +223,7 @@ fn everything_that_a_rule_can_say_is_compiled() {
     let source = "name = 'whole'\nversion = 7\nabout = 'All of it'
         [read]\ntrees = ['/var/log', '/usr']\nnamed = ['/etc/sudoers']
         [[rule]]\nid = 'sockets'\nprogram = '/usr/bin/ss'\narguments = ['-tlnp']\ngrants = ['dbus', 'proc-links']
-        net = ['10.0.0.1:443', '[fe80::1]:22']\ncwd = '/var'\nenvironment = { TZ = 'UTC', LC_ALL = 'C' }
+        net = ['10.0.0.1:443', '[2001:db8::1]:22']\ncwd = '/var'\nenvironment = { TZ = 'UTC', LC_ALL = 'C' }
         time_limit = '30s'\noutput_limit = '1MiB'
         [[rule]]\nid = 'motd'\nprogram = '/usr/bin/tee'\narguments = ['/etc/motd']\nmode = 'write'\nrun_as = 'root'
         writes = ['/etc/motd']\nstdin = true
@@ -233,7 +233,7 @@ fn everything_that_a_rule_can_say_is_compiled() {
     let exact = |text: &str| Pattern::Exact(text.into());
     let each = |first| Arguments::Each { first, rest: None };
     let logs = || each(vec![Pattern::Path { under: vec!["/var/log".into()], prefix: String::new() }]);
-    let net = ["10.0.0.1:443", "[fe80::1]:22"].map(|one| one.parse().unwrap()).to_vec();
+    let net = ["10.0.0.1:443", "[2001:db8::1]:22"].map(|one| one.parse().unwrap()).to_vec();
     let rule = |id: &str, target, arguments, run| Rule { id: id.into(), effect: Effect::Allow, target, arguments, run };
     let sockets = Run {
         mode: Mode::ReadOnly,
@@ -356,8 +356,20 @@ fn what_was_signed_is_checked_as_a_source_is() {
     assert_eq!(code(&arguments(vec![many])), Err("rule.pattern"));
     assert_eq!(code(&|bundle| bundle.rules[0].run.grants = vec![Grant::Dbus, Grant::ProcLinks]), Err("rule.grants"));
     assert_eq!(code(&|bundle| bundle.rules[0].run.grants = vec![Grant::Net(vec![])]), Err("rule.net"));
-    let nowhere = Grant::Net(vec!["0.0.0.0:443".parse().unwrap()]);
-    assert_eq!(code(&|bundle| bundle.rules[0].run.grants = vec![nowhere.clone()]), Err("rule.net"));
+    for nowhere in [
+        "0.0.0.0:443",
+        "10.0.0.1:0",
+        "255.255.255.255:1",
+        "224.0.0.1:1",
+        "[::]:1",
+        "[ff02::1]:1",
+        "[fe80::1]:1",
+        "[2001:db8::1%2]:1",
+        "[::ffff:10.0.0.1]:1",
+    ] {
+        let nowhere = Grant::Net(vec![nowhere.parse().unwrap()]);
+        assert_eq!(code(&|bundle| bundle.rules[0].run.grants = vec![nowhere.clone()]), Err("rule.net"), "{nowhere:?}");
+    }
     assert_eq!(code(&|bundle| bundle.rules[0].run.time_limit_s = Some(0)), Err("rule.limits"));
     assert_eq!(code(&|bundle| bundle.rules[0].run.output_limit = Some(u64::MAX)), Err("rule.limits"));
     let preload = [("LD_PRELOAD".to_owned(), "/tmp/x.so".to_owned())];

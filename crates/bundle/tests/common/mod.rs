@@ -78,7 +78,7 @@ fn target() -> impl Strategy<Value = Target> {
 }
 
 fn run() -> impl Strategy<Value = Run> {
-    let net = Grant::Net(vec!["10.0.0.1:443".parse().unwrap(), "[fe80::1]:22".parse().unwrap()]);
+    let net = Grant::Net(vec!["10.0.0.1:443".parse().unwrap(), "[2001:db8::1]:22".parse().unwrap()]);
     let grants = prop::sample::subsequence(vec![Grant::ProcLinks, Grant::Dbus, net], 0..=3);
     let environment = prop::collection::btree_map("(LC_[A-Z]{1,4}|TZ|x_1)", "[ -~é]{0,8}", 0..3);
     let cwd = prop::option::of(prop_oneof![Just("/".to_owned()), folder()]);
