@@ -22,7 +22,10 @@ while True:
     for one in select.select(listening + kept, [], [])[0]:
         if one in listening:
             kept.append(one.accept()[0])
-            kept[-1].send(b"hello\n")
+            try:
+                kept[-1].send(b"hello\n")
+            except OSError:
+                pass
         else:
             try:
                 left = one.recv(64)
