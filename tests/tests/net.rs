@@ -203,7 +203,10 @@ fn what_the_kernel_does_not_hold_is_not_run(suite: Suite) -> Result {
     let refused = connection.run("sudo /opt/net")?;
     ensure!(refused.code == 126 && refused.out.is_empty() && refused.err.contains("host.net"), "{refused:?}");
     ensure!(scene.trail()?.has_code("host.net"), "{:?}", scene.trail()?.codes());
-    ensure!(scene.host.sh("find /sys/fs/cgroup -path '*tether.sessions*' -name 'run-*' | wc -l")?.trim() == "0", "a cgroup is left");
+    ensure!(
+        scene.host.sh("find /sys/fs/cgroup -path '*tether.sessions*' -name 'run-*' | wc -l")?.trim() == "0",
+        "a cgroup is left"
+    );
     ensure!(connection.run("sudo /opt/none")?.code == 0, "what needs no destinations runs");
     Ok(())
 }
@@ -223,11 +226,16 @@ fn connections_end_with_their_session(suite: Suite) -> Result {
     ensure!(said.trim() == "hello", "{said:?}");
     let open = || scene.host.sh("ss -Htn state established dport = :7001");
     ensure!(open()?.lines().count() == 1, "it is connected");
+    let cgroups = || scene.host.sh("find /sys/fs/cgroup -path '*tether.sessions*' -name 'run-*' | wc -l");
+    ensure!(cgroups()?.trim() == "1", "it has a cgroup");
     scene.central.revoke(&scene.host, Revocation::Session(draft.grant.session.clone()))?;
     ensure!(beside.line()? == "closed\n", "the other end is told");
     scene.wait_gone(draft.grant.session.as_str())?;
     ensure!(scene.host.sh("ss -Htn state established dport = :7001")?.is_empty(), "something is still connected");
-    ensure!(scene.host.sh("find /sys/fs/cgroup -path '*tether.sessions*' -name 'run-*' | wc -l")?.trim() == "0", "a cgroup is left");
+    ensure!(
+        scene.host.sh("find /sys/fs/cgroup -path '*tether.sessions*' -name 'run-*' | wc -l")?.trim() == "0",
+        "a cgroup is left"
+    );
     let _ = client.kill();
     client.wait()?;
     Ok(())
