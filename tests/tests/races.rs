@@ -98,7 +98,7 @@ impl Stage {
     /// The same race against one who looks at a path and uses it again.
     fn naive(&self, one: &str, other: &str, how: &str) -> Result<String> {
         let racer = Racer::start(&self.scene.host, one, other, 1)?;
-        let ran = self.scene.host.sh(&format!("/srv/race/naive {how} 3000"))?;
+        let ran = self.scene.host.sh(&format!("/srv/race/naive {how}"))?;
         racer.end()?;
         Ok(ran)
     }
@@ -143,7 +143,7 @@ fn judge(printed: &str, swaps: usize, good: &str, evil: &str, naive: &str) -> Re
 fn a_swapped_program_is_not_run(suite: Suite) -> Result {
     let mut stage = Stage::new(suite)?;
     let (one, other) = ("/opt/race/tool-real", "/opt/race/tool-false");
-    let naive = stage.naive(one, other, "program /opt/race/tool-real /srv/race/real")?;
+    let naive = stage.naive(one, other, "program /opt/race/tool-real /srv/race/real 3000")?;
     let (printed, swaps) = stage.race(one, other, one)?;
     judge(&printed, swaps, "ran-real", "ran-false", &naive)
 }
@@ -151,7 +151,7 @@ fn a_swapped_program_is_not_run(suite: Suite) -> Result {
 fn a_swapped_path_component_is_not_followed(suite: Suite) -> Result {
     let mut stage = Stage::new(suite)?;
     // By a link that leads to another folder, and by the folders themselves under a digest.
-    let naive = stage.naive("/opt/race/way", "/opt/race/other", "resolve /opt/race/way/tool /opt/race/real/tool")?;
+    let naive = stage.naive("/opt/race/way", "/opt/race/other", "resolve /opt/race/way/tool /opt/race/real/tool 20000")?;
     let (printed, swaps) = stage.race("/opt/race/way", "/opt/race/other", "/opt/race/way/tool")?;
     judge(&printed, swaps, "ran-real", "ran-false", &naive)
 }
@@ -159,7 +159,7 @@ fn a_swapped_path_component_is_not_followed(suite: Suite) -> Result {
 fn a_swapped_read_target_is_not_read(suite: Suite) -> Result {
     let mut stage = Stage::new(suite)?;
     let (one, other) = ("/var/log/race/file", "/var/log/race/link");
-    let naive = stage.naive(one, other, "read /var/log/race/file /var/log/race")?;
+    let naive = stage.naive(one, other, "read /var/log/race/file /var/log/race 200000")?;
     let (printed, swaps) = stage.race(one, other, "cat /var/log/race/file")?;
     judge(&printed, swaps, "harmless", "CANARY-SECRET", &naive)
 }
@@ -209,7 +209,7 @@ fn steps(stage: &mut Stage) -> Result<Vec<usize>> {
     stage
         .scene
         .host
-        .sh("timeout 5 sh -c 'until pgrep -x sleep -f \"^sleep 1234\" >/dev/null; do sleep 0.01; done'")
+        .sh("timeout 5 sh -c 'until pgrep -f \"^sleep 1234\" >/dev/null; do sleep 0.01; done'")
         .context("the positive control: traced and not stopped, the command does not run")?;
     whole.command.kill()?;
     whole.command.wait()?;
