@@ -71,8 +71,7 @@ impl Stage {
              [[rule]]\nid = \"sleep\"\nprogram = \"/usr/bin/sleep\"\narguments = [\"1234\"]\n",
             sha256.trim()
         );
-        scene.central.publish(&scene.host, &bundle)?;
-        scene.read()?;
+        scene.publish(&bundle)?;
         Ok(Self { scene })
     }
 
