@@ -1,1 +1,6 @@
-fn main() {}
+//! tether-courier: see the library's documentation.
+#![forbid(unsafe_code)]
+
+fn main() -> std::process::ExitCode {
+    tether_courier::main()
+}
