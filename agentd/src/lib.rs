@@ -6,6 +6,14 @@
 //! - [`world`]: accounts, namespaces and cgroups on this host, and how they end.
 #![deny(unsafe_code)]
 
+/// A place where agentd dies when a test wants it to; nothing at all in what is shipped.
+macro_rules! crash_point {
+    ($at:ident) => {
+        #[cfg(feature = "faults")]
+        tether_faults::crash(tether_faults::Crash::$at);
+    };
+}
+
 pub mod clock;
 pub mod config;
 pub mod host;

@@ -62,7 +62,10 @@ impl AuditLog {
         let chain_error = |source| LogError::Chain { path: self.path.clone(), source };
         let next = self.chain.next(event, wall_micros()).map_err(chain_error)?;
         let line = format!("{}\n", next.line);
-        let written = self.file.write_all(line.as_bytes()).and_then(|()| self.file.sync_data());
+        let written = self.file.write_all(line.as_bytes()).and_then(|()| {
+            crash_point!(ChainWritten);
+            self.file.sync_data()
+        });
         if let Err(source) = written {
             // Half a line, or a whole one that may not be on the disk, must not stay: the next would follow it.
             if let Err(error) = self.file.set_len(self.length) {

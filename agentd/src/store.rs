@@ -51,7 +51,11 @@ impl Store {
     pub fn put_for_restart(&self, name: &str, value: &impl Serialize) -> Result<(), StoreError> {
         let path = self.path(name);
         let text = serde_json::to_vec(value).map_err(|error| at(&path, io::Error::other(error)))?;
-        write_beside(&path, &text).and_then(|(beside, _)| fs::rename(beside, &path)).map_err(|source| at(&path, source))
+        let written = write_beside(&path, &text).and_then(|(beside, _)| {
+            crash_point!(SessionBeside);
+            fs::rename(beside, &path)
+        });
+        written.map_err(|source| at(&path, source))
     }
 
     /// Reads a file; `None` if there is none. A damaged file is an error: nothing is guessed.
@@ -73,20 +77,29 @@ impl Store {
         }
     }
 
-    /// Names of the files in a folder of it, without those that a crash left half written.
+    /// Names of the files in a folder of it. Those that a crash left half written are removed.
     pub fn list(&self, folder: &str) -> Result<Vec<String>, StoreError> {
         let path = self.path(folder);
         let entries = fs::read_dir(&path).map_err(|error| at(&path, error))?;
         let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-        Ok(names.filter(|name| !name.starts_with('.')).collect())
+        let (half, whole): (Vec<_>, Vec<_>) = names.partition(|name| name.starts_with('.'));
+        for name in half {
+            self.remove(&format!("{folder}/{name}"))?;
+        }
+        Ok(whole)
     }
 }
 
 /// Writes beside, flushes and renames. Also for files outside the store.
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let (beside, file) = write_beside(path, bytes)?;
-    file.sync_data()?;
+    if let Err(error) = file.sync_data() {
+        fs::remove_file(&beside)?;
+        return Err(error);
+    }
+    crash_point!(StoreBeside);
     fs::rename(&beside, path)?;
+    crash_point!(StoreRenamed);
     File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
 }
 
@@ -94,7 +107,11 @@ fn write_beside(path: &Path, bytes: &[u8]) -> io::Result<(PathBuf, File)> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let beside = path.with_file_name(format!(".{name}.new"));
     let mut file = File::options().create(true).truncate(true).write(true).mode(0o600).open(&beside)?;
-    file.write_all(bytes)?;
+    if let Err(error) = file.write_all(bytes) {
+        // On a full disk half a file would take the room that an end may need.
+        fs::remove_file(&beside)?;
+        return Err(error);
+    }
     Ok((beside, file))
 }
 

@@ -2,14 +2,23 @@
 //! ends it.
 #![forbid(unsafe_code)]
 
+use crate::identity::Who;
+use crate::landlock::{Features, Ruleset};
+use crate::layers::{Layer, Layers};
 use crate::refusal::failed;
-use crate::{identity, limits, plan, proof, standard, sys, world};
+use crate::seccomp::{self, Filter};
+use crate::world::{self, World};
+use crate::{identity, keeper, limits, mounts, plan, proof, readable, standard, sys};
 use rustix::io::{FdFlags, fcntl_setfd};
+use rustix::process::chdir;
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::ffi::{CString, OsString};
 use std::os::fd::{OwnedFd, RawFd};
 use std::time::Duration;
-use tether_hostlink::{Deadline, Link, LinkError, Plan, Refusal, Reply, Request, codes};
+use tether_hostlink::{
+    Confinement, DESCRIPTORS_MAX, Deadline, Identity, Link, LinkError, Plan, Refusal, Reply, Request, codes,
+};
 
 /// How long agentd may take to say go.
 const GO: Duration = Duration::from_secs(2);
@@ -19,18 +28,24 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> Result<Infallible, Refu
     refuse_unless_root()?;
     let numbers = parse(arguments)?;
     sys::close_others_at_exec().map_err(|error| failed("confine.descriptor", "closing other descriptors", error))?;
-    let [sealed, program, mounts, network] = take(numbers)?;
-    standard::check()?;
+    let Given { sealed, program, mounts, network, arguments } = take(&numbers)?;
     let plan = plan::read(sealed)?;
+    if plan.confinement.arguments as usize != arguments.len() {
+        return Err(failed("confine.arguments", "taking the plan's descriptors", "there are not as many as it says"));
+    }
+    let layers = Layers::new();
     plan::check_program(&program, &plan)?;
-    let (argv, environment) = (c_texts(&plan.argv)?, c_texts(&plan.environment)?);
+    let (argv, environment) = (c_texts(&plan.argv)?, environment(&plan)?);
     let is_script = plan::is_script(&program)?;
-    // Opened as root: agentd knows this process by its credentials at this moment.
+    if layers.has(Layer::Descriptors) {
+        keeper::stand_between(plan.uid, plan.output_limit)?;
+    }
+    let terminal = standard::check(plan.confinement.stdin, layers)?;
+    // Opened as root, from the session's own mounts: agentd knows this process by its credentials at this moment.
     let link = Link::open().map_err(unreachable_agentd)?;
-    world::enter(&mounts, &network)?;
-    limits::confined("confine.limits")?;
-    identity::assume(plan.uid)?;
-    proof::check(plan.uid)?;
+    let who = Who::of(&plan);
+    let world = world::enter(&mounts, &network, &who, &plan.confinement, terminal.as_ref(), layers)?;
+    hold(&plan, &program, &arguments, &who, &world, layers)?;
     if is_script {
         // The interpreter opens /dev/fd/N, so the descriptor must live on.
         fcntl_setfd(&program, FdFlags::empty())
@@ -41,6 +56,53 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> Result<Infallible, Refu
     sys::exec(&program, &argv, &environment).map_err(|error| not_run(&plan, &error))
 }
 
+/// From root in its own view of the host to who the command is, held by every layer, and proved to be.
+fn hold(
+    plan: &Plan,
+    program: &OwnedFd,
+    arguments: &[OwnedFd],
+    who: &Who,
+    world: &World,
+    layers: Layers,
+) -> Result<(), Refusal> {
+    let mounts = mounts::read().map_err(|error| failed("confine.mounts", "reading the mounts", error))?;
+    let mut ruleset = Ruleset::new()?;
+    readable::grant(&mut ruleset, &mounts, world, &plan.confinement, program, arguments)?;
+    let before = proof::before(world)?;
+    if layers.has(Layer::Limits) {
+        limits::confined("confine.limits", plan.confinement.identity == Identity::ReadOnly)?;
+    }
+    let filter = filter(&plan.confinement, ruleset.features());
+    identity::no_new_privs(layers)?;
+    if layers.has(Layer::Landlock) {
+        ruleset.enforce()?;
+    }
+    who.assume(layers)?;
+    chdir(&*plan.confinement.cwd)
+        .map_err(|errno| failed("confine.cwd", &format!("going to {}", plan.confinement.cwd), errno))?;
+    if layers.has(Layer::Seccomp) {
+        seccomp::install(filter)?;
+    }
+    proof::After { who, layers, dbus: plan.confinement.dbus, writes: &world.writes }.check(world, &before)
+}
+
+const fn filter(orders: &Confinement, features: Features) -> Filter {
+    match (&orders.identity, orders.dbus) {
+        (Identity::ReadOnly, false) => Filter::ReadOnly,
+        (Identity::ReadOnly, true) => Filter::ReadOnlyDbus,
+        (Identity::RunAs { .. }, _) if features.keeps_signals() => Filter::Write,
+        (Identity::RunAs { .. }, _) => Filter::WriteSilent,
+    }
+}
+
+/// The plan's, with the scratch in place of what it may say of `HOME` and `TMPDIR`.
+fn environment(plan: &Plan) -> Result<Vec<CString>, Refusal> {
+    let ours = |text: &&String| !["HOME=", "TMPDIR="].iter().any(|name| text.starts_with(name));
+    let texts: Vec<String> =
+        plan.environment.iter().filter(ours).cloned().chain(world::ENVIRONMENT.map(str::to_owned)).collect();
+    c_texts(&texts)
+}
+
 fn refuse_unless_root() -> Result<(), Refusal> {
     if rustix::process::getuid().is_root() && rustix::process::geteuid().is_root() {
         return Ok(());
@@ -48,8 +110,9 @@ fn refuse_unless_root() -> Result<(), Refusal> {
     Err(Refusal::new("confine.not_root", "tether-confine is started by sudo only").hint("use `sudo COMMAND`"))
 }
 
-/// Exactly `--descriptors=A,B,C,D`: plan, program, mount namespace, network namespace.
-fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<[RawFd; 4], Refusal> {
+/// Exactly `--descriptors=A,B,C,D` and perhaps more: plan, program, mount namespace, network namespace, and what
+/// path arguments mean.
+fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Vec<RawFd>, Refusal> {
     let wrong =
         || Refusal::new("confine.arguments", "tether-confine takes what tether's sudo plugin gives, nothing else");
     let (Some(_), Some(only), None) = (arguments.next(), arguments.next(), arguments.next()) else {
@@ -58,19 +121,32 @@ fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<[RawFd; 4], Re
     let list = only.to_str().and_then(|text| text.strip_prefix("--descriptors=")).ok_or_else(wrong)?;
     let number = |text: &str| text.parse().ok().filter(|number: &RawFd| *number >= 3 && number.to_string() == text);
     let numbers: Vec<RawFd> = list.split(',').map(number).collect::<Option<_>>().ok_or_else(wrong)?;
-    let numbers: [RawFd; 4] = numbers.try_into().map_err(|_| wrong())?;
-    let [a, b, c, d] = numbers;
     // Each is owned once: an equal pair would be closed twice.
-    let distinct = a != b && a != c && a != d && b != c && b != d && c != d;
-    distinct.then_some(numbers).ok_or_else(wrong)
+    let distinct: BTreeSet<_> = numbers.iter().collect();
+    let fits = distinct.len() == numbers.len() && (4..=DESCRIPTORS_MAX).contains(&numbers.len());
+    fits.then_some(numbers).ok_or_else(wrong)
 }
 
-fn take([a, b, c, d]: [RawFd; 4]) -> Result<[OwnedFd; 4], Refusal> {
-    let take = |number| {
-        sys::take_descriptor(number)
+/// What came by descriptor.
+struct Given {
+    sealed: OwnedFd,
+    program: OwnedFd,
+    mounts: OwnedFd,
+    network: OwnedFd,
+    arguments: Vec<OwnedFd>,
+}
+
+fn take(numbers: &[RawFd]) -> Result<Given, Refusal> {
+    let take = |number: &RawFd| {
+        sys::take_descriptor(*number)
             .map_err(|error| failed("confine.descriptor", &format!("descriptor {number}"), error))
     };
-    Ok([take(a)?, take(b)?, take(c)?, take(d)?])
+    let mut all = numbers.iter().map(take).collect::<Result<Vec<_>, _>>()?.into_iter();
+    let (Some(sealed), Some(program), Some(mounts), Some(network)) = (all.next(), all.next(), all.next(), all.next())
+    else {
+        return Err(failed("confine.arguments", "taking the plan's descriptors", "there are too few"));
+    };
+    Ok(Given { sealed, program, mounts, network, arguments: all.collect() })
 }
 
 /// The last act before exec: agentd looks again, writes the record, and says go.
@@ -100,17 +176,18 @@ fn c_texts(texts: &[String]) -> Result<Vec<CString>, Refusal> {
 mod tests {
     use super::*;
 
-    fn parsed(arguments: &[&str]) -> Option<[RawFd; 4]> {
+    fn parsed(arguments: &[&str]) -> Option<Vec<RawFd>> {
         parse(["tether-confine"].iter().chain(arguments).map(OsString::from)).ok()
     }
 
     #[test]
     fn only_the_plugins_argument_is_taken() {
-        assert_eq!(parsed(&["--descriptors=5,6,7,12"]), Some([5, 6, 7, 12]));
+        assert_eq!(parsed(&["--descriptors=5,6,7,12"]), Some(vec![5, 6, 7, 12]));
+        assert_eq!(parsed(&["--descriptors=5,6,7,12,13"]), Some(vec![5, 6, 7, 12, 13]));
         for wrong in [
             &[][..],
             &["--descriptors=5,6,7"],
-            &["--descriptors=5,6,7,8,9"],
+            &["--descriptors=5,6,7,8,5"],
             &["--descriptors=5,6,7,7"],
             &["--descriptors=2,6,7,8"],
             &["--descriptors=-1,6,7,8"],

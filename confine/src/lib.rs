@@ -11,10 +11,16 @@
 
 pub mod confine;
 mod identity;
+mod keeper;
+mod landlock;
+mod layers;
 mod limits;
+mod mounts;
 mod plan;
 mod proof;
+mod readable;
 mod refusal;
+mod seccomp;
 pub mod shell;
 mod shell_environment;
 mod standard;

@@ -11,6 +11,12 @@ const FILE_BYTES: u64 = 16 << 20;
 /// Its uid is the session's own, so this counts the session's confined commands only.
 const PROCESSES: u64 = 256;
 
+/// The same for one with a write rule.
+const WRITTEN_BYTES: u64 = 1 << 30;
+/// Descriptors, and memory that it may lock.
+const DESCRIPTORS: u64 = 1024;
+const LOCKED_BYTES: u64 = 64 << 10;
+
 /// The same for the login account: what one session may have at a time, a fork bomb included.
 const LOGIN_PROCESSES: u64 = 512;
 
@@ -21,11 +27,16 @@ pub fn login(code: &str) -> Result<(), Refusal> {
     set(code, Resource::Nproc, LOGIN_PROCESSES.min(hard))
 }
 
-/// For a confined command.
-pub fn confined(code: &str) -> Result<(), Refusal> {
+/// For a confined command. Another account than the session's own has processes of its own, and its cgroup is what
+/// limits the command's; and what a write rule writes is a real file.
+pub fn confined(code: &str, reads_only: bool) -> Result<(), Refusal> {
     no_core(code)?;
-    set(code, Resource::Nproc, PROCESSES)?;
-    set(code, Resource::Fsize, FILE_BYTES)
+    if reads_only {
+        set(code, Resource::Nproc, PROCESSES)?;
+    }
+    set(code, Resource::Fsize, if reads_only { FILE_BYTES } else { WRITTEN_BYTES })?;
+    set(code, Resource::Nofile, DESCRIPTORS)?;
+    set(code, Resource::Memlock, LOCKED_BYTES)
 }
 
 /// No core dumps. Size 1, not 0: at 0 the kernel still runs a core handler that is a pipe, at 1 it refuses.

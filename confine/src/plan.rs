@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use tether_hostlink::{FRAME_MAX, Plan, Refusal, paths::is_agent_uid};
+use tether_hostlink::{FRAME_MAX, Identity, Plan, Refusal, paths::is_agent_uid};
 
 /// With these nobody, not even who made it, can change it any more.
 const SEALS: SealFlags = SealFlags::SEAL.union(SealFlags::SHRINK).union(SealFlags::GROW).union(SealFlags::WRITE);
@@ -42,9 +42,39 @@ fn check(plan: &Plan, now: u64) -> Result<(), Refusal> {
     if plan.argv.is_empty() {
         return Err(failed(CODE, "reading the plan", "it has no arguments"));
     }
+    check_confinement(plan)?;
     if now > plan.deadline_boottime_ms {
         return Err(failed("confine.expired", "the plan is void", "more than two seconds passed since the decision")
             .hint("run the command again; if it happens often, the host is overloaded"));
+    }
+    Ok(())
+}
+
+/// Orders that contradict each other, or that this launcher cannot keep, are not followed in part.
+fn check_confinement(plan: &Plan) -> Result<(), Refusal> {
+    let wrong = |why: &str| Err(failed(CODE, "reading the plan", why));
+    let orders = &plan.confinement;
+    let reads_only = orders.identity == Identity::ReadOnly;
+    if reads_only && !orders.writes.is_empty() {
+        return wrong("it is read-only and names what may be written");
+    }
+    if !reads_only && orders.dbus {
+        return wrong("it writes, and has a grant of Unix sockets");
+    }
+    let paths = orders.trees.iter().chain(&orders.named).chain(&orders.writes).chain([&orders.cwd]);
+    if !paths
+        .clone()
+        .all(|path| path.starts_with('/') && !path.contains('\0') && !path.split('/').any(|part| part == ".."))
+    {
+        return wrong("it has a path that is not absolute");
+    }
+    if !orders.net.is_empty() {
+        return Err(failed(
+            "confine.net_unsupported",
+            "the grant `net`",
+            "this version cannot hold a command to addresses",
+        )
+        .hint("the bundle's author should take the grant out of this rule"));
     }
     Ok(())
 }

@@ -14,6 +14,7 @@ fn plan() -> Plan {
         environment: vec![],
         uid: 65537,
         deadline_boottime_ms: boottime_ms() + 2000,
+        output_limit: 1 << 20,
         confinement: tether_hostlink::Confinement::read_only(),
     }
 }

@@ -1,7 +1,9 @@
 //! Descriptors 0 to 2 of a confined command: a terminal, a pipe or /dev/null. Over a socket it could hand
 //! descriptors out; a file or device would be a way around "nothing to write" and around what may be read.
+//! An output that is something else has the keeper before it (`crate::keeper`).
 #![forbid(unsafe_code)]
 
+use crate::layers::{Layer, Layers};
 use crate::refusal::failed;
 use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, major, minor, open};
 use rustix::stdio::{dup2_stdin, stderr, stdin, stdout};
@@ -12,21 +14,36 @@ use tether_hostlink::Refusal;
 const PTY: std::ops::RangeInclusive<u32> = 136..=143;
 const NULL: (u32, u32) = (1, 3);
 
-/// Refuses any other output. An input that is something else becomes /dev/null: over ssh without a terminal
-/// it is a socket, and a confined command has nothing to read from its caller. Output is sudo's own pipe or
-/// terminal, since our plugin asks sudo to stand between.
-pub fn check() -> Result<(), Refusal> {
-    if unfit(&look("input", stdin())?).is_some() {
+/// Whether it may be handed on as it is, input or output.
+pub fn is_terminal_or_null(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && unfit(stat).is_none()
+}
+
+/// Refuses any other output, and gives the command's terminal, if it has one. An input that is something else, or
+/// that the plan does not hand on, becomes /dev/null: over ssh without a terminal it is a socket.
+pub fn check(hand_on: bool, layers: Layers) -> Result<Option<Stat>, Refusal> {
+    if !layers.has(Layer::Descriptors) {
+        return Ok(None);
+    }
+    let input = look("input", stdin())?;
+    let mut terminal = is_pty(&input).then_some(input);
+    if !hand_on || unfit(&input).is_some() {
         let null = open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
         let replaced = null.and_then(dup2_stdin);
         replaced.map_err(|errno| wrong("input", &errno.to_string()))?;
     }
     for (name, descriptor) in [("output", stdout()), ("error output", stderr())] {
-        if let Some(what) = unfit(&look(name, descriptor)?) {
+        let stat = look(name, descriptor)?;
+        if let Some(what) = unfit(&stat) {
             return Err(wrong(name, what));
         }
+        terminal = terminal.or(is_pty(&stat).then_some(stat));
     }
-    Ok(())
+    Ok(terminal)
+}
+
+fn is_pty(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && PTY.contains(&major(stat.st_rdev))
 }
 
 fn look(name: &str, descriptor: BorrowedFd<'_>) -> Result<Stat, Refusal> {
@@ -43,8 +60,8 @@ fn unfit(stat: &Stat) -> Option<&'static str> {
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::Fifo => None,
         FileType::CharacterDevice => {
-            let device = (major(stat.st_rdev), minor(stat.st_rdev));
-            (device != NULL && !PTY.contains(&device.0)).then_some("it is another device")
+            let is_null = (major(stat.st_rdev), minor(stat.st_rdev)) == NULL;
+            (!is_null && !is_pty(stat)).then_some("it is another device")
         }
         FileType::RegularFile => Some("it is a file"),
         FileType::Directory => Some("it is a folder"),

@@ -1,11 +1,14 @@
 //! The system calls that no safe wrapper has, and the descriptors that come by number. All `unsafe` of both
 //! programs is here.
 
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 use std::convert::Infallible;
 use std::ffi::{CStr, CString, c_char, c_int};
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicI32, Ordering};
 
 /// Sets close-on-exec on every descriptor but the standard three: what is not handed on by intent is gone.
 pub fn close_others_at_exec() -> io::Result<()> {
@@ -38,26 +41,152 @@ struct MountAttr {
     userns_fd: u64,
 }
 
-/// Makes every mount read-only, private, and without meaning for set-uid bits.
-pub fn lock_all_mounts() -> io::Result<()> {
-    let attr = MountAttr {
-        attr_set: libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID,
-        attr_clr: 0,
-        propagation: libc::MS_PRIVATE,
-        userns_fd: 0,
-    };
+/// Sets and clears attributes of a mount, or with `recursive` of all below too, which become private.
+pub fn set_mount(path: &CStr, set: u64, clear: u64, recursive: bool) -> Result<(), Errno> {
+    let (flags, propagation) = if recursive { (libc::AT_RECURSIVE, libc::MS_PRIVATE) } else { (0, 0) };
+    let attr = MountAttr { attr_set: set, attr_clr: clear, propagation, userns_fd: 0 };
     // SAFETY: the path is a C string, the struct is the kernel's layout and outlives the call, its size is told.
     let result = unsafe {
         libc::syscall(
             libc::SYS_mount_setattr,
             libc::AT_FDCWD,
-            c"/".as_ptr(),
-            libc::AT_RECURSIVE,
+            path.as_ptr(),
+            flags,
             &raw const attr,
             size_of::<MountAttr>(),
         )
     };
-    answered(result).map(drop)
+    number(result).map(drop)
+}
+
+/// `struct landlock_ruleset_attr`. Older kernels know a shorter one, and take a longer whose rest is zero.
+#[repr(C)]
+struct LandlockRuleset {
+    files: u64,
+    tcp: u64,
+    scopes: u64,
+}
+
+/// `struct landlock_path_beneath_attr`.
+#[repr(C, packed)]
+struct LandlockPathBeneath {
+    rights: u64,
+    parent: c_int,
+}
+
+const LANDLOCK_RULE_PATH_BENEATH: c_int = 1;
+
+/// A ruleset that handles these rights.
+pub fn landlock_create(files: u64, tcp: u64, scopes: u64) -> Result<OwnedFd, Errno> {
+    let attr = LandlockRuleset { files, tcp, scopes };
+    // SAFETY: the struct has the kernel's layout and outlives the call, its size is told; no flag asks for anything else.
+    let result =
+        unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, &raw const attr, size_of::<LandlockRuleset>(), 0) };
+    let number = number(result)?;
+    // SAFETY: the kernel has just made it, close-on-exec, for nobody else.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// Allows rights below an inode.
+pub fn landlock_allow(ruleset: &OwnedFd, object: BorrowedFd<'_>, rights: u64) -> Result<(), Errno> {
+    let attr = LandlockPathBeneath { rights, parent: object.as_raw_fd() };
+    // SAFETY: the struct has the kernel's layout for this type of rule and outlives the call.
+    let result = unsafe {
+        libc::syscall(libc::SYS_landlock_add_rule, ruleset.as_raw_fd(), LANDLOCK_RULE_PATH_BENEATH, &raw const attr, 0)
+    };
+    number(result).map(drop)
+}
+
+/// Enforces a ruleset on this thread, which is the only one.
+pub fn landlock_enforce(ruleset: &OwnedFd) -> Result<(), Errno> {
+    // SAFETY: the call reads its two numbers only.
+    number(unsafe { libc::syscall(libc::SYS_landlock_restrict_self, ruleset.as_raw_fd(), 0) }).map(drop)
+}
+
+/// Installs a seccomp filter, eight bytes a step, on this thread, which is the only one.
+pub fn seccomp(filter: &[[u8; 8]]) -> Result<(), Errno> {
+    let len = u16::try_from(filter.len()).map_err(|_| Errno::INVAL)?;
+    // A step is four fields of 2, 1, 1 and 4 bytes; the alignment of `sock_filter` is met by a copy.
+    let mut steps: Vec<libc::sock_filter> = filter.iter().map(step).collect();
+    let program = libc::sock_fprog { len, filter: steps.as_mut_ptr() };
+    // SAFETY: the program and its steps outlive the call, and the kernel copies them.
+    let result = unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program) };
+    number(result).map(drop)
+}
+
+const fn step(bytes: &[u8; 8]) -> libc::sock_filter {
+    let [code0, code1, jt, jf, k0, k1, k2, k3] = *bytes;
+    libc::sock_filter { code: u16::from_le_bytes([code0, code1]), jt, jf, k: u32::from_le_bytes([k0, k1, k2, k3]) }
+}
+
+/// unshare(2) with no flag: does nothing, and is refused by the filter.
+pub fn unshare_nothing() -> Result<(), Errno> {
+    // SAFETY: with no flag nothing changes.
+    number(unsafe { libc::unshare(0) }.into()).map(drop)
+}
+
+fn number(result: libc::c_long) -> Result<c_int, Errno> {
+    if result < 0 {
+        Err(Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::IO))
+    } else {
+        Ok(result as c_int)
+    }
+}
+
+/// Splits this process: the child's number in the parent, nothing in the child.
+pub fn fork() -> io::Result<Option<Pid>> {
+    // SAFETY: this program has one thread, so no lock is held by another that the child would miss.
+    let child = answered(unsafe { libc::fork() }.into())?;
+    Ok(Pid::from_raw(child))
+}
+
+/// Whom signals are passed on to.
+static CHILD: AtomicI32 = AtomicI32::new(0);
+
+/// What sudo sends, or passes on, to the process that it started.
+const PASSED: [c_int; 8] = [
+    libc::SIGHUP,
+    libc::SIGINT,
+    libc::SIGQUIT,
+    libc::SIGTERM,
+    libc::SIGUSR1,
+    libc::SIGUSR2,
+    libc::SIGALRM,
+    libc::SIGCONT,
+];
+
+extern "C" fn pass_on(signal: c_int) {
+    // SAFETY: kill(2) may be called in a signal handler (signal-safety(7)); the place of errno is the thread's own,
+    // and it is as before afterwards.
+    unsafe {
+        let errno = *libc::__errno_location();
+        libc::kill(CHILD.load(Ordering::Relaxed), signal);
+        *libc::__errno_location() = errno;
+    }
+}
+
+/// From here on signals to this process go to its child. System calls are interrupted, not restarted.
+pub fn pass_signals_to(child: Pid) {
+    CHILD.store(child.as_raw_nonzero().get(), Ordering::Relaxed);
+    for signal in PASSED {
+        // SAFETY: all zeroes is a sigaction without flags and with an empty mask; the handler does what a handler may.
+        unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            action.sa_sigaction = pass_on as *const () as usize;
+            libc::sigaction(signal, &raw const action, std::ptr::null_mut());
+        }
+    }
+}
+
+/// Ends this process by a signal, as a program ends that does not handle it.
+pub fn end_by(signal: Signal) -> ! {
+    // SAFETY: SIG_DFL is not a function; raise(3) sends to this thread, which is the only one.
+    unsafe {
+        libc::signal(signal.as_raw(), libc::SIG_DFL);
+        libc::raise(signal.as_raw());
+    }
+    // A signal that ends nothing by default.
+    std::process::exit(128 + signal.as_raw())
 }
 
 /// SIGPIPE as programs expect it: Rust's runtime ignores it, and that is inherited across exec.

@@ -9,6 +9,7 @@ use rustix::fs::SealFlags;
 use std::fs::File;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 use tether_hostlink::{Refusal, Reply, Request};
 
@@ -19,11 +20,11 @@ fn it_runs_confined() {
     }
     let agentd = agentd(Some(Reply::Done));
     let output = Launch::shell(
-        "id -u; id -G; cat /proc/self/uid_map >/dev/null; grep -E '^(Cap|NoNewPrivs)' /proc/self/status; \
+        "id -u; id -G; cat /proc/self/uid_map >/dev/null; grep -E '^(Cap|NoNewPrivs|Seccomp:)' /proc/self/status; \
          env | sort; ls /proc/self/fd | wc -l; pwd; ulimit -c; ulimit -u 2>/dev/null || ulimit -p; umask >/dev/null; \
-         head -c 4 /etc/shadow >/dev/null && echo reads past modes; \
          for f in /etc/x /tmp/x /run/x /dev/shm/x /proc/sys/kernel/hostname; do (echo x > $f) 2>/dev/null && echo WROTE $f; done; \
-         mount -o remount,rw / 2>/dev/null && echo REMOUNTED; kill -0 1 2>/dev/null && echo SIGNALLED; true",
+         mount -o remount,rw / 2>/dev/null && echo REMOUNTED; kill -0 1 2>/dev/null && echo SIGNALLED; \
+         echo x > $TMPDIR/x && cat $TMPDIR/x; echo y > /dev/null; head -c1 /dev/zero | wc -c; ls /dev",
     )
     .run();
     assert_eq!(agentd.join().unwrap(), Request::Begin { plan: "plan-1".into() });
@@ -31,10 +32,14 @@ fn it_runs_confined() {
     let kept = "0000000400000004";
     let expected = format!(
         "{UID}\n{UID}\nCapInh:\t{kept}\nCapPrm:\t{kept}\nCapEff:\t{kept}\nCapBnd:\t{kept}\n\
-         CapAmb:\t{kept}\nNoNewPrivs:\t1\nA=b\nPATH=/usr/bin:/bin\nPWD=/\n4\n/\n"
+         CapAmb:\t{kept}\nNoNewPrivs:\t1\nSeccomp:\t2\nA=b\nHOME=/run/tether/home\nPATH=/usr/bin:/bin\nPWD=/\n\
+         TMPDIR=/run/tether/home\n4\n/\n"
     );
     assert!(said.starts_with(&expected), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
-    assert!(said.ends_with("\n256\nreads past modes\n"), "{said}");
+    assert!(
+        said.ends_with("\n256\nx\n1\nfd\nfull\nnull\nrandom\nstderr\nstdin\nstdout\ntty\nurandom\nzero\n"),
+        "{said}"
+    );
     assert_eq!(output.status.code(), Some(0));
 }
 
@@ -121,20 +126,12 @@ fn a_plan_that_does_not_hold_runs_nothing() {
 }
 
 #[test]
-fn an_output_that_could_carry_more_is_refused_and_such_an_input_is_empty() {
+fn an_input_that_could_carry_more_is_empty() {
     if !own_run() {
         return;
     }
     let (socket, _other) = UnixStream::pair().unwrap();
     let socket = std::os::fd::OwnedFd::from(socket);
-    let run = |stdin, stdout| {
-        let mut launch = Launch::shell("readlink /proc/self/fd/0");
-        (launch.stdin, launch.stdout) = (stdin, stdout);
-        launch.run()
-    };
-    use std::process::Stdio;
-    assert_refused(&run(Stdio::null(), socket.try_clone().unwrap().into()), "confine.descriptor");
-    assert_refused(&run(Stdio::null(), File::create("/run/out").unwrap().into()), "confine.descriptor");
     let inputs: [Stdio; 4] = [
         socket.into(),
         File::open("/etc/passwd").unwrap().into(),
@@ -143,7 +140,9 @@ fn an_output_that_could_carry_more_is_refused_and_such_an_input_is_empty() {
     ];
     for input in inputs {
         let agentd = agentd(Some(Reply::Done));
-        let output = run(input, Stdio::piped());
+        let mut launch = Launch::shell("readlink /proc/self/fd/0");
+        launch.stdin = input;
+        let output = launch.run();
         agentd.join().unwrap();
         std::fs::remove_file("/run/tether/root.sock").unwrap();
         assert_eq!(String::from_utf8_lossy(&output.stdout), "/dev/null\n", "{output:?}");

@@ -1,10 +1,7 @@
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
+#[path = "../../crates/bundle/tests/fuzzed/mod.rs"]
+#[allow(dead_code)]
+mod fuzzed;
 
-fuzz_target!(|text: &str| {
-    if let Ok(bundle) = tether_bundle::source::compile(text) {
-        let _ = bundle.commands();
-        assert_eq!(bundle.clone().check(), Ok(bundle));
-    }
-});
+libfuzzer_sys::fuzz_target!(|text: &str| fuzzed::any_source(text));

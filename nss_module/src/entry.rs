@@ -31,8 +31,13 @@ pub unsafe extern "C" fn _nss_tether_getpwnam_r(
     errnop: *mut c_int,
 ) -> Status {
     let place = Place { result, buffer, length, errnop };
+    let find = || {
+        panic_point!(NssPasswdByName);
+        // SAFETY: this function's own contract.
+        Store::HOST.by_name(unsafe { bytes(name) })
+    };
     // SAFETY: this function's own contract.
-    unsafe { answer(place, || Store::HOST.by_name(bytes(name)), as_passwd) }
+    unsafe { answer(place, find, as_passwd) }
 }
 
 /// getpwuid(3).
@@ -48,8 +53,12 @@ pub unsafe extern "C" fn _nss_tether_getpwuid_r(
     errnop: *mut c_int,
 ) -> Status {
     let place = Place { result, buffer, length, errnop };
+    let find = || {
+        panic_point!(NssPasswdByUid);
+        Store::HOST.by_uid(uid)
+    };
     // SAFETY: this function's own contract.
-    unsafe { answer(place, || Store::HOST.by_uid(uid), as_passwd) }
+    unsafe { answer(place, find, as_passwd) }
 }
 
 /// getgrnam(3): every account is its own group.
@@ -65,8 +74,13 @@ pub unsafe extern "C" fn _nss_tether_getgrnam_r(
     errnop: *mut c_int,
 ) -> Status {
     let place = Place { result, buffer, length, errnop };
+    let find = || {
+        panic_point!(NssGroupByName);
+        // SAFETY: this function's own contract.
+        Store::HOST.by_name(unsafe { bytes(name) })
+    };
     // SAFETY: this function's own contract.
-    unsafe { answer(place, || Store::HOST.by_name(bytes(name)), as_group) }
+    unsafe { answer(place, find, as_group) }
 }
 
 /// getgrgid(3).
@@ -82,8 +96,12 @@ pub unsafe extern "C" fn _nss_tether_getgrgid_r(
     errnop: *mut c_int,
 ) -> Status {
     let place = Place { result, buffer, length, errnop };
+    let find = || {
+        panic_point!(NssGroupByGid);
+        Store::HOST.by_uid(gid)
+    };
     // SAFETY: this function's own contract.
-    unsafe { answer(place, || Store::HOST.by_uid(gid), as_group) }
+    unsafe { answer(place, find, as_group) }
 }
 
 /// initgroups(3). Without it glibc would enumerate every group of every source.
@@ -102,11 +120,14 @@ pub unsafe extern "C" fn _nss_tether_initgroups_dyn(
 ) -> Status {
     // SAFETY: this function's own contract.
     let user = unsafe { bytes(user) };
-    guarded(errnop, || match Store::HOST.by_name(user) {
-        Ok(None) => (Status::NotFound, 0),
-        Err(_) => (Status::Unavailable, 0),
-        // SAFETY: this function's own contract.
-        Ok(Some(account)) => unsafe { add_group(account.uid, &mut *start, &mut *size, &mut *groups, limit) },
+    guarded(errnop, || {
+        panic_point!(NssInitgroups);
+        match Store::HOST.by_name(user) {
+            Ok(None) => (Status::NotFound, 0),
+            Err(_) => (Status::Unavailable, 0),
+            // SAFETY: this function's own contract.
+            Ok(Some(account)) => unsafe { add_group(account.uid, &mut *start, &mut *size, &mut *groups, limit) },
+        }
     })
 }
 

@@ -11,6 +11,14 @@
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::indexing_slicing))]
 
+/// A place where a test makes this module panic; nothing at all in what is shipped.
+macro_rules! panic_point {
+    ($at:ident) => {
+        #[cfg(feature = "faults")]
+        tether_faults::panic(tether_faults::Panic::$at);
+    };
+}
+
 pub mod answer;
 mod entry;
 mod guard;

@@ -25,27 +25,42 @@ type Argv = *const *const c_char;
 
 #[unsafe(no_mangle)]
 extern "C" fn pam_sm_authenticate(handle: *mut RawHandle, _flags: c_int, _argc: c_int, _argv: Argv) -> c_int {
-    guarded(handle, PAM_AUTH_ERR, |handle| gate::authenticate(handle, ask_agentd))
+    guarded(handle, PAM_AUTH_ERR, |handle| {
+        panic_point!(PamAuthenticate);
+        gate::authenticate(handle, ask_agentd)
+    })
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn pam_sm_acct_mgmt(handle: *mut RawHandle, _flags: c_int, _argc: c_int, _argv: Argv) -> c_int {
-    guarded(handle, PAM_PERM_DENIED, |handle| gate::account(handle, ask_agentd))
+    guarded(handle, PAM_PERM_DENIED, |handle| {
+        panic_point!(PamAccount);
+        gate::account(handle, ask_agentd)
+    })
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn pam_sm_open_session(handle: *mut RawHandle, _flags: c_int, _argc: c_int, _argv: Argv) -> c_int {
-    guarded(handle, PAM_SESSION_ERR, |handle| gate::open_session(handle, ask_agentd))
+    guarded(handle, PAM_SESSION_ERR, |handle| {
+        panic_point!(PamOpen);
+        gate::open_session(handle, ask_agentd)
+    })
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn pam_sm_close_session(handle: *mut RawHandle, _flags: c_int, _argc: c_int, _argv: Argv) -> c_int {
-    guarded(handle, PAM_SESSION_ERR, |handle| gate::close_session(handle, ask_agentd))
+    guarded(handle, PAM_SESSION_ERR, |handle| {
+        panic_point!(PamClose);
+        gate::close_session(handle, ask_agentd)
+    })
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn pam_sm_chauthtok(handle: *mut RawHandle, _flags: c_int, _argc: c_int, _argv: Argv) -> c_int {
-    guarded(handle, PAM_PERM_DENIED, |handle| gate::authenticate(handle, ask_agentd))
+    guarded(handle, PAM_PERM_DENIED, |handle| {
+        panic_point!(PamPassword);
+        gate::authenticate(handle, ask_agentd)
+    })
 }
 
 #[unsafe(no_mangle)]
@@ -53,7 +68,10 @@ extern "C" fn pam_sm_setcred(handle: *mut RawHandle, flags: c_int, _argc: c_int,
     if flags & (PAM_ESTABLISH_CRED | PAM_REINITIALIZE_CRED) == 0 {
         return PAM_IGNORE;
     }
-    let result = guarded(handle, PAM_CRED_ERR, |handle| gate::establish(handle, ask_agentd));
+    let result = guarded(handle, PAM_CRED_ERR, |handle| {
+        panic_point!(PamSetcred);
+        gate::establish(handle, ask_agentd)
+    });
     if result == PAM_SUCCESS {
         // The monitor's open connection to the journal came along with the fork. Without it the user's side
         // cannot log from inside the session, where the journal's socket is masked.

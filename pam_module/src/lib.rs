@@ -6,6 +6,15 @@
 #![deny(unsafe_code)]
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+/// A place where a test makes this module panic; nothing at all in what is shipped.
+#[cfg(not(test))]
+macro_rules! panic_point {
+    ($at:ident) => {
+        #[cfg(feature = "faults")]
+        tether_faults::panic(tether_faults::Panic::$at);
+    };
+}
+
 mod caller;
 mod enter;
 #[cfg(not(test))]

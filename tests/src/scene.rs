@@ -32,13 +32,25 @@ pub fn package() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("TETHER_DEB") {
         return Ok(path.into());
     }
-    let target = std::env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target"), PathBuf::from);
-    let packages = std::fs::read_dir(target.join("debian")).context("no package is built: run `cargo xtask deb`")?;
+    let packages = std::fs::read_dir(target().join("debian")).context("no package is built: run `cargo xtask deb`")?;
     let mut packages: Vec<_> =
         packages.flatten().map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "deb")).collect();
     packages.sort();
     packages.pop().context("no package is built: run `cargo xtask deb`")
+}
+
+/// A program or module that fails where a test wants it to (`cargo xtask faulty`): in the folder `TETHER_FAULTY`, or
+/// where it was built last.
+pub fn faulty(name: &str) -> Result<PathBuf> {
+    let folder = std::env::var_os("TETHER_FAULTY").map_or_else(|| target().join("faulty"), PathBuf::from);
+    let path = folder.join(name);
+    anyhow::ensure!(path.exists(), "{} is not built: run `cargo xtask faulty`", path.display());
+    Ok(path)
+}
+
+fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target"), PathBuf::from)
 }
 
 impl Scene {
@@ -185,6 +197,22 @@ impl Scene {
         let start = Instant::now();
         self.wait("the session's end", |status| !status.sessions.iter().any(|s| s.session.as_str() == session))?;
         Ok(start.elapsed())
+    }
+
+    /// Waits for that many lines of sshd's with all of these words. sshd writes some when the client has left.
+    pub fn sshd_says(&self, words: &[&str], times: usize) -> Result<()> {
+        let start = Instant::now();
+        loop {
+            let said = self.host.sshd_journal()?;
+            let lines = said.lines().filter(|line| words.iter().all(|word| line.contains(word))).count();
+            if lines >= times {
+                return Ok(());
+            }
+            if start.elapsed() > Duration::from_secs(10) {
+                bail!("sshd said {words:?} {lines} times, not {times}:\n{said}");
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// The host's audit records.

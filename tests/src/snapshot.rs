@@ -1,7 +1,8 @@
 //! A whole host as text, so that before and after can be compared.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 use tether_testhost::Host;
 
 /// What may differ after a session, each an exact path with its reason.
@@ -26,6 +27,18 @@ impl Snapshot {
     /// Looks at everything.
     pub fn take(host: &Host) -> Result<Self> {
         Ok(Self(host.sh(LOOK)?.lines().map(str::to_owned).collect()))
+    }
+
+    /// sshd's own processes may take a moment to leave; what is still there after a second is left.
+    pub fn looks_the_same(&self, host: &Host) -> Result<()> {
+        let start = Instant::now();
+        loop {
+            let differences = self.differences(&Self::take(host)?);
+            if differences.is_empty() {
+                return Ok(());
+            }
+            ensure!(start.elapsed() < Duration::from_secs(1), "this is left: {differences:#?}");
+        }
     }
 
     /// What is in one and not in the other, less what is allowed to differ.

@@ -89,7 +89,7 @@ fn rules_say_what_arguments_may_be(suite: Suite) -> Result {
         ("cat /var/log/app/private/s", "bundle.denied_by_rule"),
         ("cat /var/log/app/a.log /var/log/app/a.log", "bundle.arguments"),
         ("cat /var/log/appx", "bundle.arguments"),
-        ("cat /var/log/app/../auth.log", "bundle.arguments"),
+        ("cat /var/log/app/../auth.log", "bundle.denied_by_rule"),
         ("cat /etc/hosts", "bundle.arguments"),
         ("tail -n 101 /var/log/app/a.log", "bundle.arguments"),
         ("tail -n 1", "bundle.arguments"),

@@ -184,9 +184,7 @@ fn what_sshd_refuses_alone(suite: Suite) -> Result {
         scene.read()?;
         let ran = agent.run("echo in")?;
         assert!(ran.code == 255 && !ran.out.contains("in\n"), "{what} was let in: {ran:?}");
-        let journal = scene.host.journal("ssh")?;
-        let about = journal.lines().any(|line| line.contains(words));
-        assert!(about, "{what}: sshd did not say {words:?}:\n{journal}");
+        scene.sshd_says(&[words], 1).with_context(|| what.to_owned())?;
         assert!(
             !scene.trail()?.of(draft.grant.session.as_str()).any(|link| link.event.event == "login.bound"),
             "{what}"
@@ -217,8 +215,7 @@ fn what_openssh_would_not_even_offer(suite: Suite) -> Result {
     ] {
         let said = agent.offer(&certificate)?;
         ensure!(said.starts_with("refused"), "{what} was let in: {said}");
-        let journal = scene.host.journal("ssh")?;
-        ensure!(journal.contains(words), "{what}: sshd did not say {words:?}; the client: {said}\n{journal}");
+        scene.sshd_says(&[words], 1).with_context(|| format!("{what}; the client: {said}"))?;
     }
     ensure!(agent.offer(&good.certificate()?)? == "in\n", "the same client with a good certificate is refused");
     Ok(())

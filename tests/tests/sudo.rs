@@ -13,6 +13,7 @@ on_both_suites!(
     an_allowed_command_has_roots_eyes_and_no_hands,
     a_refusal_says_what_instead_and_is_on_record,
     options_and_other_doors_are_shut,
+    what_a_command_prints_arrives_whole,
     a_running_command_ends_with_its_session,
     a_plan_is_good_once_and_for_its_own_sudo,
     without_our_lines_sudoers_gives_an_agent_nothing,
@@ -24,6 +25,8 @@ on_both_suites!(
 const WIDE: &str = r#"
 name = "triage"
 version = 7
+[read]
+trees = ["/tmp", "/var/log", "/opt/tools"]
 [[rule]]
 id = "shell"
 program = "/usr/bin/dash"
@@ -54,17 +57,17 @@ fn sudo(connection: &Connection<'_>, command: &str) -> anyhow::Result<Ran> {
 
 fn an_allowed_command_has_roots_eyes_and_no_hands(suite: Suite) -> Result {
     let mut scene = wide(suite)?;
-    scene.host.sh("mkdir -p /opt/tools && printf '#!/bin/sh\\necho script $1\\n' > /opt/tools/x && chmod 755 /opt/tools/x; echo secret > /root/secret && chmod 600 /root/secret; echo evidence > /tmp/evidence")?;
+    scene.host.sh("mkdir -p /opt/tools && printf '#!/bin/sh\\necho script $1\\n' > /opt/tools/x && chmod 755 /opt/tools/x; echo secret > /var/log/secret && chmod 600 /var/log/secret; echo more > /root/secret; echo evidence > /tmp/evidence")?;
     let (draft, agent) = scene.session()?;
     let connection = agent.connect()?;
     let uid = scene.status()?.sessions[0].uid + 1;
     let looks = sudo(
         &connection,
-        "dash -c 'id -u; grep -E \"^(NoNewPrivs|CapEff|CapBnd|Groups)\" /proc/self/status; cat /root/secret /tmp/evidence; pwd; echo $HOME $USER $LD_PRELOAD $FROM_AGENT; cat /proc/self/loginuid; ls /proc/self/fd | wc -l'",
+        "dash -c 'id -u; grep -E \"^(NoNewPrivs|CapEff|CapBnd|Groups)\" /proc/self/status; cat /var/log/secret /tmp/evidence; pwd; echo $HOME $USER $LD_PRELOAD $FROM_AGENT; cat /proc/self/loginuid; ls /proc/self/fd | wc -l'",
     )?;
     let kept = "0000000400000004";
     let expected = format!(
-        "{uid}\nGroups:\t \nCapEff:\t{kept}\nCapBnd:\t{kept}\nNoNewPrivs:\t1\nsecret\nevidence\n/\n/nonexistent {}\n{}4\n",
+        "{uid}\nGroups:\t \nCapEff:\t{kept}\nCapBnd:\t{kept}\nNoNewPrivs:\t1\nsecret\nevidence\n/\n/run/tether/home {}\n{}4\n",
         draft.grant.account.read_only(),
         uid - 1
     );
@@ -77,11 +80,13 @@ fn an_allowed_command_has_roots_eyes_and_no_hands(suite: Suite) -> Result {
         "kill -9 1",
         "mount -t tmpfs none /mnt",
         "mount -o remount,rw /",
-        "chmod 777 /root/secret",
+        "chmod 777 /var/log/secret",
         "sudo -n id",
         "su -c id",
         "unshare -m true",
         "nsenter -t 1 -m true",
+        "cat /root/secret",
+        "cat /etc/shadow",
         "cat /proc/1/maps",
         "cat /proc/1/environ",
         "dd if=/dev/zero of=/etc/passwd count=1 conv=notrunc",
@@ -192,6 +197,27 @@ fn options_and_other_doors_are_shut(suite: Suite) -> Result {
     scene.host.sh("useradd -m carol")?;
     let person = scene.host.command("/bin/sh").args(&["-c", "echo secret | su -c id"]).user("carol").output()?;
     ensure!(String::from_utf8_lossy(&person.stdout).contains("uid=0"), "su does not work at all: {person:?}");
+    Ok(())
+}
+
+/// The reader is slow and the command is quick: what sudo itself would have dropped.
+fn what_a_command_prints_arrives_whole(suite: Suite) -> Result {
+    let mut scene = wide(suite)?;
+    let (_, agent) = scene.session()?;
+    let connection = agent.connect()?;
+    let script = "head -c 300000 /dev/zero; echo >&2 done";
+    for (how, expected) in [
+        (format!("sudo dash -c '{script}' 2>/dev/null | (sleep 0.3; wc -c)"), "300000\n"),
+        (format!("sudo dash -c '{script}' 2>&1 | (sleep 0.3; wc -c)"), "300005\n"),
+        (format!("sudo dash -c '{script}' > ~/out 2>/dev/null; wc -c < ~/out"), "300000\n"),
+    ] {
+        let ran = connection.run(&how)?;
+        ensure!(ran.out == expected, "`{how}`: {ran:?}");
+    }
+    let direct = sudo(&connection, &format!("dash -c '{script}'"))?;
+    ensure!(direct.out.len() == 300_000 && direct.err == "done\n", "{} bytes, {:?}", direct.out.len(), direct.err);
+    let on_a_terminal = connection.run_with(&["-tt"], "sudo dash -c 'test -t 1 && echo terminal'")?;
+    ensure!(on_a_terminal.out.trim() == "terminal", "{on_a_terminal:?}");
     Ok(())
 }
 

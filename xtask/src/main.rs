@@ -7,6 +7,8 @@ mod bench;
 mod check;
 mod deb;
 mod demo;
+mod faulty;
+mod filters;
 mod host;
 mod run;
 mod seal;
@@ -31,6 +33,8 @@ enum Task {
     Setup,
     /// Build the Debian package and print its path
     Deb,
+    /// Build agentd and the modules with places where a test makes them fail, and print their folder
+    Faulty,
     /// Throw-away hosts to try things on; they stay until they are taken down
     #[command(subcommand)]
     Host(host::Command),
@@ -60,6 +64,8 @@ enum Task {
         #[arg(long)]
         long: bool,
     },
+    /// Write the seccomp filters that the programs carry, from `crates/filter`
+    Filters,
     /// Check format, lints, dependencies, exported symbols and unsafe code
     Check,
 }
@@ -71,10 +77,15 @@ fn main() -> ExitCode {
             println!("{}", path.display());
             ExitCode::SUCCESS
         }),
+        Task::Faulty => faulty::build().map(|path| {
+            println!("{}", path.display());
+            ExitCode::SUCCESS
+        }),
         Task::Host(command) => host::run(command),
         Task::Demo { json, suite } => demo::run(suite, json),
         Task::Bench { name, json, suite } => bench::run(&name, suite, json),
         Task::Test { long } => test::run(long),
+        Task::Filters => filters::write().map(|()| ExitCode::SUCCESS),
         Task::Check => check::run_all(),
     };
     done.unwrap_or_else(|error| {

@@ -2,7 +2,7 @@
 
 use super::{Host, Used, ids_of, ids_of_grant};
 use crate::clock::{Moment, wall_seconds};
-use crate::log::{note, warn};
+use crate::log::{LogError, note, warn};
 use crate::session::{Input, Phase, Reason, Session};
 use crate::trust::TrustError;
 use crate::trust::inbox::{Inbox, Item, Unreadable};
@@ -88,8 +88,10 @@ impl Host {
                     self.keep_trust();
                 } else {
                     self.keep_trust();
+                    crash_point!(FeedKept);
                     self.obey(taken.body, taken.replayed);
                 }
+                crash_point!(FeedObeyed);
                 false
             }
             Err(TrustError::NotResumed | TrustError::NoKeys) => true,
@@ -224,10 +226,12 @@ impl Host {
     /// The state first, then the record, then what can be seen.
     fn make_session(&mut self, grant: Grant) -> Result<(), (&'static str, String)> {
         let now = self.any_time();
-        let uids = self.uids.take(now).map_err(|error| ("uid.exhausted", error.to_string()))?;
+        let uids = self.uids.take(now).map_err(|error| (error.code(), error.to_string()))?;
+        crash_point!(ReserveUids);
         let until = grant.expires_at.saturating_add(self.config.ceiling.certificate_seconds);
         let disk = |error: &dyn std::fmt::Display| ("host.disk", error.to_string());
         self.spent.add(Used::Session(grant.session.as_str()), until).map_err(|e| disk(&e))?;
+        crash_point!(ReserveSpent);
         let left = std::time::Duration::from_secs(grant.expires_at.saturating_sub(now));
         let session = Session {
             grant,
@@ -238,14 +242,19 @@ impl Host {
             world: None,
             phase: Phase::Reserved,
         };
-        self.keep(&session).map_err(|e| disk(&e))?;
         let id = session.grant.session.clone();
-        let about = json!({
-            "account": session.grant.account.as_str(), "uid": uids.login, "principal": session.grant.principal.to_string(),
-            "issuer": session.grant.issuer, "bundle": session.grant.bundle.as_str(), "expires_at": session.grant.expires_at,
-            "auth_time": session.grant.auth_time, "amr": session.grant.amr,
+        let reserved = self.keep(&session).map_err(|e| disk(&e)).and_then(|()| {
+            crash_point!(ReserveKept);
+            self.record_reserved(&session).map_err(|e| disk(&e))
         });
-        self.record_done("session.reserved", ids_of(&session), about).map_err(|e| disk(&e))?;
+        if reserved.is_err() {
+            // What was refused must not come to life at the next start.
+            if let Err(error) = self.store.remove(&super::file_of(&id)) {
+                warn(error);
+            }
+        }
+        reserved?;
+        crash_point!(ReserveRecorded);
         self.sessions.insert(id.clone(), session);
         if let Err(why) = self.make_visible(&id) {
             self.end_session(&id, Reason::Broken);
@@ -254,16 +263,30 @@ impl Host {
         Ok(())
     }
 
+    pub(super) fn record_reserved(&mut self, session: &Session) -> Result<(), LogError> {
+        let grant = &session.grant;
+        let about = json!({
+            "account": grant.account.as_str(), "uid": session.uids.login, "principal": grant.principal.to_string(),
+            "issuer": grant.issuer, "bundle": grant.bundle.as_str(), "expires_at": grant.expires_at,
+            "auth_time": grant.auth_time, "amr": grant.amr,
+        });
+        self.record_done("session.reserved", ids_of(session), about)
+    }
+
     /// Cgroup, namespaces, and last the account: from then on a look-up finds it.
     pub(super) fn make_visible(&mut self, id: &tether_identity::SessionId) -> Result<(), String> {
         let session = self.sessions.get(id).ok_or("no such session")?;
         self.cgroups.make(id).map_err(|error| error.to_string())?;
+        crash_point!(VisibleCgroup);
         let made = World::make(session.uids.login, self.config.ceiling.scratch_mib);
         let world = made.map_err(|error| error.to_string())?;
+        crash_point!(VisibleWorld);
         let known = Some(world.id().map_err(|error| error.to_string())?);
         let session = Session { world: known, ..session.clone() };
         self.keep(&session).map_err(|error| error.to_string())?;
+        crash_point!(VisibleKept);
         self.accounts.write(&session).map_err(|error| error.to_string())?;
+        crash_point!(VisibleAccounts);
         self.worlds.insert(id.clone(), world);
         self.sessions.insert(id.clone(), session);
         self.tell_central();

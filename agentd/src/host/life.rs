@@ -45,6 +45,15 @@ impl Host {
             (Phase::Closing { .. } | Phase::Gone { .. }, Err(error)) => warn(error),
             (_, kept) => kept?,
         }
+        match next.phase {
+            Phase::Open { .. } => {
+                crash_point!(BindKept);
+            }
+            Phase::Closing { .. } => {
+                crash_point!(ClosingKept);
+            }
+            Phase::Reserved | Phase::Gone { .. } => {}
+        }
         self.sessions.insert(id.clone(), next.clone());
         for effect in effects {
             self.do_effect(&next, effect);
@@ -64,6 +73,7 @@ impl Host {
                 if let Err(error) = self.accounts.remove(session) {
                     self.record_error("account.stuck", "host.disk", ids_of(session), json!({"why": error.to_string()}));
                 }
+                crash_point!(ClosingAccounts);
             }
             Effect::TearDown { monitors, reason } => self.tear_down(session, monitors, reason),
             Effect::Forget => self.forget(session),
@@ -88,6 +98,7 @@ impl Host {
         if let Err(error) = self.record_done("session.ending", ids_of(session), about) {
             warn(error);
         }
+        crash_point!(ClosingRecorded);
         let job = TearDown {
             session: Box::new(session.clone()),
             monitors: monitors.into_iter().map(pinned).collect(),
@@ -126,6 +137,7 @@ impl Host {
         } else {
             self.record_error("session.removed", "session.remains", ids_of(session), remains.details());
         }
+        crash_point!(GoneRecorded);
         self.step(id, Input::TornDown).unwrap_or_else(|error| warn(format_args!("session {id}: {error}")));
     }
 
@@ -134,9 +146,11 @@ impl Host {
         if let Err(error) = self.uids.release(session.uids, self.any_time()) {
             warn(format_args!("the uid ledger cannot be written: {error}"));
         }
+        crash_point!(GoneUids);
         if let Err(error) = self.store.remove(&file_of(id)) {
             warn(error);
         }
+        crash_point!(GoneFile);
         self.sessions.remove(id);
     }
 
@@ -164,6 +178,7 @@ impl Host {
         if let Err(error) = self.cgroups.end_command(&plan.session, name) {
             warn(format_args!("a command of session {} cannot be ended: {error}", plan.session));
         }
+        crash_point!(EndedKilled);
         let Some(session) = self.sessions.get(&plan.session) else { return };
         let ids = ids_of(session);
         let mut about = super::details(plan.about);
@@ -174,6 +189,7 @@ impl Host {
         if let Err(error) = self.record_done("sudo.ended", ids, about.into()) {
             warn(error);
         }
+        crash_point!(EndedRecorded);
     }
 
     /// Allowed, and then the launcher did not come, or refused: something the agent handed over did not suit.
@@ -255,6 +271,7 @@ impl TearDown {
     /// Kills, waits, drops, looks. Returns what is left and what went wrong.
     pub fn run(self, cgroups: &crate::world::cgroup::Cgroups) -> (Box<Session>, Remains, Option<String>) {
         let trouble = cgroups.end(&self.session.grant.session).err().map(|error| error.to_string());
+        crash_point!(TornKilled);
         for (_, process) in self.monitors.iter().filter_map(|(m, p)| Some((m, p.as_ref()?))) {
             // With its child gone a monitor closes its PAM session and goes; one that hangs is killed.
             if !process::has_ended_within(process, Duration::from_millis(200)) {
@@ -266,6 +283,7 @@ impl TearDown {
         let keyrings = [self.session.uids.login, self.session.uids.read_only].map(keyrings::drop_of);
         let mut remains = Remains::look(&self.session);
         remains.keyrings(keyrings.into_iter().all(|gone| gone));
+        crash_point!(TornLooked);
         (self.session, remains, trouble)
     }
 }

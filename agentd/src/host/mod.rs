@@ -30,6 +30,7 @@ use tether_identity::SessionId;
 use tether_statement::Grant;
 
 pub use feed::{INBOX, RESUME_REQUEST};
+pub use life::StepError;
 pub use plans::{CommandEnd, OpenPlan, PlanPhase};
 pub use recover::{STOPPED_FILE, random_id};
 pub use refusals::Refusals;

@@ -134,6 +134,14 @@ impl Host {
     }
 
     fn take_up_reserved(&mut self, id: &SessionId) {
+        // agentd died before its namespaces were made, perhaps before the reservation was on record: better twice
+        // there than not at all.
+        if let Some(session) = self.sessions.get(id).filter(|session| session.world.is_none()).cloned()
+            && let Err(error) = self.record_reserved(&session)
+        {
+            warn(error);
+            return self.end_session(id, Reason::Broken);
+        }
         if let Err(why) = self.make_visible(id) {
             warn(format_args!("session {id}: {why}"));
             self.end_session(id, Reason::Broken);

@@ -2,7 +2,7 @@
 
 use super::{Response, not_yours};
 use crate::clock::Moment;
-use crate::host::{Host, Pending, Used, ids_of};
+use crate::host::{Host, Pending, StepError, Used, ids_of};
 use crate::session::{Input, Monitor, Refused, Session};
 use crate::watch::Watched;
 use crate::world::process::{self, Process};
@@ -81,6 +81,7 @@ impl Host {
         self.watch.add(watched, Watched::Pending { pid: peer.pid }).map_err(|error| error.to_string())?;
         let until = Moment::now().plus(Duration::from_secs(self.config.host.times.login_grace));
         self.pending.insert(peer.pid, Pending { process, start: peer.start, until, session });
+        crash_point!(LoginExpected);
         Ok(())
     }
 
@@ -115,12 +116,15 @@ impl Host {
             }
             let until = session.grant.expires_at.saturating_add(self.config.ceiling.delegation_seconds);
             self.spent.add(Used::Delegation(jti), until).map_err(|error| why("host.disk", error))?;
+            crash_point!(BindSpent);
         }
         let descriptors = self.world_of(&id)?;
         let monitor = Monitor { pid: peer.pid, start: peer.start, connection: request.connection.clone() };
         let about = json!({"connection": monitor.connection, "serial": session.grant.serial, "ca": session.grant.ca, "monitor": peer.pid});
         self.record_done("login.bound", ids_of(&session), about).map_err(|error| why("host.disk", error))?;
-        self.step(&id, Input::Bind(monitor)).map_err(|error| why("session.bind", error))?;
+        crash_point!(BindRecorded);
+        self.step(&id, Input::Bind(monitor)).map_err(not_bound)?;
+        crash_point!(BindDone);
         self.pending.remove(&peer.pid);
         Ok(Response { reply: Reply::Opened { session: id }, descriptors })
     }
@@ -169,6 +173,7 @@ impl Host {
         }
         let id = session.grant.session.clone();
         self.cgroups.enter_login(&id, peer.pid).map_err(|error| Refusal::new("host.cgroup", error.to_string()))?;
+        crash_point!(EnterCgroup);
         Ok(Reply::Done)
     }
 
@@ -200,6 +205,13 @@ impl Host {
             "feed.stale" => refusal.hint("this host has lost its central server; its admin can see more with `tether doctor`"),
             _ => refusal,
         }
+    }
+}
+
+fn not_bound(error: StepError) -> Why {
+    match error {
+        StepError::Store(error) => why("host.disk", error),
+        other => why("session.bind", other),
     }
 }
 

@@ -16,7 +16,7 @@ use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tether_bundle::{Command, Decision, Denied, Policy, Rule};
+use tether_bundle::{Command, Decision, Denied, PathArgument, Policy, Rule};
 use tether_hostlink::{CommandLine, Plan, Refusal, Reply};
 use tether_identity::{Name, SessionId};
 
@@ -31,6 +31,7 @@ const ENVIRONMENT: [&str; 3] = ["PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UT
 
 /// What was decided: everything that goes into the plan.
 struct Decided {
+    argv: Vec<String>,
     orders: Orders,
     environment: Vec<String>,
     about: Value,
@@ -53,14 +54,13 @@ impl Host {
                 Refusal::new("session.too_many_commands", text).hint("each command is kept on record; wait a minute")
             );
         }
-        self.open_plan(&session, peer, line, program, decided).map_err(|error| internal(&error))
+        self.open_plan(&session, peer, program, decided).map_err(|error| internal(&error))
     }
 
     fn open_plan(
         &mut self,
         session: &Session,
         peer: &Process,
-        line: &CommandLine,
         program: Program,
         decided: Decided,
     ) -> std::io::Result<Response> {
@@ -73,10 +73,11 @@ impl Host {
             program: program.path.clone(),
             device: program.device,
             inode: program.inode,
-            argv: line.argv.clone(),
+            argv: decided.argv,
             environment: decided.environment,
             uid: session.uids.read_only,
             deadline_boottime_ms: until.millis(),
+            output_limit: decided.output_limit,
             confinement: decided.orders.confinement,
         };
         let mut descriptors = descriptors(&plan, program)?;
@@ -93,6 +94,7 @@ impl Host {
             asker_pid: peer.pid,
         };
         self.plans.insert(name.clone(), open);
+        crash_point!(DecidePlanned);
         Ok(Response { reply: Reply::Plan { plan: name, output_limit: decided.output_limit }, descriptors })
     }
 
@@ -134,7 +136,9 @@ impl Host {
         let most = MIB.saturating_mul(ceiling.command_output_mib);
         let seconds =
             rule.run.time_limit_s.map_or(ceiling.command_seconds, |own| ceiling.command_seconds.min(own.into()));
+        let argv = if rule.run.cwd.is_some() { with_whole_paths(&line.argv, &paths) } else { line.argv.clone() };
         Ok(Decided {
+            argv,
             environment: environment(session, rule),
             about: about(session, policy, rule, program, line, &orders),
             time_limit: Duration::from_secs(seconds),
@@ -149,6 +153,18 @@ impl Host {
 fn starting_folder(typed: &str) -> &str {
     let plain = typed.starts_with('/') && !Path::new(typed).starts_with(tether_hostlink::paths::HOME);
     if plain && Path::new(typed).is_dir() { typed } else { "/" }
+}
+
+/// A relative path means the folder where it was typed; the rule starts the command elsewhere.
+fn with_whole_paths(argv: &[String], paths: &[PathArgument]) -> Vec<String> {
+    let mut argv = argv.to_vec();
+    for path in paths {
+        if let Some(argument) = argv.get_mut(path.index + 1) {
+            let prefix = argument.get(..path.prefix_len).unwrap_or_default();
+            *argument = format!("{prefix}{}", path.path);
+        }
+    }
+    argv
 }
 
 /// What the record says.
@@ -224,4 +240,25 @@ fn sealed(plan: &Plan) -> std::io::Result<OwnedFd> {
     file.write_all(&serde_json::to_vec(plan)?)?;
     fcntl_add_seals(&file, SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)?;
     Ok(file.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn relative_paths_are_made_whole_behind_their_prefix() {
+        let argv = ["tail", "-n", "1", "--file=a.log"].map(str::to_owned);
+        let path = PathArgument { index: 2, prefix_len: 7, path: "/var/log/a.log".into(), under: "/var/log".into() };
+        assert_eq!(with_whole_paths(&argv, &[path]), ["tail", "-n", "1", "--file=/var/log/a.log"]);
+        assert_eq!(with_whole_paths(&argv, &[]), argv);
+    }
+
+    #[test]
+    fn a_command_starts_where_it_was_typed_if_the_host_has_that() {
+        assert_eq!(starting_folder("/usr/bin"), "/usr/bin");
+        for elsewhere in ["/no/such/folder", "usr", "", "/run/tether/home", "/run/tether/home/x", "/etc/passwd"] {
+            assert_eq!(starting_folder(elsewhere), "/", "{elsewhere}");
+        }
+    }
 }

@@ -10,6 +10,8 @@ use tether_bundle::Policy;
 use tether_hostlink::{CommandLine, Refusal, Reply};
 use tether_identity::SessionId;
 
+/// The signal by which the launcher's keeper ends a command that printed too much (signal(7)).
+const XFSZ: i32 = 25;
 /// How many bytes of `sudo -l` go into one answer; the rest is counted.
 const LIST_MAX: usize = 40 * 1024;
 
@@ -76,14 +78,16 @@ impl Host {
         let cgroup = |error: std::io::Error| Refusal::new("host.cgroup", error.to_string());
         self.cgroups.make_command(id, name).map_err(cgroup)?;
         self.cgroups.enter_command(id, name, peer.pid).map_err(cgroup)?;
+        crash_point!(BeginCgroup);
         let ids = self.sessions.get(id).map(ids_of).ok_or_else(not_yours)?;
         if let Err(error) = self.record_done("sudo.command", ids, about) {
-            // It did not run, so its cgroup, with the launcher in it, goes.
-            if let Err(error) = self.cgroups.end_command(id, name) {
-                crate::log::warn(error);
+            // It did not run. The launcher goes back, so that it lives to say why; whatever stays ends with the cgroup.
+            for undone in [self.cgroups.enter_login(id, peer.pid), self.cgroups.end_command(id, name)] {
+                undone.unwrap_or_else(crate::log::warn);
             }
             return Err(Refusal::new("host.disk", error.to_string()));
         }
+        crash_point!(BeginRecorded);
         if let Some(plan) = self.plans.get_mut(name) {
             plan.phase = PlanPhase::Running;
             plan.until = Moment::now().plus(plan.time_limit);
@@ -95,7 +99,8 @@ impl Host {
     pub(super) fn ended(&mut self, id: &SessionId, peer: &Process, name: &str, status: i32) -> Result<Reply, Refusal> {
         let plan = self.plans.get(name).filter(|plan| plan.session == *id && plan.asker_pid == peer.pid);
         plan.ok_or_else(not_yours)?;
-        self.command_over(name, CommandEnd::Status(status));
+        let end = if status & 0x7f == XFSZ { CommandEnd::Output } else { CommandEnd::Status(status) };
+        self.command_over(name, end);
         Ok(Reply::Done)
     }
 

@@ -30,7 +30,9 @@ impl Accounts {
             let text = account.write().ok_or_else(|| io::Error::other("the account's fields fit no passwd line"))?;
             // The uid first: whoever finds the name must find the uid too.
             place(&self.0.join("uid"), &account.uid.to_string(), &text)?;
+            crash_point!(AccountByUid);
             place(&self.0.join("name"), &account.name, &text)?;
+            crash_point!(AccountLogin);
         }
         Ok(())
     }
@@ -43,6 +45,7 @@ impl Accounts {
                     Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                     _ => {}
                 }
+                crash_point!(ClosingHalf);
             }
         }
         Ok(())
@@ -97,5 +100,6 @@ fn place(folder: &Path, name: &str, text: &str) -> io::Result<()> {
     let beside = folder.join(format!(".{name}.new"));
     fs::write(&beside, text)?;
     fs::set_permissions(&beside, fs::Permissions::from_mode(0o644))?;
+    crash_point!(AccountBeside);
     fs::rename(&beside, folder.join(name))
 }

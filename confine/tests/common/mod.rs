@@ -13,10 +13,10 @@ use std::io::Write;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixListener;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use tether_hostlink::{Connection, Deadline, Plan, Reply, Request};
+use tether_hostlink::{Confinement, Connection, Deadline, Plan, Reply, Request};
 
 pub const UID: u32 = 65537;
 
@@ -30,7 +30,9 @@ pub fn own_run() -> bool {
     unsafe { unshare_unsafe(UnshareFlags::NEWNS) }.unwrap();
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).unwrap();
     mount("tmpfs", "/run", "tmpfs", MountFlags::empty(), None).unwrap();
-    std::fs::create_dir("/run/tether").unwrap();
+    for folder in ["/run/tether", "/run/tether/home", "/run/tether/proc", "/run/tether/accounts"] {
+        std::fs::create_dir(folder).unwrap();
+    }
     true
 }
 
@@ -56,6 +58,8 @@ pub struct Launch {
     pub seals: SealFlags,
     pub stdin: Stdio,
     pub stdout: Stdio,
+    pub stderr: Stdio,
+    pub arguments: Vec<OwnedFd>,
 }
 
 impl Launch {
@@ -72,38 +76,83 @@ impl Launch {
             environment: vec!["PATH=/usr/bin:/bin".into(), "A=b".into()],
             uid: UID,
             deadline_boottime_ms: boottime_ms() + 2000,
-            confinement: tether_hostlink::Confinement::read_only(),
+            output_limit: 1 << 20,
+            confinement: Confinement { stdin: true, ..Confinement::read_only() },
         };
         let program = rustix::fs::open(&path, OFlags::PATH, rustix::fs::Mode::empty()).unwrap();
         let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
-        Self { plan, program, seals, stdin: Stdio::null(), stdout: Stdio::piped() }
+        Self {
+            plan,
+            program,
+            seals,
+            stdin: Stdio::null(),
+            stdout: Stdio::piped(),
+            stderr: Stdio::piped(),
+            arguments: Vec::new(),
+        }
     }
 
     pub fn shell(script: &str) -> Self {
         Self::of("/bin/sh", &["sh", "-c", script])
     }
 
+    /// With these trees to be read.
+    pub fn reading(mut self, trees: &[&str]) -> Self {
+        self.plan.confinement.trees = trees.iter().map(|tree| (*tree).to_owned()).collect();
+        self
+    }
+
+    /// Runs it beside an agentd that says go, and gives what it printed; it must have said nothing else.
+    pub fn output(self) -> String {
+        let _ = std::fs::remove_file("/run/tether/root.sock");
+        agentd(Some(Reply::Done));
+        let output = self.run();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!said.contains("tether: "), "{said}");
+        format!("{}{said}", String::from_utf8_lossy(&output.stdout))
+    }
+
     pub fn run(self) -> Output {
+        self.start().wait_with_output().unwrap()
+    }
+
+    pub fn start(self) -> Child {
+        self.prepare().start()
+    }
+
+    /// All but starting it.
+    pub fn prepare(self) -> Prepared {
         let sealed = memfd_create("plan", MemfdFlags::ALLOW_SEALING).unwrap();
         File::from(sealed.try_clone().unwrap()).write_all(&serde_json::to_vec(&self.plan).unwrap()).unwrap();
         fcntl_add_seals(&sealed, self.seals).unwrap();
         let mounts = File::open("/proc/thread-self/ns/mnt").unwrap().into();
         let network = File::open("/proc/thread-self/ns/net").unwrap().into();
-        let descriptors = [sealed, self.program, mounts, network];
+        let descriptors: Vec<OwnedFd> =
+            [sealed, self.program, mounts, network].into_iter().chain(self.arguments).collect();
         for descriptor in &descriptors {
             fcntl_setfd(descriptor, FdFlags::empty()).unwrap();
         }
         let numbers = descriptors.iter().map(|fd| fd.as_raw_fd().to_string()).collect::<Vec<_>>().join(",");
-        Command::new(env!("CARGO_BIN_EXE_tether-confine"))
-            .arg(format!("--descriptors={numbers}"))
-            .env("FROM_OUTSIDE", "1")
-            .stdin(self.stdin)
-            .stdout(self.stdout)
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap()
-            .wait_with_output()
-            .unwrap()
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tether-confine"));
+        command.arg(format!("--descriptors={numbers}")).env("FROM_OUTSIDE", "1");
+        command.stdin(self.stdin).stdout(self.stdout).stderr(self.stderr);
+        Prepared { command, _descriptors: descriptors }
+    }
+}
+
+/// The launcher's command line, and the descriptors that it names.
+pub struct Prepared {
+    command: Command,
+    _descriptors: Vec<OwnedFd>,
+}
+
+impl Prepared {
+    pub fn start(mut self) -> Child {
+        self.command.spawn().unwrap()
+    }
+
+    pub fn output(self) -> Output {
+        self.start().wait_with_output().unwrap()
     }
 }
 
@@ -118,4 +167,15 @@ pub fn assert_refused(output: &Output, code: &str) {
     assert_eq!(output.status.code(), Some(126), "{said}");
     assert!(said.contains(&format!("[{code}]")) && said.starts_with("tether: "), "{said}");
     assert_eq!(output.stdout, b"", "something ran");
+}
+
+/// A socket to connect to, and nobody who answers: the launcher refuses before it asks.
+pub fn agentd_that_is_not_asked() {
+    std::thread::spawn(|| {
+        let listener = UnixListener::bind("/run/tether/root.sock").unwrap();
+        let _ = listener.accept().map(|(stream, _)| std::io::Read::read(&mut { stream }, &mut [0; 1]));
+    });
+    while !std::path::Path::new("/run/tether/root.sock").exists() {
+        std::thread::yield_now();
+    }
 }

@@ -15,6 +15,8 @@ pub const RULES_MAX: usize = 10_000;
 pub const PATTERN_RULES_MAX: usize = 64;
 /// The most patterns in the `first` of one rule.
 pub const ARGUMENTS_MAX: usize = 64;
+/// The most patterns of one rule, nested ones included.
+pub const PATTERNS_MAX: usize = 1024;
 /// The most further arguments that a rule may take.
 pub const REST_MAX: u32 = 1024;
 /// How deep `any_of` may be nested.
@@ -120,6 +122,9 @@ struct Check<'b> {
     /// How many rules are tried one by one for the same target, or looked up by the same list.
     tried: BTreeMap<TargetKey<'b>, usize>,
     listed: BTreeMap<(TargetKey<'b>, Vec<&'b str>), usize>,
+    /// How many patterns the rule has, so far.
+    patterns: usize,
+    /// How many bytes the expressions of all rules take, so far.
     expressions: usize,
 }
 
@@ -147,6 +152,7 @@ impl<'b> Check<'b> {
             self.say("id", "rule.id", format!("another rule has the same id, {:?}", rule.id));
         }
         self.target(rule);
+        self.patterns = 0;
         self.arguments(&rule.arguments);
         self.run(rule);
         self.crowd(rule);
@@ -197,6 +203,13 @@ impl<'b> Check<'b> {
     }
 
     fn pattern(&mut self, key: &'static str, pattern: &Pattern, depth: usize) {
+        self.patterns += 1;
+        if self.patterns > PATTERNS_MAX {
+            if self.patterns == PATTERNS_MAX + 1 {
+                self.say(key, "rule.pattern", format!("a rule has at most {PATTERNS_MAX} patterns"));
+            }
+            return;
+        }
         match pattern {
             Pattern::Exact(text) => self.argument(key, text),
             Pattern::OneOf(texts) => {

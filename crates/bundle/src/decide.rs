@@ -281,7 +281,7 @@ impl Trial {
 
 impl Rule {
     /// Whether the program's file is one that the rule is about. A denial is about a file that nobody hashed, too.
-    fn is_about_file(&self, found: Option<&str>) -> bool {
+    pub(crate) fn is_about_file(&self, found: Option<&str>) -> bool {
         match (&self.target, found) {
             (Target::Program { sha256, .. }, Some(found)) => sha256.is_empty() || sha256.iter().any(|one| one == found),
             (Target::Program { sha256, .. }, None) => sha256.is_empty() || self.effect == Effect::Deny,

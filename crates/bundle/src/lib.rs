@@ -11,6 +11,7 @@
 mod check;
 mod decide;
 mod environment;
+mod explain;
 mod listing;
 mod model;
 mod path;
@@ -19,12 +20,13 @@ pub mod source;
 mod words;
 
 pub use check::{
-    ARGUMENTS_MAX, BundleError, DEPTH_MAX, EXPRESSIONS_MAX, LIST_MAX, OUTPUT_MAX, PATTERN_RULES_MAX, REST_MAX,
-    RULES_MAX, TEXT_MAX, TIME_MAX_S,
+    ARGUMENTS_MAX, BundleError, DEPTH_MAX, EXPRESSIONS_MAX, LIST_MAX, OUTPUT_MAX, PATTERN_RULES_MAX, PATTERNS_MAX,
+    REST_MAX, RULES_MAX, TEXT_MAX, TIME_MAX_S,
 };
 pub use decide::{Command, Decision, Denied, PathArgument, Policy};
+pub use explain::{Considered, Explanation, Verdict};
 pub use listing::{ListedRule, Listing};
 pub use model::{Arguments, Bundle, Effect, Grant, Mode, Pattern, Reads, Rest, Rule, Run, Target};
 pub use path::is_plain_absolute;
 pub use pattern::REGEX_ARGUMENT_MAX;
-pub use words::{quoted, split_words};
+pub use words::{pattern_in_words, quoted, split_words};

@@ -143,8 +143,12 @@ impl Matcher {
             Self::Integer(min, max) => yes(integer(text).is_some_and(|found| (*min..=*max).contains(&found))),
             Self::Regex(expression) => (expression.fit(text, steps), None),
             Self::Path { under, prefix } => {
-                let _ = steps.take(under.len());
-                fit_path(argument, under, prefix)
+                // A path is written anew, some bytes at a step.
+                if steps.take(under.len() + (text.len() + argument.cwd.len()) / 16) {
+                    fit_path(argument, under, prefix)
+                } else {
+                    (Fit::Unsure, None)
+                }
             }
             Self::AnyOf(patterns) => {
                 let mut best = (Fit::No, None);

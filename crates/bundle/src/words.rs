@@ -45,7 +45,7 @@ impl Arguments {
             Self::Any => "…".to_owned(),
             Self::None => String::new(),
             Self::Each { first, rest } => {
-                let words = first.iter().map(in_words).chain(rest.iter().map(further));
+                let words = first.iter().map(pattern_in_words).chain(rest.iter().map(further));
                 words.collect::<Vec<_>>().join(" ")
             }
         }
@@ -53,7 +53,7 @@ impl Arguments {
 }
 
 fn further(Rest { pattern, min, max }: &Rest) -> String {
-    let word = in_words(pattern);
+    let word = pattern_in_words(pattern);
     match (*min, *max) {
         (0, 1) => format!("[{word}]"),
         (1, 1) => word,
@@ -62,7 +62,8 @@ fn further(Rest { pattern, min, max }: &Rest) -> String {
     }
 }
 
-fn in_words(pattern: &Pattern) -> String {
+/// What an argument must be.
+pub fn pattern_in_words(pattern: &Pattern) -> String {
     match pattern {
         Pattern::Exact(text) => quoted(text),
         Pattern::OneOf(texts) => format!("{{{}}}", joined(texts.iter().map(|text| quoted(text)))),
@@ -71,7 +72,7 @@ fn in_words(pattern: &Pattern) -> String {
         Pattern::Path { under, prefix } => {
             format!("{prefix}<path under {}>", joined(under.iter().cloned()).replace('|', " or "))
         }
-        Pattern::AnyOf(patterns) => format!("{{{}}}", joined(patterns.iter().map(in_words))),
+        Pattern::AnyOf(patterns) => format!("{{{}}}", joined(patterns.iter().map(pattern_in_words))),
         Pattern::Anything => "<anything>".to_owned(),
     }
 }

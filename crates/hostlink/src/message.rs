@@ -135,6 +135,8 @@ pub struct Plan {
     pub uid: u32,
     /// CLOCK_BOOTTIME after which it is void, in milliseconds.
     pub deadline_boottime_ms: u64,
+    /// How many bytes it may print, both streams together.
+    pub output_limit: u64,
     /// What the launcher lets it do.
     pub confinement: Confinement,
 }

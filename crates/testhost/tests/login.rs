@@ -56,7 +56,7 @@ fn a_certificate_logs_in_through_stock_sshd() -> Result<()> {
         let session =
             run(ssh(&lab, &host, "deployer", folder.path())?.arg("cat /proc/self/loginuid; loginctl --no-legend"));
         assert!(session.starts_with("1000") && session.contains("deployer"), "no login session: {session}");
-        assert!(host.journal("ssh")?.contains("ID session-1 (serial 0) CA ED25519"));
+        assert!(host.sshd_journal()?.contains("ID session-1 (serial 0) CA ED25519"));
         let refused = ssh(&lab, &host, "other", folder.path())?.arg("true").output().expect("ssh runs");
         assert_eq!(refused.status.code(), Some(255));
     }

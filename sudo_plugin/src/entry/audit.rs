@@ -4,7 +4,7 @@
 use crate::abi::{API, AUDIT, AuditPlugin, Audited, ErrorText, Opaque, Printf, Texts};
 use crate::c;
 use crate::entry::agent;
-use crate::guard::guarded;
+use crate::guard::forwarding;
 use crate::side::is_agent;
 use crate::stock::{Stock, stock, stock_name};
 use libc::{c_char, c_int, c_uint};
@@ -55,15 +55,7 @@ unsafe extern "C" fn open(
     options: Texts,
     error: ErrorText,
 ) -> c_int {
-    guarded(|| {
-        c::remember_printf(printf);
-        if is_agent() {
-            // SAFETY: an array of sudo's.
-            let argv = unsafe { c::copied(argv) };
-            let Some(words) = usize::try_from(command_at).ok().and_then(|end| argv.get(1..end)) else { return -1 };
-            agent().submitted(words);
-            return 1;
-        }
+    let forward = || {
         // Without sudoers nothing is audited, and the policy's `open` says so and refuses.
         let Ok(stock) = stock() else { return 1 };
         // SAFETY: sudo wrote it after loading us and does not write again.
@@ -76,6 +68,18 @@ unsafe extern "C" fn open(
         };
         adopt(stock.audit());
         result
+    };
+    forwarding(forward, || {
+        panic_point!(AuditOpen);
+        c::remember_printf(printf);
+        if !is_agent() {
+            return forward();
+        }
+        // SAFETY: an array of sudo's.
+        let argv = unsafe { c::copied(argv) };
+        let Some(words) = usize::try_from(command_at).ok().and_then(|end| argv.get(1..end)) else { return -1 };
+        agent().submitted(words);
+        1
     })
 }
 
@@ -87,10 +91,14 @@ unsafe extern "C" fn accept(
     environment: Texts,
     error: ErrorText,
 ) -> c_int {
-    guarded(|| match stock_of_a_human().map(|stock| stock.audit().accept) {
+    let forward = || match stock().ok().map(|stock| stock.audit().accept) {
         // SAFETY: sudo's own arguments, with our plugins' names as sudoers knows its own.
         Some(Some(accept)) => unsafe { accept(stock_name(name), kind, info, argv, environment, error) },
         _ => 1,
+    };
+    forwarding(forward, || {
+        panic_point!(AuditAccept);
+        if is_agent() { 1 } else { forward() }
     })
 }
 
@@ -119,30 +127,34 @@ unsafe extern "C" fn error(
 /// # Safety
 /// The arguments are sudo's own.
 unsafe fn pass_on(
-    to: impl FnOnce(&Stock) -> Audited,
+    to: impl Fn(&Stock) -> Audited,
     name: *const c_char,
     kind: c_uint,
     message: *const c_char,
     info: Texts,
     error: ErrorText,
 ) -> c_int {
-    guarded(|| match stock_of_a_human().map(to) {
+    let forward = || match stock().ok().map(&to) {
         // SAFETY: this function's own contract; our plugins' names as sudoers knows its own.
         Some(Some(audited)) => unsafe { audited(stock_name(name), kind, message, info, error) },
         _ => 1,
+    };
+    forwarding(forward, || {
+        panic_point!(AuditReject);
+        if is_agent() { 1 } else { forward() }
     })
 }
 
-fn stock_of_a_human() -> Option<&'static Stock> {
-    if is_agent() { None } else { stock().ok() }
-}
-
 unsafe extern "C" fn register_hooks(version: c_int, register: Opaque) {
-    guarded(|| {
-        if let Some(hooks) = stock_of_a_human().and_then(|stock| stock.audit().register_hooks) {
+    let forward = || {
+        if let Some(hooks) = stock().ok().and_then(|stock| stock.audit().register_hooks) {
             // SAFETY: sudo's own arguments.
             unsafe { hooks(version, register) };
         }
         0
+    };
+    forwarding(forward, || {
+        panic_point!(AuditHooks);
+        if is_agent() { 0 } else { forward() }
     });
 }

@@ -1,11 +1,12 @@
-//! `tether_io`. For an agent it looks at nothing, but it has functions for output: with them sudo puts a pipe
-//! or terminal of its own between the command and whatever the agent's stdout is, which over ssh is a socket.
-//! It has none for stdin: `log_stdin` would make sudo swallow what the caller still wants to read.
+//! `tether_io`. For an agent whose output is a terminal it has functions for output: with them sudo puts a terminal
+//! of its own between the command and the agent's. For any other output it has none: sudo's pipes lose what is left
+//! in them when the command has ended and the reader is slow, and the launcher has better ones. It never has one for
+//! stdin: `log_stdin` would make sudo swallow what the caller still wants to read.
 
 use crate::abi::{API, ErrorText, IO, IoPlugin, Log, Opaque, Printf, Texts};
 use crate::c;
 use crate::entry::agent;
-use crate::guard::guarded;
+use crate::guard::{forwarding, guarded};
 use crate::side::is_agent;
 use crate::stock::stock;
 use libc::{c_char, c_int, c_uint};
@@ -41,12 +42,12 @@ fn adopt(stock: IoPlugin) {
     unsafe { tether_io = adopted };
 }
 
-/// From here on sudo copies output, and a terminal's input, itself.
-fn stand_between() {
+/// From here on sudo copies a terminal's output and input itself.
+fn stand_between_terminals() {
     // SAFETY: sudo reads the struct between calls, not during one.
     let ours = unsafe { tether_io };
     let (pass, count): (Log, Log) = (Some(pass), Some(count));
-    let ours = IoPlugin { log_ttyin: pass, log_ttyout: count, log_stdout: count, log_stderr: count, ..ours };
+    let ours = IoPlugin { log_ttyin: pass, log_ttyout: count, ..ours };
     // SAFETY: as above.
     unsafe { tether_io = ours };
 }
@@ -78,12 +79,7 @@ unsafe extern "C" fn open(
     options: Texts,
     error: ErrorText,
 ) -> c_int {
-    guarded(|| {
-        c::remember_printf(printf);
-        if is_agent() {
-            stand_between();
-            return 1;
-        }
+    let forward = || {
         let Ok(stock) = stock() else { return -1 };
         // SAFETY: sudo wrote it after loading us and does not write again.
         stock.set_event_alloc(unsafe { tether_io.event_alloc });
@@ -95,17 +91,30 @@ unsafe extern "C" fn open(
         };
         adopt(stock.io());
         result
+    };
+    forwarding(forward, || {
+        panic_point!(IoOpen);
+        c::remember_printf(printf);
+        if !is_agent() {
+            return forward();
+        }
+        if rustix::termios::isatty(rustix::stdio::stdout()) && rustix::termios::isatty(rustix::stdio::stderr()) {
+            stand_between_terminals();
+        }
+        1
     })
 }
 
 unsafe extern "C" fn register_hooks(version: c_int, register: Opaque) {
-    guarded(|| {
-        if !is_agent()
-            && let Some(hooks) = stock().ok().and_then(|stock| stock.io().register_hooks)
-        {
+    let forward = || {
+        if let Some(hooks) = stock().ok().and_then(|stock| stock.io().register_hooks) {
             // SAFETY: sudo's own arguments.
             unsafe { hooks(version, register) };
         }
         0
+    };
+    forwarding(forward, || {
+        panic_point!(IoHooks);
+        if is_agent() { 0 } else { forward() }
     });
 }

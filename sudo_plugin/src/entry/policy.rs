@@ -3,7 +3,7 @@
 use crate::abi::{API, ErrorText, Opaque, POLICY, PolicyPlugin, Printf, Texts, TextsOut, is_supported};
 use crate::c;
 use crate::entry::agent;
-use crate::guard::guarded;
+use crate::guard::{forwarding, guarded};
 use crate::side::is_agent;
 use crate::stock::stock;
 use libc::{c_char, c_int, c_uint};
@@ -53,15 +53,7 @@ unsafe extern "C" fn open(
     options: Texts,
     error: ErrorText,
 ) -> c_int {
-    guarded(|| {
-        c::remember_printf(printf);
-        if is_agent() {
-            // SAFETY: arrays of sudo's.
-            let (settings, user_info, user_env) =
-                unsafe { (c::copied(settings), c::copied(user_info), c::copied(user_env)) };
-            agent().opened(&settings, &user_info, user_env);
-            return if is_supported(version) { 1 } else { -1 };
-        }
+    let forward = || {
         let stock = match stock() {
             Ok(stock) => stock,
             Err(refusal) => {
@@ -79,6 +71,18 @@ unsafe extern "C" fn open(
         };
         adopt(stock.policy());
         result
+    };
+    forwarding(forward, || {
+        panic_point!(SudoOpen);
+        c::remember_printf(printf);
+        if !is_agent() {
+            return forward();
+        }
+        // SAFETY: arrays of sudo's.
+        let (settings, user_info, user_env) =
+            unsafe { (c::copied(settings), c::copied(user_info), c::copied(user_env)) };
+        agent().opened(&settings, &user_info, user_env);
+        if is_supported(version) { 1 } else { -1 }
     })
 }
 
@@ -91,14 +95,18 @@ unsafe extern "C" fn check_policy(
     env_out: *mut TextsOut,
     error: ErrorText,
 ) -> c_int {
-    guarded(|| {
+    let forward = || {
+        let Ok(stock) = stock() else { return -1 };
+        let Some(check_policy) = stock.policy().check_policy else { return -1 };
+        // SAFETY: sudo's own arguments.
+        let result = unsafe { check_policy(argc, argv, env_add, info_out, argv_out, env_out, error) };
+        adopt(stock.policy());
+        result
+    };
+    forwarding(forward, || {
+        panic_point!(SudoCheck);
         if !is_agent() {
-            let Ok(stock) = stock() else { return -1 };
-            let Some(check_policy) = stock.policy().check_policy else { return -1 };
-            // SAFETY: sudo's own arguments.
-            let result = unsafe { check_policy(argc, argv, env_add, info_out, argv_out, env_out, error) };
-            adopt(stock.policy());
-            return result;
+            return forward();
         }
         // SAFETY: arrays of sudo's.
         let (argv, assigned) = unsafe { (c::copied(argv), c::copied(env_add.cast())) };
@@ -126,6 +134,7 @@ unsafe extern "C" fn check_policy(
 
 unsafe extern "C" fn list(argc: c_int, argv: Texts, verbose: c_int, user: *const c_char, error: ErrorText) -> c_int {
     guarded(|| {
+        panic_point!(SudoList);
         // SAFETY: an array of sudo's; it has `argc` texts, none if that is 0.
         let argv = if argc > 0 { unsafe { c::copied(argv) } } else { Vec::new() };
         match agent().list(argv, verbose != 0, !user.is_null(), ask) {
@@ -143,12 +152,15 @@ unsafe extern "C" fn list(argc: c_int, argv: Texts, verbose: c_int, user: *const
 }
 
 unsafe extern "C" fn validate(error: ErrorText) -> c_int {
-    guarded(|| match agent().validate() {
-        Ok(()) => 1,
-        Err(refusal) => {
-            // SAFETY: sudo's place for an error text.
-            unsafe { c::refuse(&refusal, error) };
-            0
+    guarded(|| {
+        panic_point!(SudoValidate);
+        match agent().validate() {
+            Ok(()) => 1,
+            Err(refusal) => {
+                // SAFETY: sudo's place for an error text.
+                unsafe { c::refuse(&refusal, error) };
+                0
+            }
         }
     })
 }
@@ -158,6 +170,7 @@ unsafe extern "C" fn invalidate(_: c_int) {}
 
 unsafe extern "C" fn show_version(_: c_int) -> c_int {
     guarded(|| {
+        panic_point!(SudoVersion);
         c::say(concat!("Tether policy plugin version ", env!("CARGO_PKG_VERSION"), "\n"));
         1
     })
@@ -165,19 +178,22 @@ unsafe extern "C" fn show_version(_: c_int) -> c_int {
 
 unsafe extern "C" fn close(status: c_int, errno: c_int) {
     guarded(|| {
+        panic_point!(SudoClose);
         agent().closed(status, errno, ask);
         0
     });
 }
 
 unsafe extern "C" fn register_hooks(version: c_int, register: Opaque) {
-    guarded(|| {
-        if !is_agent()
-            && let Some(hooks) = stock().ok().and_then(|stock| stock.policy().register_hooks)
-        {
+    let forward = || {
+        if let Some(hooks) = stock().ok().and_then(|stock| stock.policy().register_hooks) {
             // SAFETY: sudo's own arguments.
             unsafe { hooks(version, register) };
         }
         0
+    };
+    forwarding(forward, || {
+        panic_point!(SudoHooks);
+        if is_agent() { 0 } else { forward() }
     });
 }

@@ -2,13 +2,16 @@
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::Findings;
 use crate::run::{capture, cargo, program, run, target};
 
 /// Debian 12 has this one.
 const GLIBC: (u32, u32) = (2, 36);
+
+/// The folder whose files make a faulty build fail (`crates/faults`).
+const FAULTS: &[u8] = b"/run/tether-faults";
 
 enum Exports {
     Exactly(&'static [&'static str]),
@@ -48,14 +51,23 @@ pub(super) fn check() -> Findings {
         }
         findings.extend(exports_of(&file)?.compare(exports).map(|wrong| format!("{package} {wrong}")));
         findings.extend(glibc(&file)?);
+        findings.extend(faults(&file)?);
     }
     for name in PROGRAMS {
         let file = folder.join(name);
         if file.exists() {
             findings.extend(glibc(&file)?);
+            findings.extend(faults(&file)?);
         }
     }
     Ok(findings)
+}
+
+/// A finding if it has the places where a test makes a program fail.
+fn faults(file: &Path) -> Result<Option<String>> {
+    let bytes = std::fs::read(file).with_context(|| file.display().to_string())?;
+    let found = bytes.windows(FAULTS.len()).any(|window| window == FAULTS);
+    Ok(found.then(|| format!("{} is built with the feature `faults`, which is for tests only", file.display())))
 }
 
 struct Names(Vec<String>);

@@ -12,7 +12,7 @@ use crate::run::{capture, cargo};
 enum Tier {
     /// No I/O, no clock.
     Pure,
-    /// The local protocol.
+    /// The local protocol; and what only test builds have.
     Link,
     /// Central's protocol over TLS: never in a process of others.
     Wire,
@@ -24,16 +24,19 @@ enum Tier {
     Tool,
 }
 
-const MEMBERS: [(&str, Tier); 21] = [
+const MEMBERS: [(&str, Tier); 24] = [
     ("tether-identity", Tier::Pure),
     ("tether-accountfile", Tier::Pure),
     ("tether-statement", Tier::Pure),
     ("tether-sshcert", Tier::Pure),
+    ("tether-never", Tier::Pure),
+    ("tether-filter", Tier::Pure),
     ("tether-bundle", Tier::Pure),
     ("tether-audit", Tier::Pure),
     ("tether-oauth", Tier::Pure),
     ("tether-hostlink", Tier::Link),
     ("tether-centrallink", Tier::Wire),
+    ("tether-faults", Tier::Link),
     ("pam_tether", Tier::InHost),
     ("nss_tether", Tier::InHost),
     ("sudo_tether", Tier::InHost),

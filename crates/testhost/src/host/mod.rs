@@ -96,6 +96,15 @@ impl Host {
         self.sh(&format!("journalctl --boot --no-pager --output=short-monotonic --unit='{unit}'"))
     }
 
+    /// What sshd's processes have logged since the boot. Found by the name that they log under: of a process that was
+    /// gone before journald came to its line, as it happens under load, the journal does not know the unit.
+    pub fn sshd_journal(&self) -> Result<String> {
+        let identifiers = "--identifier=sshd --identifier=sshd-session";
+        self.sh(&format!(
+            "journalctl --sync; journalctl --boot --no-pager --quiet --output=short-monotonic {identifiers}; true"
+        ))
+    }
+
     /// Waits until systemd has started all it is to start and sshd accepts connections.
     pub fn wait_ready(&self, limit: Duration) -> Result<()> {
         ready::wait(self, limit)

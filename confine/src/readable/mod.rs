@@ -1,0 +1,245 @@
+//! What a command may read: rules for Landlock, made anew for each command from the mounts and files that are there
+//! now.
+//!
+//! By omission: nothing is covered up. A mask over a file goes when the host renames another file over it
+//! (mount_namespaces(7)); a rule that was never made stays away.
+#![forbid(unsafe_code)]
+
+mod place;
+mod walk;
+
+use crate::landlock::{Ruleset, right};
+use crate::mounts::Mount;
+use crate::refusal::failed;
+use crate::world::{BUS, SCRATCH, World};
+use place::Names;
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, fstat, open, openat, readlinkat, statat};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+use tether_hostlink::{Confinement, Refusal};
+use walk::Walk;
+
+/// Programs and what they are made of: read and run, by everybody everywhere. Not /usr/local/etc.
+const PROGRAMS: [&str; 21] = [
+    "/usr/bin",
+    "/usr/sbin",
+    "/usr/lib",
+    "/usr/lib32",
+    "/usr/lib64",
+    "/usr/libx32",
+    "/usr/libexec",
+    "/usr/share",
+    "/usr/include",
+    "/usr/games",
+    "/usr/local/bin",
+    "/usr/local/sbin",
+    "/usr/local/lib",
+    "/usr/local/share",
+    "/usr/local/libexec",
+    "/bin",
+    "/sbin",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/libx32",
+];
+/// What programs look at when they start, or to give numbers names. Everybody may read each.
+const COMMON: [&str; 37] = [
+    "/etc/ld.so.cache",
+    "/etc/ld.so.conf",
+    "/etc/ld.so.conf.d",
+    "/etc/ld.so.preload",
+    "/etc/localtime",
+    "/etc/timezone",
+    "/etc/locale.conf",
+    "/etc/locale.alias",
+    "/etc/nsswitch.conf",
+    "/etc/passwd",
+    "/etc/group",
+    "/etc/hosts",
+    "/etc/host.conf",
+    "/etc/hostname",
+    "/etc/resolv.conf",
+    "/etc/gai.conf",
+    "/etc/services",
+    "/etc/protocols",
+    "/etc/networks",
+    "/etc/rpc",
+    "/etc/ethertypes",
+    "/etc/machine-id",
+    "/etc/os-release",
+    "/etc/debian_version",
+    "/etc/magic",
+    "/etc/magic.mime",
+    "/etc/mime.types",
+    "/etc/terminfo",
+    "/etc/inputrc",
+    "/etc/bash.bashrc",
+    "/etc/profile",
+    "/etc/profile.d",
+    "/etc/iproute2",
+    "/etc/ssl/openssl.cnf",
+    "/run/utmp",
+    "/sys/devices/system",
+    "/var/lib/dpkg",
+];
+/// Names of agents' accounts, for libnss_tether.
+const ACCOUNTS: &str = tether_hostlink::paths::ACCOUNTS;
+/// Trees whose files may be run too.
+const RUNNABLE: [&str; 2] = ["/usr", "/opt"];
+
+const READ: u64 = right::READ_FILE;
+const RUN: u64 = right::READ_FILE | right::EXECUTE;
+const DEVICES: u64 = READ | right::WRITE_FILE | right::IOCTL_DEV;
+const CHANGE: u64 = right::WRITE_FILE
+    | right::TRUNCATE
+    | right::REFER
+    | right::MAKE_DIR
+    | right::MAKE_REG
+    | right::MAKE_SYM
+    | right::REMOVE_DIR
+    | right::REMOVE_FILE;
+const SCRATCHED: u64 = READ | CHANGE | right::MAKE_FIFO;
+const CODE: &str = "confine.landlock";
+
+/// Adds the rules of a confinement. `arguments` are what path arguments mean.
+pub fn grant(
+    ruleset: &mut Ruleset,
+    mounts: &[Mount],
+    world: &World,
+    confinement: &Confinement,
+    program: &OwnedFd,
+    arguments: &[OwnedFd],
+) -> Result<(), Refusal> {
+    let run = ruleset.allow(program, RUN);
+    run.map_err(|errno| failed(CODE, "adding the rule for the program", errno))?;
+
+    let names = Names::new(mounts);
+    let linked = linked();
+    let mut all = All { ruleset, names: &names, linked: &linked, entries: 0 };
+    all.everywhere(world.proc)?;
+    if confinement.dbus {
+        all.rule(BUS, right::RESOLVE_UNIX)?;
+    }
+    confinement.writes.iter().try_for_each(|path| all.written(path))?;
+    PROGRAMS.iter().try_for_each(|path| all.ground(path, RUN))?;
+    let is_covered = |path: &&str| confinement.trees.iter().any(|tree| Path::new(path).starts_with(tree));
+    let common = COMMON.into_iter().chain([ACCOUNTS]).filter(|path| !is_covered(path));
+    common.into_iter().try_for_each(|path| all.ground(path, READ))?;
+    for path in &confinement.trees {
+        all.path(path, rights_of(path), How::Tree)?;
+    }
+    for path in &confinement.named {
+        all.path(path, rights_of(path), How::Named)?;
+    }
+    arguments.iter().try_for_each(|argument| all.object(argument, READ, How::Named))
+}
+
+/// Secrets of one place that have a second name somewhere.
+fn linked() -> Vec<(u64, u64)> {
+    let stats = tether_never::FILES.iter().filter_map(|path| statat(CWD, *path, AtFlags::SYMLINK_NOFOLLOW).ok());
+    let linked =
+        stats.filter(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile && stat.st_nlink > 1);
+    linked.map(|stat| (stat.st_dev, stat.st_ino)).collect()
+}
+
+fn rights_of(path: &str) -> u64 {
+    if RUNNABLE.iter().any(|tree| Path::new(path).starts_with(tree)) { RUN } else { READ }
+}
+
+/// How a tree came to be granted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum How {
+    /// By us, to everybody: it is of packages, and not looked through.
+    Ground,
+    /// By the bundle: files that others cannot read stay out of the listed folders.
+    Tree,
+    /// By the bundle, name by name.
+    Named,
+}
+
+struct All<'a> {
+    ruleset: &'a mut Ruleset,
+    names: &'a Names<'a>,
+    linked: &'a [(u64, u64)],
+    entries: usize,
+}
+
+impl All<'_> {
+    /// Names and metadata of everything; the contents of /proc, where the kernel itself refuses the memory of others
+    /// to whoever is in a Landlock domain; our own /dev and scratch.
+    fn everywhere(&mut self, proc: &str) -> Result<(), Refusal> {
+        let all = [("/", right::READ_DIR), (proc, READ), ("/dev", DEVICES), (SCRATCH, SCRATCHED)];
+        all.into_iter().try_for_each(|(path, rights)| self.rule(path, rights))
+    }
+
+    fn rule(&mut self, path: &str, rights: u64) -> Result<(), Refusal> {
+        let object = open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+        let added = object.and_then(|object| self.ruleset.allow(object, rights));
+        added.map_err(|errno| failed(CODE, &format!("adding a rule for {path}"), errno))
+    }
+
+    /// What a write rule names. What is in such a folder is read as in any tree: the never-list holds.
+    fn written(&mut self, path: &str) -> Result<(), Refusal> {
+        let is_folder = Path::new(path).is_dir();
+        self.rule(path, if is_folder { CHANGE } else { right::WRITE_FILE | right::TRUNCATE })?;
+        self.path(path, READ, How::Tree)
+    }
+
+    /// Ground has one name on most hosts, and then needs no walk.
+    fn ground(&mut self, path: &str, rights: u64) -> Result<(), Refusal> {
+        let flags = OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let Ok(object) = open(path, flags, Mode::empty()) else { return Ok(()) };
+        let about = fstat(&object).map_err(|errno| failed(CODE, "looking at what may be read", errno))?;
+        match FileType::from_raw_mode(about.st_mode) {
+            // Where a folder of programs is a link, what it leads to is ground itself.
+            FileType::Symlink if rights == RUN => Ok(()),
+            FileType::Directory | FileType::RegularFile
+                if self.linked.is_empty() && self.names.is_quiet(Path::new(path)) =>
+            {
+                self.ruleset.allow(&object, rights).map_err(|errno| failed(CODE, "adding a rule", errno))
+            }
+            _ => self.path(path, rights, How::Ground),
+        }
+    }
+
+    /// What is not there is the command's own business to say.
+    fn path(&mut self, path: &str, rights: u64, how: How) -> Result<(), Refusal> {
+        let Ok(object) = open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) else { return Ok(()) };
+        self.object(&object, rights, how)
+    }
+
+    fn object(&mut self, object: &OwnedFd, rights: u64, how: How) -> Result<(), Refusal> {
+        let failing = |errno| failed(CODE, "looking at what may be read", errno);
+        let about = fstat(object).map_err(failing)?;
+        let path = real_path(object).map_err(failing)?;
+        // All of it is granted, and what is closed in it is closed by the kernel.
+        if path.starts_with("/proc") {
+            return Ok(());
+        }
+        let Some(mut place) = self.names.at(&path) else { return Ok(()) };
+        place.is_listed &= how == How::Tree;
+        // The kernel's own file systems have no links to files.
+        let linked = if place.is_shallow { &[] } else { self.linked };
+        place.is_shallow |= how == How::Ground;
+        let (names, entries) = (self.names, self.entries);
+        let mut walk = Walk { names, ruleset: self.ruleset, linked, rights, entries };
+        match FileType::from_raw_mode(about.st_mode) {
+            FileType::RegularFile => walk.file(object, &about, place.is_listed).map(drop).map_err(failing)?,
+            FileType::Directory => {
+                let folder = openat(object, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+                walk.folder(&folder.map_err(failing)?, &place)?;
+            }
+            _ => {}
+        }
+        self.entries = walk.entries;
+        Ok(())
+    }
+}
+
+fn real_path(object: &OwnedFd) -> Result<PathBuf, rustix::io::Errno> {
+    let link = format!("/proc/self/fd/{}", object.as_raw_fd());
+    let text = readlinkat(CWD, link, Vec::new())?;
+    Ok(PathBuf::from(std::ffi::OsString::from_vec(text.into_bytes())))
+}
