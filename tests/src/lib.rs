@@ -8,6 +8,8 @@ pub mod central;
 pub mod demo;
 pub mod draft;
 pub mod people;
+pub mod provider;
+pub mod realm;
 pub mod scene;
 pub mod snapshot;
 pub mod trail;

@@ -5,6 +5,7 @@ mod bundles;
 mod certificate;
 mod exchange;
 mod host;
+mod reach;
 mod revoke;
 
 pub use admin::Admin;

@@ -14,7 +14,7 @@ use axum::response::Response;
 use serde::Deserialize;
 use serde_json::json;
 use std::sync::Arc;
-use tether_centrallink::wire::{NewAgent, NewHost, SignedText, Target};
+use tether_centrallink::wire::{AccessQuestion, NewAgent, NewHost, ReachQuestion, SignedText, Target};
 use tether_identity::{HostId, Human, Name};
 use tether_oauth::{Refusal, Standard};
 
@@ -38,14 +38,14 @@ async fn as_admin<T: serde::Serialize + Send + 'static>(
 
 /// Handlers that read a body, act, and answer with what came of it.
 macro_rules! acts {
-    ($($name:ident: $body:ty => |$app:ident, $admin:ident, $value:ident| $work:expr;)+) => {
+    ($($name:ident, $action:literal: $body:ty => |$app:ident, $admin:ident, $value:ident| $work:expr;)+) => {
         $(pub(super) async fn $name(
             Extension(app): Shared,
             Extension(peer): Extension<Peer>,
             headers: HeaderMap,
             body: Bytes,
         ) -> Response {
-            as_admin(app, "administer", (headers, peer), move |$app, $admin| {
+            as_admin(app, $action, (headers, peer), move |$app, $admin| {
                 let $value: $body = read(&body)?;
                 $work
             })
@@ -61,13 +61,15 @@ struct Named {
 }
 
 acts! {
-    register: NewAgent => |app, admin, new| app.register(admin, &new);
-    activate: Named => |app, admin, agent| app.activate(admin, &agent.name);
-    admit_host: NewHost => |app, admin, new| app.admit_host(admin, &new);
-    publish: SignedText => |app, admin, signed| app.publish(admin, &signed.text);
-    confirm: SignedText => |app, admin, signed| app.confirm(admin, &signed.text);
-    keys: SignedText => |app, admin, signed| app.take_keys(admin, &signed.text);
-    revoke: Target => |app, admin, target| app.revoke(admin, &target);
+    register, "administer": NewAgent => |app, admin, new| app.register(admin, &new);
+    activate, "administer": Named => |app, admin, agent| app.activate(admin, &agent.name);
+    admit_host, "administer": NewHost => |app, admin, new| app.admit_host(admin, &new);
+    publish, "administer": SignedText => |app, admin, signed| app.publish(admin, &signed.text);
+    confirm, "administer": SignedText => |app, admin, signed| app.confirm(admin, &signed.text);
+    keys, "administer": SignedText => |app, admin, signed| app.take_keys(admin, &signed.text);
+    revoke, "administer": Target => |app, admin, target| app.revoke(admin, &target);
+    explain, "audit": AccessQuestion => |app, _admin, question| app.explain(&question);
+    reach, "audit": ReachQuestion => |app, _admin, question| app.reach(&question);
 }
 
 pub(super) async fn agents(Extension(app): Shared, Extension(peer): Extension<Peer>, headers: HeaderMap) -> Response {

@@ -49,6 +49,8 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/admin/sessions", get(admin::sessions))
         .route("/v1/admin/confirmations", post(admin::confirm))
         .route("/v1/admin/keys", post(admin::keys))
+        .route("/v1/admin/access", post(admin::explain))
+        .route("/v1/admin/reach", post(admin::reach))
         .route("/v1/admin/revoke", post(admin::revoke))
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .merge(bundles)

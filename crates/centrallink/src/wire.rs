@@ -180,3 +180,83 @@ pub struct Revoked {
     /// The hosts that were told.
     pub hosts: Vec<HostId>,
 }
+
+/// A request to policies, without anything being issued.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccessQuestion {
+    /// The agent.
+    pub agent: tether_identity::Name,
+    /// The human.
+    pub human: tether_identity::Human,
+    /// Their groups; those last seen, if left out.
+    #[serde(default)]
+    pub groups: Option<Vec<String>>,
+    /// The host.
+    pub host: HostId,
+    /// The bundle.
+    #[serde(default)]
+    pub bundle: Option<tether_identity::Name>,
+    /// With which factors they signed in.
+    #[serde(default)]
+    pub amr: Vec<String>,
+    /// The class of the sign-in.
+    #[serde(default)]
+    pub acr: Option<String>,
+    /// How long ago, in seconds.
+    #[serde(default)]
+    pub signed_in: u64,
+}
+
+/// Why yes, why no.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Explained {
+    /// Whether the request would be granted.
+    pub permitted: bool,
+    /// The code that it would be refused with.
+    pub code: String,
+    /// What the policies say.
+    pub words: String,
+    /// What forbids it whatever the policies say.
+    pub standing: Vec<String>,
+    /// Each policy by itself.
+    pub policies: Vec<AccessLook>,
+}
+
+/// One policy, looked at alone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccessLook {
+    /// Its name.
+    pub policy: String,
+    /// `permit` or `forbid`.
+    pub effect: String,
+    /// Whether it applies.
+    pub applies: bool,
+    /// What it says.
+    pub text: String,
+}
+
+/// Whose reach is asked for; all, where nobody is named.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ReachQuestion {
+    /// The agent.
+    pub agent: Option<tether_identity::Name>,
+    /// The human.
+    pub human: Option<tether_identity::Human>,
+    /// The host.
+    pub host: Option<HostId>,
+}
+
+/// This agent, for this human, may have this bundle on this host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reach {
+    /// The agent.
+    pub agent: tether_identity::Name,
+    /// The human.
+    pub human: tether_identity::Human,
+    /// The host.
+    pub host: HostId,
+    /// The bundle.
+    pub bundle: String,
+}
