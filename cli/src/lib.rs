@@ -45,12 +45,14 @@ enum Command {
     Bundle(bundle::Command),
     #[command(flatten)]
     Central(central::Command),
-    /// Make this host known to central, once: tether enroll --central URL --token TOKEN
-    #[command(disable_help_flag = true)]
+    /// Make this host known to central, once
     Enroll {
-        /// Passed on to the courier
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        arguments: Vec<std::ffi::OsString>,
+        /// The one-time token that an admin of central has made for this host (`tether hosts admit`)
+        #[arg(long)]
+        token: String,
+        /// Enrol anew, with another key
+        #[arg(long)]
+        again: bool,
     },
     /// Check that everything on this host is as it must be, with the mend for what is not
     Doctor,
@@ -71,11 +73,15 @@ fn is_root() -> bool {
 }
 
 /// The courier speaks to central; this command only becomes it.
-fn enroll(arguments: &[std::ffi::OsString]) -> anyhow::Result<Found> {
+fn enroll(who: &central::Who, token: &str, again: bool) -> anyhow::Result<Found> {
     use std::os::unix::process::CommandExt;
     const COURIER: &str = "/usr/libexec/tether/tether-courier";
-    let error = std::process::Command::new(COURIER).arg("enroll").args(arguments).exec();
-    Err(anyhow::Error::from(error).context(COURIER))
+    let mut courier = std::process::Command::new(COURIER);
+    courier.args(["enroll", "--central", who.url()?, "--token", token]);
+    if again {
+        courier.arg("--again");
+    }
+    Err(anyhow::Error::from(courier.exec()).context(COURIER))
 }
 
 /// Runs the command line.
@@ -93,7 +99,7 @@ pub fn main() -> ExitCode {
         Command::Host(command) => host::run(&command, json),
         Command::Bundle(command) => bundle::run(&command, json),
         Command::Central(command) => central::run(&arguments.who, &command, json),
-        Command::Enroll { arguments } => enroll(&arguments),
+        Command::Enroll { token, again } => enroll(&arguments.who, &token, again),
         Command::Doctor => doctor::run(json),
     };
     match done {

