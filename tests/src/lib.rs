@@ -12,6 +12,8 @@ pub mod draft;
 pub mod more;
 pub mod payloads;
 pub mod people;
+pub mod provider;
+pub mod realm;
 pub mod scene;
 pub mod snapshot;
 pub mod trail;

@@ -55,6 +55,11 @@ impl FeedWriter {
         Self { host, position: Position::start() }
     }
 
+    /// A feed that goes this far already.
+    pub fn after(host: HostId, position: Position) -> Self {
+        Self { host, position }
+    }
+
     /// How far it goes.
     pub fn position(&self) -> &Position {
         &self.position
