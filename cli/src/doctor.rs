@@ -30,12 +30,14 @@ pub fn run(json: bool) -> Result<Found> {
         sshd_effective(),
         sudo_lines(),
         sudo_works(),
+        runner(),
         files(),
         names(),
         uids(),
         nscd(),
         sudoers_all(),
         cgroup(),
+        confine(),
     ];
     let fine = checks.iter().all(|check| check.ok);
     if json {
@@ -74,6 +76,14 @@ fn agentd() -> Check {
         _ => "systemctl status tether-agentd; journalctl -u tether-agentd",
     };
     check("agentd", bad, "answers, and admits sessions", mend)
+}
+
+fn confine() -> Check {
+    let bad = match crate::confine::Report::ask() {
+        Ok(report) => report.refuses_everything().map(str::to_owned),
+        Err(error) => Some(format!("{error:#}")),
+    };
+    check("confinement", bad, "this kernel has what commands need", "tether doctor confine")
 }
 
 fn nss() -> Check {
@@ -227,9 +237,22 @@ fn sudo_works() -> Check {
     )
 }
 
+/// Without it `tether run` is refused; nothing else needs it.
+fn runner() -> Check {
+    let unit = "tether-runner.socket";
+    let output = Command::new("systemctl").args(["is-active", unit]).output();
+    let bad = match output {
+        Ok(output) if output.status.success() => None,
+        Ok(output) => Some(format!("{unit} is {}", String::from_utf8_lossy(&output.stdout).trim())),
+        Err(error) => Some(format!("systemctl: {error}")),
+    };
+    check("tether run", bad, "its runner can be called", "systemctl enable --now tether-runner.socket")
+}
+
 fn files() -> Check {
     let wanted = [
         paths::CONFINE,
+        paths::RUNNER,
         paths::SHELL,
         "/usr/libexec/tether/tether-principals",
         "/usr/libexec/sudo/sudo_tether.so",

@@ -1,14 +1,16 @@
 //! `tether`: where are the agents on this host, what did they do, for whom; and the panic button.
 //!
-//! Exit codes: 0 done, 1 refused or failed, 2 wrong use, 3 a check found something.
+//! Exit codes: 0 done, 1 refused or failed, 2 wrong use, 3 a check found something. `tether run` has its command's.
 #![forbid(unsafe_code)]
 
 mod bundle;
 mod central;
 mod chain;
+mod confine;
 mod doctor;
 mod host;
 mod render;
+mod run;
 mod session;
 
 use clap::{Parser, Subcommand};
@@ -43,6 +45,8 @@ enum Command {
     /// Bundles of commands
     #[command(subcommand)]
     Bundle(bundle::Command),
+    /// For an agent in its session: run what the bundle allows, or list it
+    Run(run::Arguments),
     #[command(flatten)]
     Central(central::Command),
     /// Make this host known to central, once
@@ -55,7 +59,18 @@ enum Command {
         again: bool,
     },
     /// Check that everything on this host is as it must be, with the mend for what is not
-    Doctor,
+    #[command(args_conflicts_with_subcommands = true)]
+    Doctor {
+        /// One subject only
+        #[command(subcommand)]
+        about: Option<About>,
+    },
+}
+
+#[derive(Subcommand)]
+enum About {
+    /// What this kernel gives to hold commands under sudo, and what it makes Tether refuse
+    Confine,
 }
 
 /// What a command found: `Ok` is 0, a finding 3.
@@ -88,7 +103,7 @@ fn enroll(who: &central::Who, token: &str, again: bool) -> anyhow::Result<Found>
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let json = arguments.json;
-    if !matches!(arguments.command, Command::Bundle(_) | Command::Central(_)) && !is_root() {
+    if !matches!(arguments.command, Command::Bundle(_) | Command::Run(_) | Command::Central(_)) && !is_root() {
         eprintln!("tether: this needs root; try: sudo tether …");
         return ExitCode::FAILURE;
     }
@@ -100,7 +115,9 @@ pub fn main() -> ExitCode {
         Command::Bundle(command) => bundle::run(&command, json),
         Command::Central(command) => central::run(&arguments.who, &command, json),
         Command::Enroll { token, again } => enroll(&arguments.who, &token, again),
-        Command::Doctor => doctor::run(json),
+        Command::Run(arguments) => return run::run(arguments, json),
+        Command::Doctor { about: None } => doctor::run(json),
+        Command::Doctor { about: Some(About::Confine) } => confine::run(json),
     };
     match done {
         Ok(Found::Fine) => ExitCode::SUCCESS,

@@ -155,6 +155,31 @@ fn a_file_of_aliases_alone_is_a_list_too() {
 }
 
 #[test]
+fn the_spellings_of_sudoers() {
+    let a = "a".repeat(64);
+    let b = "B".repeat(64);
+    for (line, wanted) in [
+        ("alice ALL=(ALL:ALL) NOPASSWD:/usr/bin/ls,/usr/bin/df -h", vec!["/usr/bin/ls …", "/usr/bin/df -h"]),
+        ("alice, bob web1,web2=/usr/bin/id \"\"", vec!["/usr/bin/id"]),
+        ("alice A = /usr/bin/ls : B = /usr/bin/df", vec!["/usr/bin/ls …", "/usr/bin/df …"]),
+        ("#1000 ALL = NOPASSWD: NOEXEC: /usr/bin/w # at night", vec!["/usr/bin/w …"]),
+        ("\"DOM\\user name\" ALL=/usr/bin/w", vec!["/usr/bin/w …"]),
+        ("alice ALL = TIMEOUT=30s CWD=/srv /usr/bin/w -h", vec!["/usr/bin/w -h"]),
+        ("alice ALL = /usr/bin/printf a\\,b\\=c\\\\d", vec!["/usr/bin/printf 'a,b=c\\d'"]),
+        ("alice ALL = /usr/bin/echo what\\*", vec!["/usr/bin/echo 'what*'"]),
+        (&format!("alice ALL = sha256:{a}, sha256:{b} /usr/bin/w"), vec!["/usr/bin/w …"]),
+        ("alice ALL = !!/usr/bin/w", vec!["/usr/bin/w …"]),
+    ] {
+        let found = Desk::new().with("sudoers", line).run("import --from sudoers sudoers --json");
+        assert_eq!((found.code, allowed(&found)), (0, wanted.iter().map(|one| (*one).to_owned()).collect()), "{line}");
+        if line.contains("sha256") {
+            let digests = rules(&found)[0]["target"]["program"]["sha256"].clone();
+            assert_eq!(digests, serde_json::json!([a, b.to_lowercase()]));
+        }
+    }
+}
+
+#[test]
 fn nothing_is_an_error() {
     let desk = Desk::new().with("empty", "# nothing\n");
     assert_eq!(desk.run("import empty").code, 1);

@@ -98,6 +98,19 @@ fn the_same_bundle_changes_nothing() {
     assert_eq!(desk.run("replay none.jsonl new.toml").code, 1);
 }
 
+#[test]
+fn a_damaged_chain_is_read_as_far_as_it_is_one() {
+    let desk = Desk::new().with("new.toml", SMALL);
+    let mut bytes = b"\xff\xfe\n{}\n\n".to_vec();
+    bytes.extend(vec![b'x'; 3 << 20]);
+    bytes.push(b'\n');
+    bytes.extend(chain(vec![ran("s", "small", "gone", &["/usr/bin/ss", "-tn"])]).into_bytes());
+    std::fs::write(desk.path("chain.jsonl"), bytes).unwrap();
+    let counts = desk.run("replay chain.jsonl new.toml --json").json()["counts"].clone();
+    assert_eq!(counts["other_rule"], 1, "{counts}");
+    assert!(counts["unreadable"].as_u64() >= Some(4), "{counts}");
+}
+
 /// A tenth of the million that may take a minute, in a build that is not optimized: ten times as long is a defect.
 #[test]
 fn a_long_chain_is_read_line_by_line_and_soon() {

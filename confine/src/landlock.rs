@@ -89,6 +89,23 @@ impl Features {
         found.ruleset().map(|_| found)
     }
 
+    /// The later rights to files, by name.
+    pub fn names(self) -> Vec<&'static str> {
+        let later = [
+            (right::REFER, "refer"),
+            (right::TRUNCATE, "truncate"),
+            (right::IOCTL_DEV, "ioctl_dev"),
+            (right::RESOLVE_UNIX, "resolve_unix"),
+        ];
+        let known = later.into_iter().filter(|(bit, _)| self.files & bit != 0);
+        ["base"].into_iter().chain(known.map(|(_, name)| name)).collect()
+    }
+
+    /// Whether TCP can be held to ports.
+    pub const fn keeps_tcp(self) -> bool {
+        self.tcp != 0
+    }
+
     /// Whether signals stay inside.
     pub const fn keeps_signals(self) -> bool {
         self.scopes & SIGNAL != 0

@@ -1,4 +1,4 @@
-//! Which layers there are. A build with the feature `ablation`, which is never packaged, leaves out the one that
+//! Which layers there are. A build with the feature `ablation`, which is never packaged, leaves out those that
 //! /run/tether-ablation names: so a test can show that each layer holds something.
 #![forbid(unsafe_code)]
 
@@ -27,7 +27,7 @@ pub enum Layer {
 #[derive(Debug, Clone, Copy)]
 pub struct Layers {
     #[cfg(feature = "ablation")]
-    off: Option<Layer>,
+    off: u16,
 }
 
 #[cfg(not(feature = "ablation"))]
@@ -46,28 +46,29 @@ impl Layers {
 
 #[cfg(feature = "ablation")]
 impl Layers {
-    /// All but the one that root named.
+    /// All but those that root named.
     pub fn new() -> Self {
         use std::os::unix::fs::MetadataExt;
         let path = "/run/tether-ablation";
         let of_root = std::fs::symlink_metadata(path).is_ok_and(|about| about.is_file() && about.uid() == 0);
-        let name = if of_root { std::fs::read_to_string(path).unwrap_or_default() } else { String::new() };
-        let off = match name.trim() {
-            "descriptors" => Some(Layer::Descriptors),
-            "mounts" => Some(Layer::Mounts),
-            "devices" => Some(Layer::Devices),
-            "limits" => Some(Layer::Limits),
-            "identity" => Some(Layer::Identity),
-            "no_new_privs" => Some(Layer::NoNewPrivs),
-            "landlock" => Some(Layer::Landlock),
-            "seccomp" => Some(Layer::Seccomp),
-            _ => None,
-        };
+        let names = if of_root { std::fs::read_to_string(path).unwrap_or_default() } else { String::new() };
+        let known = [
+            ("descriptors", Layer::Descriptors),
+            ("mounts", Layer::Mounts),
+            ("devices", Layer::Devices),
+            ("limits", Layer::Limits),
+            ("identity", Layer::Identity),
+            ("no_new_privs", Layer::NoNewPrivs),
+            ("landlock", Layer::Landlock),
+            ("seccomp", Layer::Seccomp),
+        ];
+        let named = |name: &str| names.split([',', ' ', '\n']).any(|one| one == name);
+        let off = known.iter().filter(|(name, _)| named(name)).fold(0, |off, (_, layer)| off | 1 << *layer as u16);
         Self { off }
     }
 
     /// Whether a layer is there.
-    pub fn has(self, layer: Layer) -> bool {
-        self.off != Some(layer)
+    pub const fn has(self, layer: Layer) -> bool {
+        self.off & (1 << layer as u16) == 0
     }
 }

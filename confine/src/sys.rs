@@ -119,6 +119,21 @@ const fn step(bytes: &[u8; 8]) -> libc::sock_filter {
     libc::sock_filter { code: u16::from_le_bytes([code0, code1]), jt, jf, k: u32::from_le_bytes([k0, k1, k2, k3]) }
 }
 
+/// Whether the kernel knows mount_setattr(2): it is asked for nothing, of no file.
+pub fn knows_mount_setattr() -> bool {
+    // SAFETY: no structure is passed, and its size is 0, which the kernel refuses.
+    let result = unsafe { libc::syscall(libc::SYS_mount_setattr, -1, c"".as_ptr(), 0, 0, 0) };
+    number(result) != Err(Errno::NOSYS)
+}
+
+/// Whether the kernel's seccomp can end a process, which every filter of ours says of foreign calls.
+pub fn knows_seccomp() -> bool {
+    let action: u32 = libc::SECCOMP_RET_KILL_PROCESS;
+    // SAFETY: the action outlives the call, which reads it only.
+    let result = unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_GET_ACTION_AVAIL, 0, &raw const action) };
+    number(result).is_ok()
+}
+
 /// unshare(2) with no flag: does nothing, and is refused by the filter.
 pub fn unshare_nothing() -> Result<(), Errno> {
     // SAFETY: with no flag nothing changes.

@@ -2,7 +2,7 @@
 
 use crate::caller;
 use crate::enter;
-use crate::keys;
+use crate::filter;
 use std::os::fd::OwnedFd;
 use tether_accountfile::{AccountFile, FILE_MAX};
 use tether_hostlink::{Answer, LinkError, OpenRequest, Refusal, Reply, Request, codes, paths};
@@ -127,9 +127,9 @@ pub fn establish(transaction: &impl Transaction, ask: Ask) -> Verdict {
     if let Err(error) = enter::enter(namespaces) {
         return deny("session.namespaces", &error.to_string());
     }
-    match keys::forbid() {
+    match filter::put_on() {
         Ok(()) => Verdict::Success,
-        Err(error) => deny("session.keys", &error.to_string()),
+        Err(error) => deny("session.filter", &error.to_string()),
     }
 }
 

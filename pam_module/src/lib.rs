@@ -19,10 +19,10 @@ mod caller;
 mod enter;
 #[cfg(not(test))]
 mod entry;
+mod filter;
 mod gate;
 #[cfg(not(test))]
 mod handle;
-mod keys;
 
 #[cfg(test)]
 mod tests;

@@ -3,16 +3,21 @@
 #![forbid(unsafe_code)]
 
 pub mod agent;
+pub mod attacker;
+pub mod battery;
 pub mod bench;
 pub mod central;
 pub mod demo;
 pub mod draft;
+pub mod more;
+pub mod payloads;
 pub mod people;
 pub mod provider;
 pub mod realm;
 pub mod scene;
 pub mod snapshot;
 pub mod trail;
+pub mod useful;
 
 pub use agent::Agent;
 pub use central::Central;

@@ -85,8 +85,19 @@ impl Scene {
         Self::with_central(suite, package, storage, settings, Central::new()?)
     }
 
+    /// The same with more Debian packages in the host's image, separated by commas.
+    pub fn with_packages(suite: Suite, packages: &str) -> Result<Self> {
+        let image = Image::ensure_with(suite, packages, &mut |line| eprintln!("{line}"))?;
+        Self::boot(&image, &package()?, Storage::Memory, "", Central::new()?)
+    }
+
     fn with_central(suite: Suite, package: &Path, storage: Storage, settings: &str, central: Central) -> Result<Self> {
-        let image = Image::ensure(suite, &mut |line| eprintln!("{line}"))?.with_deb(package)?;
+        let image = Image::ensure(suite, &mut |line| eprintln!("{line}"))?;
+        Self::boot(&image, package, storage, settings, central)
+    }
+
+    fn boot(image: &Image, package: &Path, storage: Storage, settings: &str, central: Central) -> Result<Self> {
+        let image = image.with_deb(package)?;
         let lab = Lab::new()?;
         let host = lab.boot(HostSpec::new("web-01", &image).storage(storage))?;
         let mut scene = Self { lab, host, central, nonce: None };

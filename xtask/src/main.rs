@@ -3,7 +3,9 @@
 //! Progress goes to stderr, data to stdout. Exit status: 0 done, 1 failed, 2 wrong usage; `host exec` passes on the
 //! command's own.
 
+mod ablation;
 mod bench;
+mod bench_confine;
 mod check;
 mod deb;
 mod demo;
@@ -47,7 +49,7 @@ enum Task {
         #[arg(long, default_value = "bookworm")]
         suite: Suite,
     },
-    /// Measure on real hosts, each figure beside what it is compared with: `bench host`
+    /// Measure on real hosts, each figure beside what it is compared with: `bench host`, `bench confine`
     Bench {
         /// Which bench
         name: String,
@@ -64,6 +66,8 @@ enum Task {
         #[arg(long)]
         long: bool,
     },
+    /// Build the launcher that leaves out one layer of the confinement, for tests, and print its path
+    Ablation,
     /// Write the seccomp filters that the programs carry, from `crates/filter`
     Filters,
     /// Check format, lints, dependencies, exported symbols and unsafe code
@@ -85,6 +89,10 @@ fn main() -> ExitCode {
         Task::Demo { json, suite } => demo::run(suite, json),
         Task::Bench { name, json, suite } => bench::run(&name, suite, json),
         Task::Test { long } => test::run(long),
+        Task::Ablation => ablation::build().map(|path| {
+            println!("{}", path.display());
+            ExitCode::SUCCESS
+        }),
         Task::Filters => filters::write().map(|()| ExitCode::SUCCESS),
         Task::Check => check::run_all(),
     };

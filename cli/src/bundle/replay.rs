@@ -7,12 +7,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use tether_bundle::{Command, Decision, Policy, quoted};
 
 /// Where a name without '/' is looked for, if a refusal has only the name.
 const FOLDERS: [&str; 4] = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+/// The most bytes of one line: a record has some kilobytes. The rest of a longer one counts as lines of its own.
+const LINE_MAX: u64 = 1 << 20;
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -138,10 +140,10 @@ pub fn run(arguments: &Arguments, json: bool) -> Result<Found> {
 
 impl Replay {
     fn read(&mut self, mut chain: impl BufRead) -> Result<()> {
-        let mut line = String::new();
+        let mut line = Vec::new();
         loop {
             line.clear();
-            if chain.read_line(&mut line).context("cannot read the chain")? == 0 {
+            if chain.by_ref().take(LINE_MAX).read_until(b'\n', &mut line).context("cannot read the chain")? == 0 {
                 return Ok(());
             }
             self.counts.records += 1;
@@ -152,8 +154,8 @@ impl Replay {
     }
 
     /// None: it is no record.
-    fn record(&mut self, line: &str) -> Option<()> {
-        let Line { record } = serde_json::from_str(line).ok()?;
+    fn record(&mut self, line: &[u8]) -> Option<()> {
+        let Line { record } = serde_json::from_slice(line).ok()?;
         let session: Option<Cow<'_, str>> = serde_json::from_str(record.ids.session.get()).ok();
         match record.event.as_ref() {
             "session.reserved" => {

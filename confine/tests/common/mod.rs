@@ -42,7 +42,7 @@ pub fn agentd(answer: Option<Reply>) -> JoinHandle<Request> {
     std::thread::spawn(move || {
         let connection = Connection::accept(&listener).unwrap();
         assert_eq!(connection.peer.uid, 0, "the launcher connects as root");
-        let question = connection.question(Deadline::after(Duration::from_secs(5))).unwrap();
+        let question = connection.question(Deadline::after(Duration::from_secs(30))).unwrap();
         match answer {
             Some(reply) => connection.answer(&reply, &[], Deadline::after(Duration::from_secs(1))).unwrap(),
             None => std::thread::sleep(Duration::from_secs(5)),
@@ -77,6 +77,7 @@ impl Launch {
             uid: UID,
             deadline_boottime_ms: boottime_ms() + 2000,
             output_limit: 1 << 20,
+            terminals: true,
             confinement: Confinement { stdin: true, ..Confinement::read_only() },
         };
         let program = rustix::fs::open(&path, OFlags::PATH, rustix::fs::Mode::empty()).unwrap();

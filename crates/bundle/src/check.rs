@@ -3,7 +3,7 @@
 use crate::environment;
 use crate::model::{Arguments, Bundle, Effect, Grant, Mode, Pattern, Reads, Rest, Rule, Run, Target};
 use crate::path::is_plain_absolute;
-use crate::pattern::Expression;
+use crate::pattern::Expressions;
 use std::collections::{BTreeMap, BTreeSet};
 
 const PLAIN: &str = "a path is absolute, without '.', '..', '//', a '/' at the end or control characters";
@@ -25,7 +25,7 @@ pub const DEPTH_MAX: usize = 4;
 pub const LIST_MAX: usize = 256;
 /// The most bytes of one argument, text or variable.
 pub const TEXT_MAX: usize = 4096;
-/// The most bytes that all compiled regular expressions of a bundle may take.
+/// The most bytes that the compiled regular expressions of a bundle may take; the same text counts once.
 pub const EXPRESSIONS_MAX: usize = 4 << 20;
 /// The longest time limit: a day.
 pub const TIME_MAX_S: u32 = 86_400;
@@ -71,6 +71,8 @@ pub(crate) struct Fault {
     pub(crate) rule: Option<usize>,
     /// Which key of the source it is about.
     pub(crate) key: &'static str,
+    /// Which element of that key's list.
+    pub(crate) element: Option<usize>,
     pub(crate) code: &'static str,
     pub(crate) why: String,
 }
@@ -118,19 +120,22 @@ pub(crate) fn faults(bundle: &Bundle) -> Vec<Fault> {
 struct Check<'b> {
     faults: Vec<Fault>,
     rule: Option<usize>,
+    element: Option<usize>,
     ids: BTreeSet<&'b str>,
     /// How many rules are tried one by one for the same target, or looked up by the same list.
     tried: BTreeMap<TargetKey<'b>, usize>,
     listed: BTreeMap<(TargetKey<'b>, Vec<&'b str>), usize>,
     /// How many patterns the rule has, so far.
     patterns: usize,
-    /// How many bytes the expressions of all rules take, so far.
-    expressions: usize,
+    expressions: Expressions,
+    /// How many bytes they take, so far.
+    expressions_size: usize,
 }
 
 impl<'b> Check<'b> {
     fn say(&mut self, key: &'static str, code: &'static str, why: impl Into<String>) {
-        self.faults.push(Fault { rule: self.rule, key, code, why: why.into() });
+        let (rule, element) = (self.rule, self.element);
+        self.faults.push(Fault { rule, key, element, code, why: why.into() });
     }
 
     fn reads(&mut self, read: &Reads) {
@@ -190,9 +195,11 @@ impl<'b> Check<'b> {
             self.say("arguments", "rule.arguments", format!("at most {ARGUMENTS_MAX} arguments; use rest for more"));
             return;
         }
-        for pattern in first {
+        for (element, pattern) in first.iter().enumerate() {
+            self.element = Some(element);
             self.pattern("arguments", pattern, 1);
         }
+        self.element = None;
         if let Some(Rest { pattern, min, max }) = rest {
             if min > max || *max == 0 || *max > REST_MAX {
                 let why = format!("rest needs min <= max, and max from 1 to {REST_MAX}");
@@ -255,12 +262,13 @@ impl<'b> Check<'b> {
     }
 
     fn regex(&mut self, key: &'static str, text: &str) {
-        match Expression::compile(text) {
+        match self.expressions.get(text) {
             Err(why) => self.say(key, "rule.regex", why),
-            Ok(expression) => {
-                let before = self.expressions;
-                self.expressions += expression.size();
-                if before <= EXPRESSIONS_MAX && self.expressions > EXPRESSIONS_MAX {
+            Ok((_, false)) => {}
+            Ok((expression, true)) => {
+                let before = self.expressions_size;
+                self.expressions_size += expression.size();
+                if before <= EXPRESSIONS_MAX && self.expressions_size > EXPRESSIONS_MAX {
                     let why = "the regular expressions of this bundle are too many; write one_of or exact arguments";
                     self.say(key, "rule.regex", why);
                 }

@@ -28,5 +28,5 @@ pub use explain::{Considered, Explanation, Verdict};
 pub use listing::{ListedRule, Listing};
 pub use model::{Arguments, Bundle, Effect, Grant, Mode, Pattern, Reads, Rest, Rule, Run, Target};
 pub use path::is_plain_absolute;
-pub use pattern::REGEX_ARGUMENT_MAX;
+pub use pattern::{REGEX_ARGUMENT_MAX, STEPS_MAX};
 pub use words::{pattern_in_words, quoted, split_words};

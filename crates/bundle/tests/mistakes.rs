@@ -20,7 +20,7 @@ fn each_mistake_is_named_where_it_stands() {
         ("program = 'ss'\narguments = 'any'", "5:1 rule.program"),
         ("program = '/usr/../x'\narguments = 'any'", "5:1 rule.program"),
         ("program = '/x'\ndirectory = '/y'\narguments = 'any'", "3:1 rule.program"),
-        ("programs = ['/x', 'y']\narguments = 'any'", "5:1 rule.program"),
+        ("programs = ['/x', 'y']\narguments = 'any'", "5:19 rule.program"),
         ("programs = []\narguments = 'any'", "5:1 rule.program"),
         ("directory = '/y'\nsha256 = 'ab'\narguments = 'any'", "6:1 rule.sha256"),
         ("program = '/x'\nsha256 = 'AB'\narguments = 'any'", "6:1 rule.sha256"),
@@ -33,13 +33,13 @@ fn each_mistake_is_named_where_it_stands() {
         ("program = '/x'\narguments = ['a', '…']", "6:19 rule.arguments"),
         ("program = '/x'\narguments = [{}]", "6:14 rule.pattern"),
         ("program = '/x'\narguments = [{ regex = 'a', exact = 'b' }]", "6:14 rule.pattern"),
-        ("program = '/x'\narguments = [{ regex = '(' }]", "6:1 rule.regex"),
+        ("program = '/x'\narguments = ['a', { regex = '(' }]", "6:19 rule.regex"),
         ("program = '/x'\narguments = [{ integer = [1] }]", "6:26 rule.integer"),
-        ("program = '/x'\narguments = [{ integer = [9, 1] }]", "6:1 rule.integer"),
+        ("program = '/x'\narguments = [{ integer = [9, 1] }]", "6:14 rule.integer"),
         ("program = '/x'\narguments = [{ integer = ['1', 2] }]", "6:27 source.type"),
         ("program = '/x'\narguments = [{ prefix = 'a', exact = 'b' }]", "6:16 rule.path"),
         ("program = '/x'\narguments = [{ anything = false }]", "6:27 rule.pattern"),
-        ("program = '/x'\narguments = [{ globs = '*' }]", "6:14 rule.pattern"),
+        ("program = '/x'\narguments = [{ globs = '*' }]", "6:16 source.key"),
         ("program = '/x'\narguments = 'any'\nrest = { anything = true }", "6:13 rule.rest"),
         ("program = '/x'\nrest = { anything = true, max = -1 }", "6:33 rule.rest"),
         ("program = '/x'\nrest = { anything = true, min = 3, max = 2 }", "6:1 rule.rest"),
@@ -75,12 +75,35 @@ fn all_mistakes_come_at_once_and_in_order() {
         "3:1 source.key",
         "5:1 bundle.read",
         "9:1 rule.program",
-        "10:1 rule.regex",
+        "10:14 rule.regex",
         "15:14 source.type",
         "16:11 rule.grants",
         "18:1 source.test",
     ];
     assert_eq!(short(text), wanted);
+}
+
+#[test]
+fn one_mistake_of_a_rule_hides_no_other() {
+    let rule = "program = '/x'
+arguments = [{ paht = '/var' }, { integer = [9, 1] }, { any_of = [7, { regex = '(' }] }]
+time_limit = '5 minutes'
+cwd = 'tmp'
+mode = 'rw'";
+    let wanted = [
+        "6:16 source.key",
+        "6:33 rule.integer",
+        "6:55 rule.regex",
+        "6:67 source.type",
+        "7:14 rule.limits",
+        "8:1 rule.cwd",
+        "9:1 rule.write",
+    ];
+    assert_eq!(problems(rule), wanted);
+    assert_eq!(
+        short("name = 't'\nversion = 1\n[[rule]]\nprogram = 'x'\narguments = 'none'"),
+        ["3:1 source.missing", "4:1 rule.program"]
+    );
 }
 
 #[test]

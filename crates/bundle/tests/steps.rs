@@ -5,11 +5,8 @@ mod common;
 use proptest::prelude::*;
 use tether_bundle::{
     Arguments, Bundle, Command, Decision, Effect, PATTERN_RULES_MAX, Pattern, Policy, RULES_MAX, Reads, Rest, Rule,
-    Run, Target,
+    Run, STEPS_MAX, Target,
 };
-
-/// What a decision may take before it is refused.
-const MOST: u64 = 4_000_000;
 
 fn bundle(rules: Vec<Rule>) -> Bundle {
     Bundle { name: "t".parse().unwrap(), version: 1, about: String::new(), read: Reads::default(), rules }
@@ -59,7 +56,7 @@ fn as_many_patterns_as_may_be_take_few_steps_for_a_usual_command() {
     let rules = (0..PATTERN_RULES_MAX).map(|at| rule(at, "/x".into(), each(at))).collect();
     let policy = Policy::new(bundle(rules)).unwrap();
     let (allowed, taken) = steps(&policy, "/x", &["-x", "journal63"]);
-    assert!(allowed && taken < MOST / 10, "{taken}");
+    assert!(allowed && taken < STEPS_MAX / 10, "{taken}");
 }
 
 #[test]
@@ -72,7 +69,7 @@ fn a_command_made_to_take_long_is_refused_not_waited_for() {
     let command = Command { program: "/x", sha256: None, argv: &argv, cwd: "/" };
     let (decision, taken) = policy.decide_counted(&command);
     let Decision::Denied(denied) = decision else { panic!("allowed") };
-    assert_eq!((denied.code, taken), ("bundle.steps", MOST));
+    assert_eq!((denied.code, taken), ("bundle.steps", STEPS_MAX));
 
     // A denial that was not tried to its end holds, under a code of its own.
     let mut rules = vec![rule(0, "/x".into(), Arguments::Any), rule(1, "/x".into(), each)];

@@ -36,8 +36,15 @@ const MODULES: [(&str, &str, Exports); 3] = [
     ("sudo_tether", "libsudo_tether.so", Exports::Exactly(&["tether_audit", "tether_io", "tether_policy"])),
 ];
 
-const PROGRAMS: [&str; 6] =
-    ["tether-agentd", "tether-courier", "tether-principals", "tether-confine", "tether-shell", "tether"];
+const PROGRAMS: [&str; 7] = [
+    "tether-agentd",
+    "tether-courier",
+    "tether-principals",
+    "tether-confine",
+    "tether-runner",
+    "tether-shell",
+    "tether",
+];
 
 pub(super) fn check() -> Findings {
     let mut build = cargo(&["build", "--release", "--locked", "--workspace"]);
@@ -61,6 +68,7 @@ pub(super) fn check() -> Findings {
             findings.extend(faults(&file)?);
         }
     }
+    findings.extend(ablation(&folder.join("tether-confine"))?);
     Ok(findings)
 }
 
@@ -69,6 +77,14 @@ fn faults(file: &Path) -> Result<Option<String>> {
     let bytes = std::fs::read(file).with_context(|| file.display().to_string())?;
     let found = bytes.windows(FAULTS.len()).any(|window| window == FAULTS);
     Ok(found.then(|| format!("{} is built with the feature `faults`, which is for tests only", file.display())))
+}
+
+/// A finding if this launcher can be told to leave a layer out.
+fn ablation(file: &Path) -> Result<Option<String>> {
+    let bytes = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let name = b"/run/tether-ablation";
+    let is_there = bytes.windows(name.len()).any(|window| window == name);
+    Ok(is_there.then(|| format!("{} has the feature `ablation`, which is for tests", file.display())))
 }
 
 struct Names(Vec<String>);

@@ -7,20 +7,29 @@ use super::program::Program;
 
 /// Programs on hosts that take longest, longest first: a long one that is started last keeps one lane busy while
 /// the other is idle. One that is not listed is taken for long.
-const LONGEST: [&str; 15] = [
-    "faults",
-    "strangers",
-    "inhost",
-    "end",
+const LONGEST: [&str; 24] = [
     "install",
+    "inhost",
+    "strangers",
+    "battery",
+    "races",
+    "gtfobins",
     "forgeries",
-    "abuse_host",
+    "panics",
+    "end",
+    "crashes",
+    "full_disk",
+    "run",
     "sudo",
+    "useful",
+    "bundles",
+    "abuse_host",
     "login",
-    "demo",
+    "revocation",
     "chain",
     "clock",
     "lab",
+    "demo",
     "host",
     "humans",
 ];

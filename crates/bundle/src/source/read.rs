@@ -1,7 +1,7 @@
 //! The whole of a source.
 
 use super::place::Problem;
-use super::rule::{ReadRule, rules};
+use super::rule::{Origins, rules};
 use super::value::{Keys, Notes, Value};
 use super::{Case, SOURCE_MAX, Source};
 use crate::check::{Fault, faults};
@@ -41,7 +41,7 @@ pub(super) fn read(text: &str) -> Result<Source, Vec<Problem>> {
     keys.finish(&mut notes);
     let places: Vec<usize> = rules.iter().map(|rule| rule.start).collect();
     let (Some(name), Some(version)) = (name, version) else { return Err(sorted(notes.problems)) };
-    let (compiled, origins): (Vec<_>, Vec<_>) = rules.into_iter().map(|read| (read.rule, read.keys)).unzip();
+    let (compiled, origins): (Vec<_>, Vec<_>) = rules.into_iter().map(|read| (read.rule, read.origins)).unzip();
     let bundle = Bundle { name, version, about, read, rules: compiled };
     reads_at.extend(tops);
     for fault in faults(&bundle) {
@@ -51,13 +51,18 @@ pub(super) fn read(text: &str) -> Result<Source, Vec<Problem>> {
     if notes.problems.is_empty() { Ok(Source { bundle, places, cases }) } else { Err(sorted(notes.problems)) }
 }
 
-type Origins = Vec<(&'static str, usize)>;
+/// Where keys stand.
+type Keyed = Vec<(&'static str, usize)>;
 
-fn note(fault: &Fault, bundle: &Bundle, tops: &Origins, starts: &[usize], origins: &[Origins], notes: &mut Notes<'_>) {
-    let find = |keys: &Origins| keys.iter().find(|(key, _)| *key == fault.key).map(|(_, at)| *at);
+fn note(fault: &Fault, bundle: &Bundle, tops: &Keyed, starts: &[usize], origins: &[Origins], notes: &mut Notes<'_>) {
+    let key = |keys: &Keyed| keys.iter().find(|(key, _)| *key == fault.key).map(|(_, at)| *at);
+    let part = |origins: &Origins| {
+        let element = fault.element.and_then(|element| origins.arguments.get(element)).copied();
+        element.or_else(|| key(&origins.keys))
+    };
     let at = match fault.rule {
-        None => find(tops),
-        Some(rule) => origins.get(rule).and_then(find).or_else(|| starts.get(rule).copied()),
+        None => key(tops),
+        Some(rule) => origins.get(rule).and_then(part).or_else(|| starts.get(rule).copied()),
     };
     notes.rule = fault.rule.and_then(|at| bundle.rules.get(at)).map(|rule| rule.id.clone());
     notes.say(at.unwrap_or_default(), fault.code, fault.why.clone());
@@ -91,7 +96,7 @@ fn version(value: &Value<'_>, notes: &mut Notes<'_>) -> Option<u64> {
     version
 }
 
-fn reads(value: &Value<'_>, notes: &mut Notes<'_>, at: &mut Origins) -> Option<Reads> {
+fn reads(value: &Value<'_>, notes: &mut Notes<'_>, at: &mut Keyed) -> Option<Reads> {
     let mut keys = notes.table(value)?;
     let trees = keys.get("trees").and_then(|value| notes.strings(value)).unwrap_or_default();
     let named = keys.get("named").and_then(|value| notes.strings(value)).unwrap_or_default();
@@ -133,12 +138,5 @@ fn case(value: &Value<'_>, notes: &mut Notes<'_>) -> Option<Case> {
             notes.say(start, "source.test", why);
             None
         }
-    }
-}
-
-impl ReadRule {
-    /// Its place, and those of its keys.
-    pub(super) fn new(rule: crate::model::Rule, start: usize, keys: Origins) -> Self {
-        Self { rule, start, keys }
     }
 }

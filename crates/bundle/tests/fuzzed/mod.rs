@@ -46,7 +46,7 @@ pub fn any_pattern(text: &str) {
     let command = Command { program: "/x", sha256: None, argv: &argv, cwd: "/var/log" };
     let (decision, steps) = policy.decide_counted(&command);
     assert_eq!((&decision, steps), (&policy.decide_counted(&command).0, policy.decide_counted(&command).1));
-    assert!(steps <= 4_000_000);
+    assert!(steps <= tether_bundle::STEPS_MAX);
     let Decision::Allowed { paths, .. } = decision else { return };
     for path in paths {
         // A file's name may have control characters; a bundle's may not.

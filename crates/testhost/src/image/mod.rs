@@ -64,9 +64,15 @@ impl Image {
     /// The suite's image, made now if the cache has none (about half a minute and 350 MB). `progress` gets a line now
     /// and then.
     pub fn ensure(suite: Suite, progress: &mut dyn FnMut(&str)) -> Result<Image> {
+        Self::ensure_with(suite, "", progress)
+    }
+
+    /// The same with more packages, separated by commas: another image, cached beside the plain one.
+    pub fn ensure_with(suite: Suite, more: &str, progress: &mut dyn FnMut(&str)) -> Result<Image> {
         let cache = cache_folder()?;
-        let key = format!("{}-{}", suite.name(), recipe::fingerprint());
-        let folder = cached(&cache, &key, progress, |building, progress| recipe::build(suite, building, progress))?;
+        let key = format!("{}-{}", suite.name(), recipe::fingerprint(more));
+        let folder =
+            cached(&cache, &key, progress, |building, progress| recipe::build(suite, more, building, progress))?;
         Ok(Image { suite, key, lower: vec![folder] })
     }
 

@@ -23,19 +23,19 @@ const MASKED: &str = "apt-daily-upgrade.timer apt-daily.timer auditd.service con
     systemd-timesyncd.service systemd-udev-trigger.service systemd-udevd.service systemd-udevd-control.socket \
     systemd-udevd-kernel.socket tmp.mount";
 
-/// A name for what the recipe makes: another recipe is another image.
-pub(super) fn fingerprint() -> String {
-    short_hash(&[include_bytes!("recipe.rs")])
+/// A name for what the recipe makes: another recipe, or another list of more packages, is another image.
+pub(super) fn fingerprint(more: &str) -> String {
+    short_hash(&[include_bytes!("recipe.rs"), more.as_bytes()])
 }
 
-/// Makes `building/root`.
-pub(super) fn build(suite: Suite, building: &Path, progress: &mut dyn FnMut(&str)) -> Result<()> {
+/// Makes `building/root`, with more packages (separated by commas) if they are named.
+pub(super) fn build(suite: Suite, more: &str, building: &Path, progress: &mut dyn FnMut(&str)) -> Result<()> {
     let root = building.join("root");
-    bootstrap(suite, &root, progress)?;
+    bootstrap(suite, more, &root, progress)?;
     finish(&root)
 }
 
-fn bootstrap(suite: Suite, root: &Path, progress: &mut dyn FnMut(&str)) -> Result<()> {
+fn bootstrap(suite: Suite, more: &str, root: &Path, progress: &mut dyn FnMut(&str)) -> Result<()> {
     let mirror = mirror::find();
     progress(&format!("making the {} image from {mirror}", suite.name()));
     let mut command = Command::new("mmdebstrap");
@@ -47,7 +47,11 @@ fn bootstrap(suite: Suite, root: &Path, progress: &mut dyn FnMut(&str)) -> Resul
     ]);
     command.args(mirror::options().iter().map(|option| format!("--aptopt={option}")));
     command.args(["doc", "man", "locale", "info"].map(|what| format!("--dpkgopt=path-exclude=/usr/share/{what}/*")));
-    command.arg(format!("--include={PACKAGES}")).arg(suite.name()).arg(root).arg(&mirror);
+    command.arg(format!("--include={PACKAGES}"));
+    if !more.is_empty() {
+        command.arg(format!("--include={more}"));
+    }
+    command.arg(suite.name()).arg(root).arg(&mirror);
     let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
     let mut child = match child {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
