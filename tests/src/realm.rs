@@ -58,7 +58,10 @@ impl Central {
         central.break_glass = word.context("init printed no break-glass token")?.to_owned();
         std::fs::write(central.path("admin.token"), &central.break_glass)?;
         std::fs::write(central.path("policies.cedar"), POLICIES)?;
-        let mut settings = std::fs::read_to_string(central.path("central.toml"))?.replace("providers = []\n", "");
+        let settings = std::fs::read_to_string(central.path("central.toml"))?;
+        // Hosts under test share two cores and a kernel that makes namespaces one after another.
+        let mut settings =
+            settings.replace("providers = []\n", "").replace("grant_wait_seconds = 5\n", "grant_wait_seconds = 15\n");
         settings.push_str(&format!(
             "\n[[providers]]\nissuer = \"{}\"\naudiences = [\"{}\"]\nnamespaces = [\"@example.org\"]\n\
              groups_claim = \"groups\"\nauthority = \"{}\"\n",
