@@ -18,7 +18,7 @@ const REPORT_EVERY: Duration = Duration::from_secs(60);
 /// The longest pause between two attempts.
 const PAUSE_MAX: Duration = Duration::from_secs(15);
 /// What lasted that long was no failure to begin with: the next pause is short again.
-const LASTED: Duration = Duration::from_secs(20);
+const LASTED: Duration = Duration::from_secs(5);
 
 pub(crate) fn run() -> Result<()> {
     let (central, key) = load()?;

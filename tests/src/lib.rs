@@ -24,6 +24,7 @@ pub use central::Central;
 pub use draft::Draft;
 pub use people::People;
 pub use scene::Scene;
+pub use trail::Trail;
 
 /// Makes a test of each function for bookworm and one for trixie.
 #[macro_export]

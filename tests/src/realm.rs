@@ -48,7 +48,8 @@ fn built(name: &str) -> Result<PathBuf> {
 impl Central {
     /// Makes one that trusts a provider, and starts it.
     pub fn start(lab: &Lab, provider: &Provider) -> Result<Self> {
-        let folder = tempfile::tempdir()?;
+        // Not on a disk: other tests' flushes would make this central slow. What it promises of flushes is the store's.
+        let folder = tempfile::tempdir_in("/dev/shm")?;
         let mut central = Self { lab: lab.clone(), folder, child: None, break_glass: String::new() };
         let listen = format!("{}:{PORT}", lab.client_address());
         let made =
@@ -57,7 +58,10 @@ impl Central {
         central.break_glass = word.context("init printed no break-glass token")?.to_owned();
         std::fs::write(central.path("admin.token"), &central.break_glass)?;
         std::fs::write(central.path("policies.cedar"), POLICIES)?;
-        let mut settings = std::fs::read_to_string(central.path("central.toml"))?.replace("providers = []\n", "");
+        let settings = std::fs::read_to_string(central.path("central.toml"))?;
+        // Hosts under test share two cores and a kernel that makes namespaces one after another.
+        let mut settings =
+            settings.replace("providers = []\n", "").replace("grant_wait_seconds = 5\n", "grant_wait_seconds = 15\n");
         settings.push_str(&format!(
             "\n[[providers]]\nissuer = \"{}\"\naudiences = [\"{}\"]\nnamespaces = [\"@example.org\"]\n\
              groups_claim = \"groups\"\nauthority = \"{}\"\n",
@@ -105,6 +109,20 @@ impl Central {
             std::thread::sleep(Duration::from_millis(10));
         }
         Ok(())
+    }
+
+    /// Starts it after [`Self::kill`]; returns once every host listens again.
+    pub fn serve_again(&mut self) -> Result<()> {
+        self.serve()?;
+        let begun = Instant::now();
+        loop {
+            let hosts = self.administer(&["hosts", "list"])?;
+            if hosts.as_array().context("no list")?.iter().all(|host| host["listening"] == true) {
+                return Ok(());
+            }
+            ensure!(begun.elapsed() < Duration::from_secs(30), "hosts do not come back: {hosts}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     /// Kills it, as a power cut does.
@@ -346,7 +364,12 @@ impl Realm {
     /// The same; it must succeed.
     pub fn open(&self, host: &Host, token: &str) -> Result<(Opened, Agent)> {
         let (ran, _) = self.try_open(host.name(), token)?;
-        ensure!(ran.code == 0, "tether-agent open: {ran:?}\n{}", self.central.log()?);
+        if ran.code != 0 {
+            let journal = |unit| host.journal(unit).unwrap_or_default();
+            let standing = self.central.admin(&["hosts", "list"])?.out;
+            let (agentd, courier) = (journal("tether-agentd"), journal("tether-courier"));
+            bail!("tether-agent open: {ran:?}\n{standing}\n{}\n{agentd}\n{courier}", self.central.log()?);
+        }
         let opened: Opened = serde_json::from_str(&ran.out)?;
         let agent = Agent::with_files(&self.lab, host, &opened.account, &opened.key, &opened.certificate)?;
         Ok((opened, agent))

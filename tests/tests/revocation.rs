@@ -55,7 +55,7 @@ fn each_target_ends_what_falls_under_it(suite: Suite) -> Result<()> {
     let mut realm = Realm::with_hosts(suite, &["web-01", "web-02"])?;
     std::fs::write(realm.central.path("policies.cedar"), format!("{POLICIES}{SECOND_AGENT}"))?;
     realm.central.kill();
-    realm.central.serve()?;
+    realm.central.serve_again()?;
     realm.register_agent("patch")?;
     let (alice, bob) = (realm.provider.sign_in(&ALICE)?, realm.provider.sign_in(&BOB)?);
     let [one, two] = realm.hosts.as_slice() else { anyhow::bail!("two hosts") };
@@ -156,14 +156,14 @@ fn central_killed_forgets_nothing(suite: Suite) -> Result<()> {
     let (ran, _) = realm.try_open("web-01", &token)?;
     ensure!(ran.code != 0, "nobody issues while central is down");
     live.goes_on()?;
-    realm.central.serve()?;
+    realm.central.serve_again()?;
     ensure!(realm.central.trail()?.len() > before, "records were lost");
     let sessions = realm.central.administer(&["sessions"])?;
     let known = sessions["sessions"].as_array().is_some_and(|all| all.iter().any(|s| s["session"] == opened.session));
     ensure!(known, "{sessions}");
     realm.central.administer(&["revoke", "session", &opened.session])?;
     realm.central.kill();
-    realm.central.serve()?;
+    realm.central.serve_again()?;
     live.ends(&realm, realm.host()?)?;
     let (_, agent) = realm.open(realm.host()?, &token)?;
     ensure!(agent.run("echo in")?.out == "in\n", "the courier did not come back");

@@ -27,6 +27,17 @@ pub struct Admin {
     pub name: String,
 }
 
+/// A host and how it stands.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Standing {
+    #[serde(flatten)]
+    host: Host,
+    listening: bool,
+    feed: u64,
+    read: u64,
+    heard: u64,
+}
+
 fn refuse(code: &str, why: impl std::fmt::Display) -> Failed {
     Refusal::new(Standard::InvalidRequest, code, why).into()
 }
@@ -160,9 +171,21 @@ impl App {
         self.list(|act| Ok(act.agents()?))
     }
 
-    /// All hosts.
-    pub fn hosts(&self) -> Result<Vec<Host>, Refusal> {
-        self.list(|act| Ok(act.hosts()?))
+    /// All hosts, and how each stands: whether it listens, how far it has read, when it last spoke.
+    pub fn hosts(&self) -> Result<Vec<Standing>, Refusal> {
+        self.list(|act| {
+            let standing = |host: Host| -> Result<Standing, Failed> {
+                let seen = act.seen(&host.id)?;
+                Ok(Standing {
+                    listening: self.hub.place(&host.id).news.receiver_count() > 0,
+                    feed: act.position(&host.id)?.number,
+                    read: seen.number,
+                    heard: seen.time,
+                    host,
+                })
+            };
+            act.hosts()?.into_iter().map(standing).collect()
+        })
     }
 
     /// Delegations, newest first.

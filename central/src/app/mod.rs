@@ -8,7 +8,7 @@ mod host;
 mod reach;
 mod revoke;
 
-pub use admin::Admin;
+pub use admin::{Admin, Standing};
 pub use certificate::{CERTIFICATE_PATH, Prepared};
 pub use exchange::TOKEN_PATH;
 pub use host::{Batch, ENROL_PATH, FEED_PATH, REPORT_PATH, hash};

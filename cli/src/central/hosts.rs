@@ -45,6 +45,7 @@ fn line(host: &Value) -> String {
         (Value::Bool(true), _) => "active",
         _ => "no sessions",
     };
+    let listens = if host["listening"] == true { "listens" } else { "silent" };
     let labels: Vec<&str> = host["labels"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    format!("{:32} {state:12} {}", text(host, "id"), labels.join(" "))
+    format!("{:32} {state:12} {listens:8} {}", text(host, "id"), labels.join(" "))
 }

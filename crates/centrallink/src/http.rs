@@ -92,6 +92,8 @@ impl Http {
             .max_redirects(0)
             .proxy(None)
             .timeout_global(Some(limit))
+            // Central closes a connection that was idle for ten seconds.
+            .max_idle_age(Duration::from_secs(5))
             .user_agent(concat!("tether/", env!("CARGO_PKG_VERSION")))
             .tls_config(tls)
             .build();

@@ -1,4 +1,4 @@
-//! The issuing half: signing certificates. Central uses it; until there is one, so do demo and tests.
+//! The issuing half: signing certificates. Central uses it, and so do demo and tests.
 
 use crate::certificate::DELEGATION_EXTENSION;
 use ssh_key::certificate::{Builder, CertType};

@@ -1,4 +1,4 @@
-//! The issuing half: signing. Central uses it; until there is one, so do the demo and the tests.
+//! The issuing half: signing. Central uses it, and so do the demo and the tests.
 
 use crate::UnixTime;
 use crate::feed::{Body, Envelope, Position};
