@@ -19,6 +19,7 @@ pub mod config;
 pub mod host;
 pub mod log;
 pub mod requests;
+pub mod running;
 pub mod server;
 pub mod session;
 pub mod store;

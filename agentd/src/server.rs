@@ -4,11 +4,12 @@
 //! one neither holds nor starves the other. Only the lock on [`Host`] is shared, and nothing waits under it.
 
 use crate::clock::Moment;
-use crate::host::{Host, INBOX as INBOX_FOLDER, TearDown};
+use crate::host::{Host, INBOX as INBOX_FOLDER, Lent, TearDown};
 use crate::log::warn;
 use crate::requests::{Listener, Response};
+use crate::running;
 use crate::trust::inbox::{Inbox, Item};
-use crate::watch::{Ready, Watch};
+use crate::watch::{Door, Ready, Watch};
 use rustix::fs::inotify;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -18,19 +19,23 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tether_hostlink::{Connection, Deadline, paths};
+use tether_hostlink::{Connection, Deadline, LinkError, Request, paths};
 
 /// How long one exchange may take.
 const EXCHANGE: Duration = Duration::from_secs(2);
 /// How many connections each listener serves at a time.
 const CONNECTIONS_MAX: usize = 64;
+/// How many connections of `tether run` are served at a time: of one session, and of all. Each waits for its command;
+/// who comes then waits for a place.
+const RUN_MAX: [usize; 2] = [16, 48];
 /// How many sessions are taken down at a time.
 pub const WORKERS: usize = 4;
 /// How often counted refusals are written down.
 const FLUSH: Duration = Duration::from_secs(60);
 
 const INBOX: u64 = 0;
-const LISTENERS: [(u64, Listener); 2] = [(1, Listener::Root), (2, Listener::Principals)];
+const ROOT: u64 = 1;
+const PRINCIPALS: u64 = 2;
 
 /// The state that all threads share.
 pub type Shared = Arc<Mutex<Host>>;
@@ -64,15 +69,20 @@ impl Sockets {
 /// Runs for ever.
 pub fn run(host: &Shared, watch: &Watch, sockets: &Sockets) -> io::Result<()> {
     watch.add_other(&sockets.inbox, INBOX)?;
-    watch.add_other(&sockets.root, LISTENERS[0].0)?;
-    watch.add_other(&sockets.principals, LISTENERS[1].0)?;
-    let busy = [Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0))];
+    watch.add_other(&sockets.root, ROOT)?;
+    watch.add_other(&sockets.principals, PRINCIPALS)?;
+    let (roots, principals, running) = (Count::default(), Count::default(), Count::default());
     let mut pass = Pass::list();
     let mut came = false;
     let mut flushed = Moment::now();
+    let mut due = flushed;
     loop {
         let now = Moment::now();
-        let next = lock(host).run_deadlines(now);
+        // Not at each wake: an agent can wake the loop as often as it likes.
+        if now >= due {
+            due = now.plus(lock(host).run_deadlines(now));
+        }
+        let next = due.since(now);
         if now.since(flushed) >= FLUSH {
             lock(host).flush_refusals();
             flushed = now;
@@ -84,8 +94,11 @@ pub fn run(host: &Shared, watch: &Watch, sockets: &Sockets) -> io::Result<()> {
                     drain(&sockets.inbox);
                     came = true;
                 }
-                Ready::Other(1) => accept(host, &sockets.root, Listener::Root, &busy[0]),
-                Ready::Other(_) => accept(host, &sockets.principals, Listener::Principals, &busy[1]),
+                Ready::Came(door) => admit(host, watch, door, &running),
+                Ready::Other(ROOT) => accept(host, &sockets.root, Listener::Root, &roots),
+                Ready::Other(_) => {
+                    accept(host, &sockets.principals, Listener::Principals, &principals);
+                }
             }
         }
         if pass.is_over() && std::mem::take(&mut came) {
@@ -121,26 +134,52 @@ impl Pass {
     fn go_on(&mut self, host: &Shared) {
         let Some((inbox, items)) = &mut self.0 else { return };
         for (item, name) in items.by_ref().take(FILES_AT_A_TIME) {
-            let read = inbox.read(&item, &name);
-            lock(host).take_file(inbox, &item, &name, read);
+            let looked = inbox.look(&item, &name);
+            lock(host).take_file(inbox, &item, &name, looked);
         }
     }
 }
 
-fn accept(host: &Shared, listener: &UnixListener, which: Listener, busy: &Arc<AtomicUsize>) {
+/// How many are served.
+type Count = Arc<AtomicUsize>;
+
+fn accept(host: &Shared, listener: &UnixListener, which: Listener, busy: &Count) {
     let connection = match Connection::accept(listener) {
         Ok(connection) => connection,
         Err(error) => return warn(format_args!("a connection could not be taken: {error}")),
     };
-    if busy.fetch_add(1, Ordering::SeqCst) >= CONNECTIONS_MAX {
-        busy.fetch_sub(1, Ordering::SeqCst);
-        // Dropped: the other side sees a closed connection at once, which is a refusal.
-        return;
+    // Dropped if there are too many: the other side sees a closed connection at once, which is a refusal.
+    if let Some(guard) = Busy::within(&[(busy, CONNECTIONS_MAX)], None) {
+        spawn(host, connection, which, guard);
     }
-    let (host, guard) = (Arc::clone(host), Busy(Arc::clone(busy)));
+}
+
+/// Lets one in who waits at a session's own listener, or lets it wait: what is not taken is not closed here.
+fn admit(host: &Shared, watch: &Watch, door: Arc<Door>, running: &Count) {
+    let limits = [(&door.busy, RUN_MAX[0]), (running, RUN_MAX[1])];
+    let Some(guard) = Busy::within(&limits, Some(watch)) else {
+        let room = |(count, most): (&Count, usize)| count.load(Ordering::SeqCst) < most;
+        watch.let_wait(Arc::clone(&door));
+        // Whoever left between the two saw nobody waiting.
+        if limits.into_iter().all(room) {
+            watch.let_in_waiting();
+        }
+        return;
+    };
+    match door.accept() {
+        Some(Ok(connection)) => spawn(host, connection, Listener::Run(door.session.clone()), guard),
+        None | Some(Err(LinkError::Broken(rustix::io::Errno::AGAIN))) => {} // who came is gone again
+        Some(Err(error)) => warn(format_args!("session {}: a connection could not be taken: {error}", door.session)),
+    }
+    watch.let_in(&door);
+}
+
+fn spawn(host: &Shared, connection: Connection, which: Listener, guard: Busy) {
+    let host = Arc::clone(host);
     let spawned = std::thread::Builder::new().name("request".to_owned()).spawn(move || {
-        let _guard = guard;
-        serve(&host, &connection, which);
+        // The connection goes first: what the other side left in it may take as long as that likes to close.
+        let (_guard, connection) = (guard, connection);
+        serve(&host, &connection, &which);
     });
     if let Err(error) = spawned {
         warn(format_args!("no thread for a connection: {error}"));
@@ -148,22 +187,58 @@ fn accept(host: &Shared, listener: &UnixListener, which: Listener, busy: &Arc<At
 }
 
 /// Counts a connection as served until it is dropped, also when its thread panics.
-struct Busy(Arc<AtomicUsize>);
+struct Busy {
+    counts: Vec<Count>,
+    watch: Option<Watch>,
+}
 
-impl Drop for Busy {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
+impl Busy {
+    /// Counts it everywhere, unless one of the limits is reached. Only the loop counts.
+    fn within(limits: &[(&Count, usize)], watch: Option<&Watch>) -> Option<Self> {
+        if limits.iter().any(|(count, most)| count.load(Ordering::SeqCst) >= *most) {
+            return None;
+        }
+        let count = |(count, _): &(&Count, usize)| {
+            count.fetch_add(1, Ordering::SeqCst);
+            Arc::clone(count)
+        };
+        Some(Self { counts: limits.iter().map(count).collect(), watch: watch.cloned() })
     }
 }
 
-fn serve(host: &Shared, connection: &Connection, which: Listener) {
-    let deadline = Deadline::after(EXCHANGE);
-    // Who asks nothing, or nonsense, gets nothing.
-    let Ok(request) = connection.question(deadline) else { return };
-    let Response { reply, descriptors } = lock(host).answer(which, connection.peer, request);
-    let borrowed: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
+impl Drop for Busy {
+    fn drop(&mut self) {
+        for count in &self.counts {
+            count.fetch_sub(1, Ordering::SeqCst);
+        }
+        if let Some(watch) = &self.watch {
+            watch.let_in_waiting();
+        }
+    }
+}
+
+fn serve(host: &Shared, connection: &Connection, which: &Listener) {
+    let mut deadline = Deadline::after(EXCHANGE);
+    // Who asks nothing, or nonsense, gets nothing. What came with it is dropped last, and not under the lock.
+    let Ok((request, lent)) = question(connection, which, deadline) else { return };
+    let response = lock(host).answer(which, connection.peer, request, &lent);
+    let Response { mut reply, descriptors, lent: more, awaited } = response;
+    if let Some((plan, awaited)) = awaited {
+        let Some(end) = running::see_through(host, connection.as_fd(), &plan, &awaited) else { return };
+        (reply, deadline) = (end, Deadline::after(EXCHANGE));
+    }
+    let borrowed: Vec<_> =
+        descriptors.iter().chain(more.iter().flat_map(|more| more.iter())).map(AsFd::as_fd).collect();
     if let Err(error) = connection.answer(&reply, &borrowed, deadline) {
         warn(format_args!("process {} did not take its answer: {error}", connection.peer.pid));
+    }
+}
+
+/// The question; only at a session's own listener with descriptors.
+fn question(connection: &Connection, which: &Listener, deadline: Deadline) -> Result<(Request, Lent), LinkError> {
+    match which {
+        Listener::Run(_) => connection.question_with(deadline).map(|(request, lent)| (request, Lent::new(lent))),
+        Listener::Root | Listener::Principals => Ok((connection.question(deadline)?, Lent::default())),
     }
 }
 

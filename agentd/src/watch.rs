@@ -1,10 +1,17 @@
 //! Watching: processes (by pidfd), the inbox, the listeners. One epoll, one loop.
+//!
+//! An agent chooses what waits at its session's listener, descriptors included, and to close those may take as long as
+//! it likes. So nobody is let in whom there is no room for, and what is closed is closed by a thread of its own: never
+//! by the loop, never under a lock.
 
 use rustix::event::epoll;
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::os::unix::net::UnixListener;
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tether_hostlink::{Connection, LinkError};
 use tether_identity::SessionId;
 
 /// A process whose end matters, and to what.
@@ -22,22 +29,48 @@ pub enum Watched {
         /// Its number.
         pid: u32,
     },
-    /// The sudo that asked for a command.
+    /// Who asked for a command: the sudo, the `tether run`, or its runner.
     Asker {
         /// The plan's name.
         plan: String,
     },
 }
 
+/// A session's own listener.
+#[derive(Debug)]
+pub struct Door {
+    /// Whose.
+    pub session: SessionId,
+    /// How many of its connections are served.
+    pub busy: Arc<AtomicUsize>,
+    number: u64,
+    listener: Mutex<Option<UnixListener>>,
+}
+
+impl Door {
+    /// The next who waits. Nobody, once it is closed.
+    pub fn accept(&self) -> Option<Result<Connection, LinkError>> {
+        self.listener().as_ref().map(Connection::accept)
+    }
+
+    fn listener(&self) -> MutexGuard<'_, Option<UnixListener>> {
+        self.listener.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// What became ready.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Ready {
     /// A process ended.
     Gone(Watched),
+    /// Somebody waits at a session's listener.
+    Came(Arc<Door>),
     /// Something else, by the number it was added under.
     Other(u64),
 }
 
+/// Ready once, until it is asked for again.
+const ONCE: epoll::EventFlags = epoll::EventFlags::IN.union(epoll::EventFlags::ONESHOT);
 /// Numbers below this are for [`Watch::add_other`].
 const OTHERS: u64 = 16;
 
@@ -52,12 +85,16 @@ pub struct Watch {
 struct Processes {
     next: u64,
     by_number: BTreeMap<u64, (OwnedFd, Watched)>,
+    doors: BTreeMap<u64, Arc<Door>>,
+    /// Where somebody waits for whom there is no room yet.
+    waiting: Vec<Arc<Door>>,
 }
 
 impl Watch {
     /// Watches nothing yet.
     pub fn new() -> io::Result<Self> {
-        let processes = Processes { next: OTHERS, by_number: BTreeMap::new() };
+        let processes =
+            Processes { next: OTHERS, by_number: BTreeMap::new(), doors: BTreeMap::new(), waiting: Vec::new() };
         Ok(Self {
             epoll: Arc::new(epoll::create(epoll::CreateFlags::CLOEXEC)?),
             processes: Arc::new(Mutex::new(processes)),
@@ -66,7 +103,7 @@ impl Watch {
 
     /// Watches a process until it ends.
     pub fn add(&self, process: OwnedFd, watched: Watched) -> io::Result<()> {
-        let mut processes = self.processes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut processes = self.processes();
         let number = processes.next;
         processes.next += 1;
         epoll::add(&self.epoll, &process, epoll::EventData::new_u64(number), epoll::EventFlags::IN)?;
@@ -74,11 +111,62 @@ impl Watch {
         Ok(())
     }
 
+    /// Watches a session's listener, in place of an earlier one. It is ready once, and again after
+    /// [`Watch::let_in`].
+    pub fn add_door(&self, session: SessionId, listener: UnixListener) -> io::Result<()> {
+        self.forget_door(&session);
+        let mut processes = self.processes();
+        let number = processes.next;
+        processes.next += 1;
+        epoll::add(&self.epoll, &listener, epoll::EventData::new_u64(number), ONCE)?;
+        let listener = Mutex::new(Some(listener));
+        processes.doors.insert(number, Arc::new(Door { session, busy: Arc::default(), number, listener }));
+        Ok(())
+    }
+
+    /// Watches a session's listener no longer, and closes it.
+    pub fn forget_door(&self, session: &SessionId) {
+        let mut processes = self.processes();
+        let found = processes.doors.iter().find(|(_, door)| door.session == *session).map(|(number, _)| *number);
+        let Some(door) = found.and_then(|number| processes.doors.remove(&number)) else { return };
+        processes.waiting.retain(|other| other.number != door.number);
+        drop(processes);
+        let listener = door.listener().take();
+        // Without a thread it is closed here: better late than never.
+        if let Err(error) = std::thread::Builder::new().name("closing".to_owned()).spawn(move || drop(listener)) {
+            crate::log::warn(format_args!("no thread to close a session's listener: {error}"));
+        }
+    }
+
+    /// A listener may be ready again.
+    pub fn let_in(&self, door: &Door) {
+        if let Some(listener) = door.listener().as_ref()
+            && let Err(errno) = epoll::modify(&self.epoll, listener, epoll::EventData::new_u64(door.number), ONCE)
+        {
+            crate::log::warn(format_args!("session {}: its listener cannot be watched: {errno}", door.session));
+        }
+    }
+
+    /// There is no room for who waits at a listener: not before [`Watch::let_in_waiting`].
+    pub fn let_wait(&self, door: Arc<Door>) {
+        self.processes().waiting.push(door);
+    }
+
+    /// There may be room again.
+    pub fn let_in_waiting(&self) {
+        let waiting = std::mem::take(&mut self.processes().waiting);
+        waiting.iter().for_each(|door| self.let_in(door));
+    }
+
     /// Watches a process no longer: what it mattered to is over.
     pub fn forget(&self, watched: &Watched) {
-        let mut processes = self.processes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut processes = self.processes();
         // Dropping the descriptor takes it out of the epoll.
         processes.by_number.retain(|_, (_, other)| other != watched);
+    }
+
+    fn processes(&self) -> MutexGuard<'_, Processes> {
+        self.processes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Watches another descriptor for input, under a number below 16. The caller keeps it open.
@@ -101,8 +189,49 @@ impl Watch {
         if number < OTHERS {
             return Some(Ready::Other(number));
         }
-        let mut processes = self.processes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut processes = self.processes();
+        if let Some(door) = processes.doors.get(&number) {
+            return Some(Ready::Came(Arc::clone(door)));
+        }
         // Dropping the descriptor takes it out of the epoll.
         processes.by_number.remove(&number).map(|(_, watched)| Ready::Gone(watched))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixStream;
+    use std::time::Duration;
+
+    fn came(watch: &Watch) -> Vec<String> {
+        let ready = watch.wait(Duration::ZERO).unwrap();
+        let name = |ready| if let Ready::Came(door) = ready { Some(door.session.to_string()) } else { None };
+        ready.into_iter().filter_map(name).collect()
+    }
+
+    #[test]
+    fn a_door_is_ready_once_and_again_when_there_is_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, watch) = (folder.path().join("s"), Watch::new().unwrap());
+        let session: SessionId = "0123456789abcdef".parse().unwrap();
+        watch.add_door(session.clone(), UnixListener::bind(&path).unwrap()).unwrap();
+        assert!(came(&watch).is_empty());
+        let _two = [UnixStream::connect(&path).unwrap(), UnixStream::connect(&path).unwrap()];
+        let Some(Ready::Came(door)) = watch.wait(Duration::ZERO).unwrap().pop() else { panic!("it is not ready") };
+        assert!(door.accept().unwrap().is_ok());
+        assert!(came(&watch).is_empty(), "it was not asked for again");
+        watch.let_wait(Arc::clone(&door));
+        assert!(came(&watch).is_empty(), "there is no room");
+        watch.let_in_waiting();
+        assert_eq!(came(&watch), [session.as_str()], "the second still waits");
+        watch.forget_door(&session);
+        assert!(door.accept().is_none());
+        watch.let_in(&door);
+        assert!(came(&watch).is_empty());
+        let start = std::time::Instant::now();
+        while UnixStream::connect(&path).is_ok() {
+            assert!(start.elapsed() < Duration::from_secs(5), "it is still listened at");
+        }
     }
 }

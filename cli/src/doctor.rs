@@ -30,6 +30,7 @@ pub fn run(json: bool) -> Result<Found> {
         sshd_effective(),
         sudo_lines(),
         sudo_works(),
+        runner(),
         files(),
         names(),
         uids(),
@@ -236,9 +237,22 @@ fn sudo_works() -> Check {
     )
 }
 
+/// Without it `tether run` is refused; nothing else needs it.
+fn runner() -> Check {
+    let unit = "tether-runner.socket";
+    let output = Command::new("systemctl").args(["is-active", unit]).output();
+    let bad = match output {
+        Ok(output) if output.status.success() => None,
+        Ok(output) => Some(format!("{unit} is {}", String::from_utf8_lossy(&output.stdout).trim())),
+        Err(error) => Some(format!("systemctl: {error}")),
+    };
+    check("tether run", bad, "its runner can be called", "systemctl enable --now tether-runner.socket")
+}
+
 fn files() -> Check {
     let wanted = [
         paths::CONFINE,
+        paths::RUNNER,
         paths::SHELL,
         "/usr/libexec/tether/tether-principals",
         "/usr/libexec/sudo/sudo_tether.so",

@@ -1,6 +1,6 @@
 //! `tether`: where are the agents on this host, what did they do, for whom; and the panic button.
 //!
-//! Exit codes: 0 done, 1 refused or failed, 2 wrong use, 3 a check found something.
+//! Exit codes: 0 done, 1 refused or failed, 2 wrong use, 3 a check found something. `tether run` has its command's.
 #![forbid(unsafe_code)]
 
 mod bundle;
@@ -9,6 +9,7 @@ mod confine;
 mod doctor;
 mod host;
 mod render;
+mod run;
 mod session;
 
 use clap::{Parser, Subcommand};
@@ -41,6 +42,8 @@ enum Command {
     /// Bundles of commands
     #[command(subcommand)]
     Bundle(bundle::Command),
+    /// For an agent in its session: run what the bundle allows, or list it
+    Run(run::Arguments),
     /// Check that everything on this host is as it must be, with the mend for what is not
     #[command(args_conflicts_with_subcommands = true)]
     Doctor {
@@ -73,7 +76,7 @@ fn is_root() -> bool {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let json = arguments.json;
-    if !matches!(arguments.command, Command::Bundle(_)) && !is_root() {
+    if !matches!(arguments.command, Command::Bundle(_) | Command::Run(_)) && !is_root() {
         eprintln!("tether: this needs root; try: sudo tether …");
         return ExitCode::FAILURE;
     }
@@ -83,6 +86,7 @@ fn main() -> ExitCode {
         Command::Audit(command) => chain::run(&command, json),
         Command::Host(command) => host::run(&command, json),
         Command::Bundle(command) => bundle::run(&command, json),
+        Command::Run(arguments) => return run::run(arguments, json),
         Command::Doctor { about: None } => doctor::run(json),
         Command::Doctor { about: Some(About::Confine) } => confine::run(json),
     };

@@ -1,7 +1,7 @@
 //! A session's trail as a person wants to read it: who, whose agent, since which sign-in; then what, when,
 //! allowed or not. Colour only where stdout is a terminal, and never as the only sign.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::fmt::Write;
 use std::io::IsTerminal;
 use tether_audit::{Known, Link, Outcome};
@@ -62,10 +62,8 @@ fn summary(link: &Link) -> String {
     match link.event.event.as_str() {
         "session.reserved" => format!("account {} with bundle {}", get("account"), get("bundle")),
         "login.bound" => format!("from {}", get("connection").split(' ').next().unwrap_or_default()),
-        "sudo.command" => details.get("argv").map(command).unwrap_or_default(),
-        "sudo.ended" => {
-            format!("{} {}", details.get("argv").map(command).unwrap_or_default(), ended(details.get("status")))
-        }
+        "sudo.command" => command(details),
+        "sudo.ended" => format!("{} {}", command(details), ended(details.get("status"))),
         "session.ending" => get("reason"),
         "session.removed" => match details.get("found").and_then(Value::as_array).map(Vec::len) {
             Some(0) => format!("nothing is left: {}", details.get("checked").map(list).unwrap_or_default()),
@@ -84,9 +82,12 @@ fn ended(status: Option<&Value>) -> String {
     }
 }
 
-fn command(argv: &Value) -> String {
+/// As it was typed; a long one is an object with its beginning.
+fn command(details: &Map<String, Value>) -> String {
+    let Some(argv) = details.get("argv") else { return String::new() };
+    let by = if details.get("by").and_then(Value::as_str) == Some("run") { "tether run" } else { "sudo" };
     let words = argv.as_array().map(|words| words.iter().map(|word| quoted(&text(word))).collect::<Vec<_>>());
-    words.map_or_else(|| text(argv), |words| format!("sudo {}", words.join(" ")))
+    words.map_or_else(|| text(argv), |words| format!("{by} {}", words.join(" ")))
 }
 
 fn quoted(word: &str) -> String {

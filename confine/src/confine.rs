@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use crate::identity::Who;
-use crate::landlock::{Features, Ruleset};
+use crate::landlock::Features;
 use crate::layers::{Layer, Layers};
 use crate::refusal::failed;
 use crate::seccomp::{self, Filter};
@@ -28,18 +28,47 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> Result<Infallible, Refu
     refuse_unless_root()?;
     let numbers = parse(arguments)?;
     sys::close_others_at_exec().map_err(|error| failed("confine.descriptor", "closing other descriptors", error))?;
-    let mut link = None;
+    let mut agentd = Agentd::default();
     let mut argv = Vec::new();
-    launch(&numbers, &mut link, &mut argv).inspect_err(|refusal| {
-        // Where agentd itself refused, the record is made. Before there was a link this is still root, as agentd wants it.
-        let link = if refusal.code.starts_with("confine.") { link.or_else(|| Link::open().ok()) } else { None };
+    launch(&numbers, &mut agentd, &mut argv).inspect_err(|refusal| agentd.record(refusal, argv))
+}
+
+/// The connection, opened as root and from the session's own mounts: agentd knows this process by its credentials at
+/// that moment.
+#[derive(Default)]
+struct Agentd {
+    link: Option<Link>,
+    was_asked: bool,
+}
+
+impl Agentd {
+    fn connect(&mut self) -> Result<(), Refusal> {
+        self.link = Some(Link::open().map_err(unreachable_agentd)?);
+        Ok(())
+    }
+
+    /// The last act before exec: agentd looks again, writes the record, and says go.
+    fn begin(&mut self, plan: &Plan) -> Result<(), Refusal> {
+        let link = self.link.take().ok_or_else(|| Refusal::new(codes::INTERNAL, "there is no agentd to ask"))?;
+        self.was_asked = true;
+        let request = Request::Begin { plan: plan.plan.clone() };
+        match link.ask(&request, Deadline::after(GO)).map_err(unreachable_agentd)?.reply {
+            Reply::Done => Ok(()),
+            Reply::Refused(refusal) => Err(refusal),
+            _ => Err(Refusal::new(codes::INTERNAL, "agentd answered something that was not asked; nothing was run")),
+        }
+    }
+
+    /// A refusal of our own goes on record, if agentd can be reached. What it refused itself is there already.
+    fn record(self, refusal: &Refusal, argv: Vec<String>) {
+        let link = if self.was_asked { None } else { self.link.or_else(|| Link::open().ok()) };
         if let Some(link) = link {
             let _ = link.ask(&Request::Report { refusal: refusal.clone(), argv }, Deadline::after(GO));
         }
-    })
+    }
 }
 
-fn launch(numbers: &[RawFd], link: &mut Option<Link>, typed: &mut Vec<String>) -> Result<Infallible, Refusal> {
+fn launch(numbers: &[RawFd], agentd: &mut Agentd, typed: &mut Vec<String>) -> Result<Infallible, Refusal> {
     let Given { sealed, program, mounts, network, arguments } = take(numbers)?;
     let plan = plan::read(sealed)?;
     typed.clone_from(&plan.argv);
@@ -51,12 +80,11 @@ fn launch(numbers: &[RawFd], link: &mut Option<Link>, typed: &mut Vec<String>) -
     let (argv, environment) = (c_texts(&plan.argv)?, environment(&plan)?);
     let is_script = plan::is_script(&program)?;
     if layers.has(Layer::Descriptors) {
-        keeper::stand_between(plan.uid, plan.output_limit)?;
+        // Before there is a connection: the keeper must not hold it, and the command has a number of its own.
+        keeper::stand_between(plan.uid, plan.output_limit, plan.terminals)?;
     }
-    let terminal = standard::check(plan.confinement.stdin, layers)?;
-    // Opened as root, from the session's own mounts: agentd knows this process by its credentials at this moment. Not
-    // before the split: the keeper must not hold a connection, and the command has a number of its own.
-    *link = Some(Link::open().map_err(unreachable_agentd)?);
+    let terminal = standard::check(plan.confinement.stdin, plan.terminals, layers)?;
+    agentd.connect()?;
     let who = Who::of(&plan);
     let world = world::enter(&mounts, &network, &who, &plan.confinement, terminal.as_ref(), layers)?;
     hold(&plan, &program, &arguments, &who, &world, layers)?;
@@ -66,7 +94,7 @@ fn launch(numbers: &[RawFd], link: &mut Option<Link>, typed: &mut Vec<String>) -
             .map_err(|errno| failed("confine.program", "keeping the script open", errno))?;
     }
     sys::default_sigpipe();
-    begin(link.take().ok_or_else(|| Refusal::new(codes::INTERNAL, "no agentd to ask; nothing was run"))?, &plan)?;
+    agentd.begin(&plan)?;
     sys::exec(&program, &argv, &environment).map_err(|error| not_run(&plan, &error))
 }
 
@@ -79,9 +107,10 @@ fn hold(
     world: &World,
     layers: Layers,
 ) -> Result<(), Refusal> {
-    let mounts = mounts::read().map_err(|error| failed("confine.mounts", "reading the mounts", error))?;
-    let mut ruleset = Ruleset::new()?;
-    readable::grant(&mut ruleset, &mounts, world, &plan.confinement, program, arguments)?;
+    let mut mounts = mounts::read().map_err(|error| failed("confine.mounts", "reading the mounts", error))?;
+    // All of /proc is granted, whatever lies in it; with the lists of processes that is a thousand mounts.
+    mounts.retain(|mount| !mount.point.starts_with("/proc") || mount.point.as_os_str() == "/proc");
+    let ruleset = readable::rules(&mounts, world, &plan.confinement, program, arguments)?;
     let before = proof::before(world)?;
     if layers.has(Layer::Limits) {
         limits::confined("confine.limits", plan.confinement.identity == Identity::ReadOnly)?;
@@ -91,10 +120,15 @@ fn hold(
     if layers.has(Layer::Landlock) {
         ruleset.enforce()?;
     }
+    // Without no_new_privs, which a test may leave out, a filter is root's to install.
+    let early = !layers.has(Layer::NoNewPrivs);
+    if early && layers.has(Layer::Seccomp) {
+        seccomp::install(filter)?;
+    }
     who.assume(layers)?;
     chdir(&*plan.confinement.cwd)
         .map_err(|errno| failed("confine.cwd", &format!("going to {}", plan.confinement.cwd), errno))?;
-    if layers.has(Layer::Seccomp) {
+    if !early && layers.has(Layer::Seccomp) {
         seccomp::install(filter)?;
     }
     proof::After { who, layers, dbus: plan.confinement.dbus, writes: &world.writes }.check(world, &before)
@@ -161,16 +195,6 @@ fn take(numbers: &[RawFd]) -> Result<Given, Refusal> {
         return Err(failed("confine.arguments", "taking the plan's descriptors", "there are too few"));
     };
     Ok(Given { sealed, program, mounts, network, arguments: all.collect() })
-}
-
-/// The last act before exec: agentd looks again, writes the record, and says go.
-fn begin(link: Link, plan: &Plan) -> Result<(), Refusal> {
-    let request = Request::Begin { plan: plan.plan.clone() };
-    match link.ask(&request, Deadline::after(GO)).map_err(unreachable_agentd)?.reply {
-        Reply::Done => Ok(()),
-        Reply::Refused(refusal) => Err(refusal),
-        _ => Err(Refusal::new(codes::INTERNAL, "agentd answered something that was not asked; nothing was run")),
-    }
 }
 
 fn unreachable_agentd(error: LinkError) -> Refusal {

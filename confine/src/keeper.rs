@@ -6,7 +6,8 @@
 //! that copies: it waits for its reader as long as that takes, so that nothing is lost, and ends as the command ended.
 //! (sudo's own copying, which its I/O plugins ask for, drops what is left when the command is gone and the reader slow.)
 //!
-//! A terminal is handed on as it is: it is sudo's own then.
+//! A terminal is handed on as it is if it is sudo's own. Under `tether run` it is the agent's, and what is copied to it
+//! is bytes: the command has no terminal to read from, to resize or to type into.
 #![forbid(unsafe_code)]
 
 use crate::refusal::failed;
@@ -32,10 +33,11 @@ struct Lane {
     to: BorrowedFd<'static>,
 }
 
-/// Splits the launcher, if it must. Comes back in the half that becomes the command.
-pub fn stand_between(uid: u32, most: u64) -> Result<(), Refusal> {
+/// Splits the launcher, if it must. Comes back in the half that becomes the command. `terminals`: whether they are
+/// handed on.
+pub fn stand_between(uid: u32, most: u64, terminals: bool) -> Result<(), Refusal> {
     let wrong = |errno: Errno| failed(CODE, "standing between the command and its output", errno);
-    let (out, error) = (is_handed_on(stdout())?, is_handed_on(stderr())?);
+    let (out, error) = (is_handed_on(stdout(), terminals)?, is_handed_on(stderr(), terminals)?);
     if out && error {
         return Ok(());
     }
@@ -68,10 +70,10 @@ pub fn stand_between(uid: u32, most: u64) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Whether the command may have it as it is: a terminal, or /dev/null.
-fn is_handed_on(descriptor: BorrowedFd<'_>) -> Result<bool, Refusal> {
+/// Whether the command may have it as it is: a terminal of sudo's, or /dev/null.
+fn is_handed_on(descriptor: BorrowedFd<'_>, terminals: bool) -> Result<bool, Refusal> {
     let stat = fstat(descriptor).map_err(|errno| failed(CODE, "looking at the output", errno))?;
-    Ok(standard::is_terminal_or_null(&stat))
+    Ok(standard::is_null(&stat) || (terminals && standard::is_terminal(&stat)))
 }
 
 /// Whether two descriptors lead to one place, as after `2>&1`: then what is written stays in its order.

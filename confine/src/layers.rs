@@ -1,5 +1,5 @@
 //! Which layers there are. A build with the feature `ablation`, which is never packaged, leaves out those that
-//! /run/tether-ablation names, separated by commas: so a test can show that each layer holds something.
+//! /run/tether-ablation names: so a test can show that each layer holds something.
 #![forbid(unsafe_code)]
 
 /// A layer of the confinement.
@@ -27,7 +27,7 @@ pub enum Layer {
 #[derive(Debug, Clone, Copy)]
 pub struct Layers {
     #[cfg(feature = "ablation")]
-    off: u8,
+    off: u16,
 }
 
 #[cfg(not(feature = "ablation"))]
@@ -52,32 +52,23 @@ impl Layers {
         let path = "/run/tether-ablation";
         let of_root = std::fs::symlink_metadata(path).is_ok_and(|about| about.is_file() && about.uid() == 0);
         let names = if of_root { std::fs::read_to_string(path).unwrap_or_default() } else { String::new() };
-        let off = names.trim().split(',').filter_map(named).fold(0, |off, layer| off | bit(layer));
+        let known = [
+            ("descriptors", Layer::Descriptors),
+            ("mounts", Layer::Mounts),
+            ("devices", Layer::Devices),
+            ("limits", Layer::Limits),
+            ("identity", Layer::Identity),
+            ("no_new_privs", Layer::NoNewPrivs),
+            ("landlock", Layer::Landlock),
+            ("seccomp", Layer::Seccomp),
+        ];
+        let named = |name: &str| names.split([',', ' ', '\n']).any(|one| one == name);
+        let off = known.iter().filter(|(name, _)| named(name)).fold(0, |off, (_, layer)| off | 1 << *layer as u16);
         Self { off }
     }
 
     /// Whether a layer is there.
-    pub fn has(self, layer: Layer) -> bool {
-        self.off & bit(layer) == 0
-    }
-}
-
-#[cfg(feature = "ablation")]
-fn bit(layer: Layer) -> u8 {
-    1 << layer as u8
-}
-
-#[cfg(feature = "ablation")]
-fn named(name: &str) -> Option<Layer> {
-    match name {
-        "descriptors" => Some(Layer::Descriptors),
-        "mounts" => Some(Layer::Mounts),
-        "devices" => Some(Layer::Devices),
-        "limits" => Some(Layer::Limits),
-        "identity" => Some(Layer::Identity),
-        "no_new_privs" => Some(Layer::NoNewPrivs),
-        "landlock" => Some(Layer::Landlock),
-        "seccomp" => Some(Layer::Seccomp),
-        _ => None,
+    pub const fn has(self, layer: Layer) -> bool {
+        self.off & (1 << layer as u16) == 0
     }
 }

@@ -15,6 +15,7 @@ fn plan() -> Plan {
         uid: 65537,
         deadline_boottime_ms: boottime_ms() + 2000,
         output_limit: 1 << 20,
+        terminals: true,
         confinement: tether_hostlink::Confinement::read_only(),
     }
 }

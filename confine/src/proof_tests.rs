@@ -17,6 +17,7 @@ fn expected() -> Vec<(&'static str, String)> {
         uid: 65537,
         deadline_boottime_ms: 0,
         output_limit: 1,
+        terminals: true,
         confinement: Confinement::read_only(),
     };
     let who = Who::of(&plan);

@@ -14,20 +14,31 @@ use tether_hostlink::Refusal;
 const PTY: std::ops::RangeInclusive<u32> = 136..=143;
 const NULL: (u32, u32) = (1, 3);
 
-/// Whether it may be handed on as it is, input or output.
-pub fn is_terminal_or_null(stat: &Stat) -> bool {
-    FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && unfit(stat).is_none()
+/// Whether it is a pseudo-terminal.
+pub fn is_terminal(stat: &Stat) -> bool {
+    is_device(stat) && PTY.contains(&major(stat.st_rdev))
+}
+
+/// Whether it is /dev/null.
+pub fn is_null(stat: &Stat) -> bool {
+    is_device(stat) && (major(stat.st_rdev), minor(stat.st_rdev)) == NULL
+}
+
+fn is_device(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
 }
 
 /// Refuses any other output, and gives the command's terminal, if it has one. An input that is something else, or
-/// that the plan does not hand on, becomes /dev/null: over ssh without a terminal it is a socket.
-pub fn check(hand_on: bool, layers: Layers) -> Result<Option<Stat>, Refusal> {
+/// that the plan does not hand on, becomes /dev/null: over ssh without a terminal it is a socket. So does a terminal
+/// that is not sudo's own.
+pub fn check(hand_on: bool, terminals: bool, layers: Layers) -> Result<Option<Stat>, Refusal> {
     if !layers.has(Layer::Descriptors) {
         return Ok(None);
     }
     let input = look("input", stdin())?;
-    let mut terminal = is_pty(&input).then_some(input);
-    if !hand_on || unfit(&input).is_some() {
+    let is_anothers = !terminals && is_terminal(&input);
+    let mut terminal = (is_terminal(&input) && !is_anothers).then_some(input);
+    if !hand_on || is_anothers || unfit(&input).is_some() {
         let null = open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
         let replaced = null.and_then(dup2_stdin);
         replaced.map_err(|errno| wrong("input", &errno.to_string()))?;
@@ -37,13 +48,9 @@ pub fn check(hand_on: bool, layers: Layers) -> Result<Option<Stat>, Refusal> {
         if let Some(what) = unfit(&stat) {
             return Err(wrong(name, what));
         }
-        terminal = terminal.or(is_pty(&stat).then_some(stat));
+        terminal = terminal.or(is_terminal(&stat).then_some(stat));
     }
     Ok(terminal)
-}
-
-fn is_pty(stat: &Stat) -> bool {
-    FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && PTY.contains(&major(stat.st_rdev))
 }
 
 fn look(name: &str, descriptor: BorrowedFd<'_>) -> Result<Stat, Refusal> {
@@ -59,10 +66,7 @@ fn wrong(name: &str, what: &str) -> Refusal {
 fn unfit(stat: &Stat) -> Option<&'static str> {
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::Fifo => None,
-        FileType::CharacterDevice => {
-            let is_null = (major(stat.st_rdev), minor(stat.st_rdev)) == NULL;
-            (!is_null && !is_pty(stat)).then_some("it is another device")
-        }
+        FileType::CharacterDevice => (!is_null(stat) && !is_terminal(stat)).then_some("it is another device"),
         FileType::RegularFile => Some("it is a file"),
         FileType::Directory => Some("it is a folder"),
         FileType::Socket => Some("it is a socket"),

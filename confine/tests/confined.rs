@@ -157,3 +157,16 @@ fn it_is_nothing_to_start_by_hand() {
     let code = if rustix::process::geteuid().is_root() { "confine.arguments" } else { "confine.not_root" };
     assert_refused(&output, code);
 }
+
+#[test]
+fn a_refusal_of_the_launchers_own_is_told_to_agentd() {
+    if !own_run() {
+        return;
+    }
+    let agentd = agentd(Some(Reply::Done));
+    let mut launch = Launch::shell("echo ran");
+    launch.plan.confinement.cwd = "/nowhere".into();
+    assert_refused(&launch.run(), "confine.cwd");
+    let Request::Report { refusal, argv } = agentd.join().unwrap() else { panic!("another question") };
+    assert_eq!((refusal.code.as_str(), argv), ("confine.cwd", vec!["sh".into(), "-c".into(), "echo ran".into()]));
+}

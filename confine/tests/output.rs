@@ -185,3 +185,36 @@ fn the_keeper_is_nobody() {
     let pid = rustix::process::Pid::from_raw(child.id().cast_signed()).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
 }
+
+/// Under `tether run` the terminal is the agent's own.
+#[test]
+fn an_agents_own_terminal_is_not_handed_on() {
+    if !own_run() {
+        return;
+    }
+    for (terminals, expected) in [(false, "none\n0\n"), (true, "0 1 2\n1\n")] {
+        let _ = std::fs::remove_file("/run/tether/root.sock");
+        agentd(Some(Reply::Done));
+        let pty = rustix::pty::openpt(rustix::pty::OpenptFlags::RDWR | rustix::pty::OpenptFlags::NOCTTY).unwrap();
+        rustix::pty::grantpt(&pty).unwrap();
+        rustix::pty::unlockpt(&pty).unwrap();
+        let name = rustix::pty::ptsname(&pty, Vec::new()).unwrap().into_string().unwrap();
+        let own = || Stdio::from(File::options().read(true).write(true).open(&name).unwrap());
+        let mut launch = shell(
+            "t=; for n in 0 1 2; do test -t $n && t=\"$t $n\"; done; set -- $t; echo ${*:-none}; head -c 1 | wc -c",
+        );
+        launch.plan.terminals = terminals;
+        (launch.stdin, launch.stdout, launch.stderr) = (own(), own(), own());
+        let (mut child, mut pty) = (launch.start(), File::from(pty));
+        std::io::Write::write_all(&mut pty, b"x\n").unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(0));
+        let (mut said, mut bytes) = (Vec::new(), [0; 256]);
+        // An error is its end: nobody has the other side open any more.
+        while let Ok(count @ 1..) = pty.read(&mut bytes) {
+            said.extend_from_slice(&bytes[..count]);
+        }
+        let said = String::from_utf8_lossy(&said).replace('\r', "");
+        // The terminal itself shows what was typed into it.
+        assert_eq!(said.replacen("x\n", "", 1), expected, "terminals: {terminals}");
+    }
+}

@@ -115,6 +115,22 @@ fn the_never_list_holds_by_every_route() {
     assert_eq!(readable(&trees, &[], &beside), beside);
 }
 
+/// A key whose other name says nothing, met before the key itself: the rules made for it would hold for the key, too.
+#[test]
+fn another_name_of_a_key_is_the_key() {
+    if !host() {
+        return;
+    }
+    write("/srv/app/tls.key", "x", 0o644);
+    write("/srv/a/beside", "x", 0o644);
+    fs::hard_link("/srv/app/tls.key", "/srv/a/notes").unwrap();
+    fs::hard_link("/srv/a/beside", "/srv/app/beside-too").unwrap();
+    let secrets = ["/srv/app/tls.key", "/srv/a/notes"];
+    assert_eq!(readable(&["/srv"], &[], &secrets), Vec::<String>::new());
+    assert_eq!(readable(&["/srv/a"], &["/srv/app"], &secrets), Vec::<String>::new());
+    assert_eq!(readable(&["/srv"], &[], &["/srv/a/beside", "/srv/app/beside-too"]).len(), 2, "other links are read");
+}
+
 #[test]
 fn a_rename_over_a_path_makes_nothing_readable() {
     if !host() {

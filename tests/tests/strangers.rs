@@ -148,6 +148,10 @@ fn another_user_namespace_is_not_this_one(suite: Suite) -> Result {
     let run = |text: &str| -> anyhow::Result<Ran> { Ok(scene.host.command("sh").args(&["-c", text]).output()?.into()) };
     let ran = run("tether --json status")?;
     ensure!(ran.code == 0, "root is refused: {ran:?}");
+    // In its session an agent makes none; the same call outside succeeds.
+    ensure!(run("unshare --user true")?.code == 0, "this host has no user namespaces");
+    let ran = connection.run("unshare --user true; python3 -c 'import ctypes; l = ctypes.CDLL(None, use_errno=True); l.unshare(0x10000000); l.perror(b\"x\"); exit(1)'")?;
+    ensure!(ran.code != 0 && ran.err.matches("Operation not permitted").count() == 2, "a user namespace: {ran:?}");
     // Root outside, root inside: the kernel says uid 0 of it.
     for inside in ["unshare --user --map-root-user", "python3 /root/mapped.py 0 70000"] {
         let ran = run(&format!("{inside} sh -c 'id -u; python3 /usr/local/bin/connect.py {}'", SOCKETS[0]))?;

@@ -4,21 +4,18 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use tether_testhost::{Image, Suite};
-use tether_tests::bench::{self, Row};
+use tether_tests::bench::{self, Bench, Row};
 
 use crate::run::say;
-use crate::{deb, setup};
+use crate::{bench_confine, deb, setup};
 
 pub(crate) fn run(name: &str, suite: Suite, json: bool) -> Result<ExitCode> {
-    if name != "host" {
-        bail!("there is no bench {name:?}; there is: host");
-    }
     setup::ensure()?;
-    let package = deb::build()?;
-    Image::ensure(suite, &mut |line| say(line))?;
-    say("measuring; both sides take turns, which takes a few minutes");
-    let mut tell = |row: &Row| eprintln!("{}", line(row));
-    let table = bench::host(suite, &package, &mut tell)?;
+    let table = match name {
+        "host" => host(suite)?,
+        "confine" => Bench { bench: "confine", rows: bench_confine::rows(suite)? },
+        _ => bail!("there is no bench {name:?}; there are: host, confine"),
+    };
     if json {
         println!("{}", serde_json::to_string(&table)?);
     } else {
@@ -28,6 +25,13 @@ pub(crate) fn run(name: &str, suite: Suite, json: bool) -> Result<ExitCode> {
         table.rows.iter().for_each(|row| println!("{}", line(row)));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn host(suite: Suite) -> Result<Bench> {
+    let package = deb::build()?;
+    Image::ensure(suite, &mut |line| say(line))?;
+    say("measuring; both sides take turns, which takes a few minutes");
+    bench::host(suite, &package, &mut |row: &Row| eprintln!("{}", line(row)))
 }
 
 fn line(row: &Row) -> String {

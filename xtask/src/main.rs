@@ -5,6 +5,7 @@
 
 mod ablation;
 mod bench;
+mod bench_confine;
 mod check;
 mod deb;
 mod demo;
@@ -48,7 +49,7 @@ enum Task {
         #[arg(long, default_value = "bookworm")]
         suite: Suite,
     },
-    /// Measure on real hosts, each figure beside what it is compared with: `bench host`
+    /// Measure on real hosts, each figure beside what it is compared with: `bench host`, `bench confine`
     Bench {
         /// Which bench
         name: String,

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use crate::run::{self, program, say};
 
 /// A program on the PATH or a file, and the package it is in.
-const NEEDED: [(&str, &str); 16] = [
+const NEEDED: [(&str, &str); 17] = [
     ("gcc", "gcc"),
     ("make", "make"),
     ("nm", "binutils"),
@@ -17,6 +17,7 @@ const NEEDED: [(&str, &str); 16] = [
     ("unshare", "util-linux"),
     ("ssh", "openssh-client"),
     ("ssh-keygen", "openssh-client"),
+    ("bwrap", "bubblewrap"),
     ("ansible", "ansible-core"),
     ("/usr/lib/python3/dist-packages/paramiko/__init__.py", "python3-paramiko"),
     ("git", "git"),

@@ -5,7 +5,7 @@ use crate::clock::{Moment, wall_seconds};
 use crate::log::{LogError, note, warn};
 use crate::session::{Input, Phase, Reason, Session};
 use crate::trust::TrustError;
-use crate::trust::inbox::{Inbox, Item, Unreadable};
+use crate::trust::inbox::{Inbox, Item, Looked, Unreadable};
 use crate::world::namespaces::World;
 use serde_json::json;
 use tether_audit::Ids;
@@ -20,9 +20,11 @@ pub const RESUME_REQUEST: &str = "/run/tether/resume-request.json";
 
 impl Host {
     /// Takes what was read of one file of the inbox.
-    pub fn take_file(&mut self, inbox: &Inbox, item: &Item, name: &str, read: Result<String, Unreadable>) {
-        let keep = match read {
+    pub fn take_file(&mut self, inbox: &Inbox, item: &Item, name: &str, looked: Looked) {
+        let keep = match looked.text {
             Ok(text) => self.take(item, &text),
+            // What took its name is met by the next look.
+            Err(Unreadable::Gone) => true,
             Err(error) => {
                 let about = json!({"file": name, "why": error.to_string()});
                 let ids = Ids::unknown("a file of the inbox");
@@ -31,7 +33,7 @@ impl Host {
             }
         };
         // Statements are used up, and so is what is no statement: else it would be met each time.
-        if !keep && let Err(errno) = inbox.remove(name) {
+        if !keep && let Err(errno) = inbox.remove(name, looked.file) {
             // Such as a folder: met each time, so counted.
             let ids = Ids::unknown("a file of the inbox");
             let about = json!({"file": name, "why": errno.to_string()});
@@ -273,7 +275,7 @@ impl Host {
         self.record_done("session.reserved", ids_of(session), about)
     }
 
-    /// Cgroup, namespaces, and last the account: from then on a look-up finds it.
+    /// Cgroup, namespaces, the door of `tether run`, and last the account: from then on a look-up finds it.
     pub(super) fn make_visible(&mut self, id: &tether_identity::SessionId) -> Result<(), String> {
         let session = self.sessions.get(id).ok_or("no such session")?;
         self.cgroups.make(id).map_err(|error| error.to_string())?;
@@ -285,6 +287,7 @@ impl Host {
         let session = Session { world: known, ..session.clone() };
         self.keep(&session).map_err(|error| error.to_string())?;
         crash_point!(VisibleKept);
+        self.open_door(&session).map_err(|error| error.to_string())?;
         self.accounts.write(&session).map_err(|error| error.to_string())?;
         crash_point!(VisibleAccounts);
         self.worlds.insert(id.clone(), world);

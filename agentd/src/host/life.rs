@@ -1,6 +1,6 @@
 //! Sessions through their lives: steps, effects, deadlines, the end.
 
-use super::{CommandEnd, Host, OpenPlan, PlanPhase, TearDown, file_of, ids_of};
+use super::{CommandEnd, Host, OpenPlan, Over, PlanPhase, RunPart, TearDown, file_of, ids_of};
 use crate::clock::Moment;
 use crate::log::warn;
 use crate::session::{Effect, Input, Monitor, Phase, Reason, Refused, Session};
@@ -70,6 +70,7 @@ impl Host {
         match effect {
             Effect::Watch(monitor) => self.watch_monitor(&session.grant.session, &monitor),
             Effect::RemoveAccount => {
+                self.close_door(session);
                 if let Err(error) = self.accounts.remove(session) {
                     self.record_error("account.stuck", "host.disk", ids_of(session), json!({"why": error.to_string()}));
                 }
@@ -77,6 +78,20 @@ impl Host {
             }
             Effect::TearDown { monitors, reason } => self.tear_down(session, monitors, reason),
             Effect::Forget => self.forget(session),
+        }
+    }
+
+    /// Listens for a session's `tether run`.
+    pub(super) fn open_door(&mut self, session: &Session) -> std::io::Result<()> {
+        let listener = self.doors.make(session)?;
+        self.watch.add_door(session.grant.session.clone(), listener)
+    }
+
+    /// Listens no longer.
+    pub(super) fn close_door(&mut self, session: &Session) {
+        self.watch.forget_door(&session.grant.session);
+        if let Err(error) = self.doors.remove(session) {
+            warn(format_args!("session {}: its socket cannot be removed: {error}", session.grant.session));
         }
     }
 
@@ -167,13 +182,23 @@ impl Host {
         }
     }
 
-    /// sudo is gone, or said that the command is over: whatever is left of it is killed.
+    /// Who asked is gone, or said that the command is over: whatever is left of it is killed.
     pub fn command_over(&mut self, name: &str, end: CommandEnd) {
-        let Some(plan) = self.plans.remove(name) else { return };
+        let Some(mut plan) = self.plans.remove(name) else { return };
         // An agent can stop its own sudo for ever: the plan's end is the end of the descriptor, too.
         self.watch.forget(&Watched::Asker { plan: name.to_owned() });
+        let run = plan.run.take();
+        self.command_closed(name, &plan, end);
+        if let Some(RunPart { handed, teller }) = run {
+            // Before the other half wakes, and drops what was lent: not here, under the lock.
+            drop(handed);
+            teller.tell(Over { end, begun: plan.phase == PlanPhase::Running, asker: plan.asker });
+        }
+    }
+
+    fn command_closed(&mut self, name: &str, plan: &OpenPlan, end: CommandEnd) {
         if plan.phase != PlanPhase::Running {
-            return self.command_never_ran(&plan);
+            return self.command_never_ran(plan);
         }
         if let Err(error) = self.cgroups.end_command(&plan.session, name) {
             warn(format_args!("a command of session {} cannot be ended: {error}", plan.session));
@@ -181,7 +206,7 @@ impl Host {
         crash_point!(EndedKilled);
         let Some(session) = self.sessions.get(&plan.session) else { return };
         let ids = ids_of(session);
-        let mut about = super::details(plan.about);
+        let mut about = super::details(plan.about.clone());
         about.insert("status".to_owned(), end.status().map_or(serde_json::Value::Null, Into::into));
         if !end.code().is_empty() {
             return self.record_refused("sudo.ended", end.code(), ids, about.into());

@@ -18,6 +18,7 @@ use crate::trust::Trust;
 use crate::watch::Watch;
 use crate::world::accounts::Accounts;
 use crate::world::cgroup::Cgroups;
+use crate::world::doors::Doors;
 use crate::world::namespaces::World;
 use crate::world::program::Programs;
 use crate::world::uids::Uids;
@@ -31,7 +32,7 @@ use tether_statement::Grant;
 
 pub use feed::{INBOX, RESUME_REQUEST};
 pub use life::StepError;
-pub use plans::{CommandEnd, OpenPlan, PlanPhase};
+pub use plans::{Awaited, CommandEnd, Handed, Lent, OpenPlan, Over, PlanPhase, RunPart, Way, awaiting};
 pub use recover::{STOPPED_FILE, random_id};
 pub use refusals::Refusals;
 pub use spent::{Spent, Used};
@@ -106,6 +107,8 @@ pub struct Host {
     pub uids: Uids,
     /// Account files.
     pub accounts: Accounts,
+    /// Listeners of `tether run`.
+    pub doors: Doors,
     /// Cgroups.
     pub cgroups: Cgroups,
     /// Digests of programs.

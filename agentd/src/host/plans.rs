@@ -1,7 +1,10 @@
-//! Commands under sudo: allowed, begun, over.
+//! Commands under sudo and `tether run`: allowed, begun, over.
 
 use crate::clock::Moment;
+use rustix::pipe::{PipeFlags, pipe_with};
+use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tether_identity::SessionId;
 
@@ -14,12 +17,31 @@ pub enum PlanPhase {
     Running,
 }
 
+/// Which way a command was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// By sudo's plugin, which runs the launcher itself.
+    Sudo,
+    /// By `tether run`: the runner runs the launcher.
+    Run,
+}
+
+impl Way {
+    /// As records have it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Sudo => "sudo",
+            Self::Run => "run",
+        }
+    }
+}
+
 /// How a command came to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CommandEnd {
     /// By itself; the wait status as waitpid(2) gives it.
     Status(i32),
-    /// The sudo that asked for it is gone.
+    /// Who asked for it is gone: the sudo, the `tether run`, or its runner.
     AskerGone,
     /// Its session ended.
     Session,
@@ -58,8 +80,87 @@ pub struct OpenPlan {
     pub time_limit: Duration,
     /// For its records: program, digest, arguments, rule, bundle.
     pub about: serde_json::Value,
-    /// The sudo that asked.
+    /// Who asked: the sudo, or the `tether run` and then its runner.
     pub asker: OwnedFd,
-    /// sudo's pid.
+    /// The asker's pid.
     pub asker_pid: u32,
+    /// Under `tether run` only.
+    pub run: Option<RunPart>,
+}
+
+/// What an agent gave to its command as 0, 1 and 2. To close one may wait for whoever made it (a file system of the
+/// agent's own), so it is never the last copy that is dropped under the lock: the connection's thread has one.
+pub type Lent = Arc<Vec<OwnedFd>>;
+
+/// What a plan has under `tether run` only.
+#[derive(Debug)]
+pub struct RunPart {
+    /// What the runner takes, once.
+    pub handed: Option<Handed>,
+    /// Who waits for the end.
+    pub teller: Teller,
+}
+
+/// What the runner takes.
+#[derive(Debug)]
+pub struct Handed {
+    /// The plan's own descriptors, for the launcher.
+    pub descriptors: Vec<OwnedFd>,
+    /// The end of a pipe whose other end the connection's thread holds.
+    pub lifeline: OwnedFd,
+    /// The command's 0, 1 and 2.
+    pub lent: Lent,
+}
+
+/// How a command of `tether run` came to its end.
+#[derive(Debug)]
+pub struct Over {
+    /// How.
+    pub end: CommandEnd,
+    /// Whether it had begun.
+    pub begun: bool,
+    /// Who had asked last.
+    pub asker: OwnedFd,
+}
+
+/// The half that knows the end.
+#[derive(Debug)]
+pub struct Teller {
+    over: Arc<OnceLock<Over>>,
+    /// Closing it wakes the other half.
+    _wake: OwnedFd,
+}
+
+impl Teller {
+    /// Tells it, once.
+    pub fn tell(self, over: Over) {
+        // Nobody else has this half, so it was not told before.
+        let _ = self.over.set(over);
+    }
+}
+
+/// The half that waits for the end.
+#[derive(Debug)]
+pub struct Awaited {
+    over: Arc<OnceLock<Over>>,
+    /// Hangs up when there is something to know.
+    pub woken: OwnedFd,
+    /// The runner ends its command when this closes: with this half, however that ends.
+    _lifeline: OwnedFd,
+}
+
+impl Awaited {
+    /// What was told; nothing if the other half went without a word.
+    pub fn over(&self) -> Option<&Over> {
+        self.over.get()
+    }
+}
+
+/// Both halves, and the runner's end of the lifeline.
+pub fn awaiting() -> io::Result<(Teller, Awaited, OwnedFd)> {
+    let (woken, wake) = pipe_with(PipeFlags::CLOEXEC)?;
+    let (end, lifeline) = pipe_with(PipeFlags::CLOEXEC)?;
+    let over = Arc::new(OnceLock::new());
+    let teller = Teller { over: Arc::clone(&over), _wake: wake };
+    Ok((teller, Awaited { over, woken, _lifeline: lifeline }, end))
 }

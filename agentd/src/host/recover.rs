@@ -11,6 +11,7 @@ use crate::trust::{Kept, Trust};
 use crate::watch::Watch;
 use crate::world::accounts::Accounts;
 use crate::world::cgroup::Cgroups;
+use crate::world::doors::Doors;
 use crate::world::namespaces::World;
 use crate::world::process;
 use crate::world::program::Programs;
@@ -48,6 +49,7 @@ impl Host {
             spent: Spent::load(&store, kept_floor)?,
             uids: Uids::open(&store.path("uids")).map_err(|source| system("the uid ledger", source))?,
             accounts: Accounts::open(paths::ACCOUNTS).map_err(|source| system("the account folders", source))?,
+            doors: Doors::open(paths::RUN_FOLDER).map_err(|source| system(paths::RUN_FOLDER, source))?,
             cgroups: Cgroups::open().map_err(|source| system("the cgroup of sessions", source))?,
             programs: Programs::default(),
             plans: BTreeMap::new(),
@@ -111,6 +113,9 @@ impl Host {
         if let Err(error) = self.accounts.sweep(&sessions) {
             warn(format_args!("account files cannot be swept: {error}"));
         }
+        if let Err(error) = self.doors.sweep(&sessions) {
+            warn(format_args!("{} cannot be swept: {error}", paths::RUN_FOLDER));
+        }
         for id in self.cgroups.sessions().unwrap_or_default() {
             if !self.sessions.contains_key(&id)
                 && let Err(error) = self.cgroups.end(&id)
@@ -151,8 +156,9 @@ impl Host {
     /// The account files outlived agentd in /run; the namespaces live in the session's processes.
     fn take_up_open(&mut self, session: &Session) {
         let id = &session.grant.session;
-        if let Err(error) = self.accounts.write(session) {
-            warn(format_args!("session {id}: {error}"));
+        // Without a door `tether run` is refused, and all else goes on.
+        for made in [self.accounts.write(session), self.open_door(session)] {
+            made.unwrap_or_else(|error| warn(format_args!("session {id}: {error}")));
         }
         let pids = self.cgroups.logins(id);
         let world = session.world.as_ref().and_then(|id| pids.iter().find_map(|pid| World::of_process(*pid, id).ok()));
@@ -172,6 +178,7 @@ impl Host {
 
     pub(super) fn close_again(&mut self, session: &Session) {
         let Phase::Closing { reason, monitors } = &session.phase else { return };
+        self.close_door(session);
         if let Err(error) = self.accounts.remove(session) {
             self.record_error("account.stuck", "host.disk", ids_of(session), json!({"why": error.to_string()}));
         }

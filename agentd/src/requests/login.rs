@@ -126,7 +126,7 @@ impl Host {
         self.step(&id, Input::Bind(monitor)).map_err(not_bound)?;
         crash_point!(BindDone);
         self.pending.remove(&peer.pid);
-        Ok(Response { reply: Reply::Opened { session: id }, descriptors })
+        Ok(Response::with(Reply::Opened { session: id }, descriptors))
     }
 
     fn world_of(&self, id: &SessionId) -> Result<Vec<std::os::fd::OwnedFd>, Why> {

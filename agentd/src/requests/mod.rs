@@ -9,12 +9,15 @@
 //! | `close` | root's | a bound sshd | always; a hint |
 //! | `decide`, `commands` | root's | sudo inside a session | open |
 //! | `report` | root's | sudo or PAM inside a session | always; for the record |
+//! | `run`, `commands` | a session's | the agent in it | open |
+//! | `take` | root's | root outside of sessions: the runner, once, within 2 s | open |
 //! | `begin` | root's | the launcher inside a session, once, within 2 s | open |
-//! | `ended`, `exceeded` | root's | the sudo that asked | running |
+//! | `ended`, `exceeded` | root's | the sudo that asked, or the runner | running |
 //! | `status`, `end`, `stop`, `start` | root's | root outside of sessions | always |
 //!
 //! Root outside of sessions is uid 0 in the initial user namespace, not below our cgroup, with no agent's
-//! loginuid: a root process that an agent got hold of is that agent.
+//! loginuid: a root process that an agent got hold of is that agent. The agent in a session is its login uid in the
+//! initial user namespace, with that loginuid, below that session's cgroup.
 
 mod address;
 mod admin;
@@ -22,9 +25,10 @@ mod confinement;
 mod login;
 mod plan;
 mod principals;
+mod run;
 mod sudo;
 
-use crate::host::Host;
+use crate::host::{Awaited, Host, Lent};
 use crate::session::Monitor;
 use crate::world::cgroup;
 use crate::world::process::Process;
@@ -39,21 +43,35 @@ pub struct Response {
     pub reply: Reply,
     /// The descriptors.
     pub descriptors: Vec<OwnedFd>,
+    /// More of them, which others hold too.
+    pub lent: Option<Lent>,
+    /// A command of that name, whose end is the answer.
+    pub awaited: Option<(String, Awaited)>,
+}
+
+impl Response {
+    /// A reply with descriptors of its own.
+    fn with(reply: Reply, descriptors: Vec<OwnedFd>) -> Self {
+        Self { reply, descriptors, lent: None, awaited: None }
+    }
 }
 
 impl From<Result<Reply, Refusal>> for Response {
     fn from(result: Result<Reply, Refusal>) -> Self {
-        Self { reply: result.unwrap_or_else(Reply::Refused), descriptors: Vec::new() }
+        let reply = result.unwrap_or_else(Reply::Refused);
+        Self::with(reply, Vec::new())
     }
 }
 
 /// Which socket a request came in by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Listener {
     /// Root's.
     Root,
     /// The principals command's.
     Principals,
+    /// A session's own, for `tether run`.
+    Run(SessionId),
 }
 
 /// Who is asking.
@@ -70,11 +88,13 @@ pub enum Asker {
     Stray(Process),
     /// A process of root's inside a session: sudo, or the launcher that it started.
     Session(SessionId, Process),
+    /// The agent in a session, by that session's own socket.
+    Agent(SessionId, Process),
 }
 
 impl Host {
-    /// Answers one request. Whatever is not in the table is refused.
-    pub fn answer(&mut self, listener: Listener, peer: Peer, request: Request) -> Response {
+    /// Answers one request. Whatever is not in the table is refused. `lent` is what came with it.
+    pub fn answer(&mut self, listener: &Listener, peer: Peer, request: Request, lent: &Lent) -> Response {
         let asker = match self.asker(listener, peer) {
             Ok(asker) => asker,
             Err(refusal) => return Err(refusal).into(),
@@ -93,7 +113,13 @@ impl Host {
             (Asker::Root(_), Request::Start) => self.go_on().into(),
             (Asker::Stray(peer), Request::Open(_) | Request::Enter { .. }) => self.end_stray(&peer).into(),
             (Asker::Session(session, peer), Request::Decide(line)) => self.decide(&session, &peer, &line),
-            (Asker::Session(session, _), Request::Commands) => self.commands(&session).into(),
+            (Asker::Session(session, _) | Asker::Agent(session, _), Request::Commands) => {
+                self.commands(&session).into()
+            }
+            (Asker::Agent(session, peer), Request::Run { argv }) => self.run(&session, &peer, argv, lent),
+            (Asker::Root(peer), Request::Take { plan }) => {
+                self.hand_over(&peer, &plan).unwrap_or_else(|refusal| Err(refusal).into())
+            }
             (Asker::Session(session, peer), Request::Report { refusal, argv }) => {
                 self.report(&session, &peer, &refusal, &argv).into()
             }
@@ -106,10 +132,12 @@ impl Host {
         }
     }
 
-    fn asker(&self, listener: Listener, peer: Peer) -> Result<Asker, Refusal> {
-        if listener == Listener::Principals {
+    fn asker(&self, listener: &Listener, peer: Peer) -> Result<Asker, Refusal> {
+        match listener {
             // The socket is that user's alone, and root's; both may ask it nothing else.
-            return Ok(Asker::Principals);
+            Listener::Principals => return Ok(Asker::Principals),
+            Listener::Run(session) => return self.agent(session, peer),
+            Listener::Root => {}
         }
         let process = Process::look(peer.pid).map_err(|_| not_yours())?;
         if peer.uid != 0 || !process.initial_user_namespace {
@@ -128,6 +156,18 @@ impl Host {
         let session = cgroup::session_of(&process.cgroup).and_then(|id| self.sessions.get(&id));
         let session = session.filter(|session| process.loginuid == Some(session.uids.login)).ok_or_else(not_yours)?;
         Ok(Asker::Session(session.grant.session.clone(), process))
+    }
+
+    /// The agent of a session, by the kernel's word: root gets nothing here, nor does another uid of the session.
+    fn agent(&self, id: &SessionId, peer: Peer) -> Result<Asker, Refusal> {
+        let session = self.sessions.get(id).ok_or_else(not_yours)?;
+        let process = Process::look(peer.pid).map_err(|_| not_yours())?;
+        let login = session.uids.login;
+        let of_it = peer.uid == login
+            && process.loginuid == Some(login)
+            && process.initial_user_namespace
+            && cgroup::session_of(&process.cgroup).as_ref() == Some(id);
+        if of_it { Ok(Asker::Agent(id.clone(), process)) } else { Err(not_yours()) }
     }
 
     /// Whether a process is the monitor of a connection that passed the account gate, or its child.

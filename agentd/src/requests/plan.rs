@@ -5,7 +5,7 @@ use super::Response;
 use super::confinement::{Orders, orders};
 use super::sudo::{internal, shortened, start_of};
 use crate::clock::Moment;
-use crate::host::{Host, OpenPlan, PlanPhase};
+use crate::host::{Host, OpenPlan, PlanPhase, Way};
 use crate::session::Session;
 use crate::watch::Watched;
 use crate::world::process::Process;
@@ -25,7 +25,8 @@ const PLAN_SPAN: Duration = Duration::from_secs(2);
 /// How many commands one session may have at a time.
 const PLANS_MAX: usize = 32;
 const MIB: u64 = 1 << 20;
-const NO_RULE: &str = "`sudo -l` lists what is allowed. This refusal is on record; asking again will not change it.";
+const NO_RULE: &str =
+    "`sudo -l`, or `tether run -l`, lists what is allowed. This refusal is on record; asking again will not change it.";
 /// The environment of a confined command, besides what its rule adds and the launcher's HOME and TMPDIR.
 const ENVIRONMENT: [&str; 3] = ["PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8", "LESSHISTFILE=-"];
 
@@ -40,21 +41,28 @@ struct Decided {
 }
 
 impl Host {
-    pub(super) fn plan(&mut self, id: &SessionId, peer: &Process, line: &CommandLine) -> Result<Response, Refusal> {
+    pub(super) fn plan(
+        &mut self,
+        id: &SessionId,
+        peer: &Process,
+        line: &CommandLine,
+        way: Way,
+    ) -> Result<Response, Refusal> {
         let session = self.standing(id)?.clone();
         let typed = line.argv.first().ok_or_else(|| Refusal::new("program.not_found", "no command was given"))?;
         if self.plans.values().filter(|plan| plan.session == *id).count() >= PLANS_MAX {
             return Err(Refusal::new("session.too_many_commands", format!("{PLANS_MAX} commands run already")));
         }
         let program = self.program(&session, typed)?;
-        let decided = self.decided(&session, &program, line)?;
+        let mut decided = self.decided(&session, &program, line)?;
+        decided.about["by"] = way.as_str().into();
         if !self.may_run_another(id) {
             let text = "this session ran very many commands within a minute";
             return Err(
                 Refusal::new("session.too_many_commands", text).hint("each command is kept on record; wait a minute")
             );
         }
-        self.open_plan(&session, peer, program, decided).map_err(|error| internal(&error))
+        self.open_plan(&session, peer, program, decided, way).map_err(|error| internal(&error))
     }
 
     fn open_plan(
@@ -63,6 +71,7 @@ impl Host {
         peer: &Process,
         program: Program,
         decided: Decided,
+        way: Way,
     ) -> std::io::Result<Response> {
         let name = crate::host::random_id()?;
         let id = &session.grant.session;
@@ -78,6 +87,7 @@ impl Host {
             uid: session.uids.read_only,
             deadline_boottime_ms: until.millis(),
             output_limit: decided.output_limit,
+            terminals: way == Way::Sudo,
             confinement: decided.orders.confinement,
         };
         let mut descriptors = descriptors(&plan, program)?;
@@ -92,10 +102,12 @@ impl Host {
             about: decided.about,
             asker,
             asker_pid: peer.pid,
+            run: None,
         };
         self.plans.insert(name.clone(), open);
         crash_point!(DecidePlanned);
-        Ok(Response { reply: Reply::Plan { plan: name, output_limit: decided.output_limit }, descriptors })
+        let reply = Reply::Plan { plan: name, output_limit: decided.output_limit };
+        Ok(Response::with(reply, descriptors))
     }
 
     /// The program that was typed. What the bundle has no rule for is one refusal in the agent's own words,

@@ -2,7 +2,7 @@
 
 use super::{Response, not_yours};
 use crate::clock::Moment;
-use crate::host::{CommandEnd, Host, PlanPhase, ids_of};
+use crate::host::{CommandEnd, Host, PlanPhase, Way, ids_of};
 use crate::session::Session;
 use crate::world::process::Process;
 use serde_json::{Value, json};
@@ -18,20 +18,22 @@ const LIST_MAX: usize = 40 * 1024;
 impl Host {
     /// May this agent run this?
     pub(super) fn decide(&mut self, id: &SessionId, peer: &Process, line: &CommandLine) -> Response {
-        match self.plan(id, peer, line) {
+        match self.plan(id, peer, line, Way::Sudo) {
             Ok(response) => response,
             Err(refusal) => {
-                self.record_sudo_refused(id, line, &refusal);
+                self.record_sudo_refused(id, line, Way::Sudo, &refusal);
                 Err(refusal).into()
             }
         }
     }
 
-    fn record_sudo_refused(&mut self, id: &SessionId, line: &CommandLine, refusal: &Refusal) {
+    pub(super) fn record_sudo_refused(&mut self, id: &SessionId, line: &CommandLine, way: Way, refusal: &Refusal) {
         let Some(session) = self.sessions.get(id) else { return };
         let ids = ids_of(session);
-        let about =
-            json!({"argv": shortened(&line.argv), "cwd": start_of(&line.cwd), "tty": line.tty, "why": refusal.text});
+        let about = json!({
+            "argv": shortened(&line.argv), "cwd": start_of(&line.cwd), "tty": line.tty, "by": way.as_str(),
+            "why": refusal.text,
+        });
         self.record_command_refused(id, &refusal.code, ids, about);
     }
 
@@ -66,7 +68,8 @@ impl Host {
     pub(super) fn begin(&mut self, id: &SessionId, peer: &Process, name: &str) -> Result<Reply, Refusal> {
         let plan = self.plans.get(name).filter(|plan| plan.session == *id && plan.phase == PlanPhase::Allowed);
         let plan = plan.ok_or_else(not_yours)?;
-        // sudo runs the launcher itself, or through one process of its own when it keeps a terminal.
+        // sudo runs the launcher itself, or through one process of its own when it keeps a terminal; the runner's
+        // launcher splits in two.
         let sudo = plan.asker_pid;
         let of_sudo =
             peer.pid == sudo || peer.parent == sudo || Process::look(peer.parent).is_ok_and(|p| p.parent == sudo);
@@ -95,7 +98,7 @@ impl Host {
         Ok(Reply::Done)
     }
 
-    /// sudo says that the command is over.
+    /// sudo, or the runner, says that the command is over.
     pub(super) fn ended(&mut self, id: &SessionId, peer: &Process, name: &str, status: i32) -> Result<Reply, Refusal> {
         let plan = self.plans.get(name).filter(|plan| plan.session == *id && plan.asker_pid == peer.pid);
         plan.ok_or_else(not_yours)?;

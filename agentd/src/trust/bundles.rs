@@ -12,9 +12,9 @@ use tether_identity::Name;
 use tether_statement::{BundleConfirmation, BundlePin, JwsError, TrustedKeys, Typ, UnixTime, digest};
 
 /// How long after its last confirmation a bundle may be used.
-pub const MAX_STALE: Duration = Duration::from_hours(24);
+pub const MAX_STALE: Duration = Duration::from_secs(24 * 3600);
 /// The same for a bundle that has a rule by which something may be written.
-pub const MAX_STALE_WRITE: Duration = Duration::from_hours(1);
+pub const MAX_STALE_WRITE: Duration = Duration::from_secs(3600);
 /// By how much the security team's clock may be ahead of central's, in seconds.
 const AHEAD: u64 = 60;
 

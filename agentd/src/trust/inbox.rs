@@ -1,7 +1,7 @@
 //! The folder that a courier drops files into. The courier is not trusted: whatever lies there is opened
 //! as if an attacker had put it there.
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, fstat, openat, unlinkat};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, fstat, openat, statat, unlinkat};
 use rustix::io::Errno;
 use std::io::Read;
 use std::os::fd::OwnedFd;
@@ -73,6 +73,18 @@ pub enum Unreadable {
     /// Not text.
     #[error("it is not UTF-8 text")]
     NotText,
+    /// Another file took its name, or it was removed, between its opening and the look at it.
+    #[error("it is gone")]
+    Gone,
+}
+
+/// A file that was looked at.
+#[derive(Debug)]
+pub struct Looked {
+    /// Device and inode, if it could be opened: only this very file is removed under its name.
+    pub file: Option<(u64, u64)>,
+    /// What is in it.
+    pub text: Result<String, Unreadable>,
 }
 
 /// The open folder.
@@ -100,15 +112,25 @@ impl Inbox {
         Ok(items)
     }
 
-    /// Reads one file, if it is plain, short and text. Never waits: a FIFO is not waited for.
-    pub fn read(&self, item: &Item, name: &str) -> Result<String, Unreadable> {
-        let longest = item.longest();
+    /// Looks at one file.
+    pub fn look(&self, item: &Item, name: &str) -> Looked {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
-        let file = openat(&self.0, name, flags, Mode::empty()).map_err(|errno| match errno {
-            Errno::LOOP | Errno::NXIO => Unreadable::NotPlain,
-            other => Unreadable::Errno(other),
-        })?;
-        let about = fstat(&file)?;
+        let opened = openat(&self.0, name, flags, Mode::empty()).and_then(|file| Ok((fstat(&file)?, file)));
+        match opened {
+            Ok((about, file)) => {
+                Looked { file: Some((about.st_dev, about.st_ino)), text: Self::read(item.longest(), file, &about) }
+            }
+            Err(Errno::LOOP | Errno::NXIO) => Looked { file: None, text: Err(Unreadable::NotPlain) },
+            Err(Errno::NOENT) => Looked { file: None, text: Err(Unreadable::Gone) },
+            Err(errno) => Looked { file: None, text: Err(Unreadable::Errno(errno)) },
+        }
+    }
+
+    /// Reads it, if it is plain, short and text. Never waits: a FIFO is not waited for.
+    fn read(longest: u64, file: OwnedFd, about: &Stat) -> Result<String, Unreadable> {
+        if about.st_nlink == 0 {
+            return Err(Unreadable::Gone);
+        }
         // A hard link could be another user's file, put here so that it gets removed.
         if FileType::from_raw_mode(about.st_mode) != FileType::RegularFile || about.st_nlink != 1 {
             return Err(Unreadable::NotPlain);
@@ -126,8 +148,14 @@ impl Inbox {
         Ok(text.trim_end().to_owned())
     }
 
-    /// Removes a file that is used up.
-    pub fn remove(&self, name: &str) -> Result<(), Errno> {
+    /// Removes a file that is used up. If the name is another file's by now, that one stays: it is met next.
+    pub fn remove(&self, name: &str, file: Option<(u64, u64)>) -> Result<(), Errno> {
+        if let Some(file) = file {
+            let now = statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW)?;
+            if (now.st_dev, now.st_ino) != file {
+                return Ok(());
+            }
+        }
         unlinkat(&self.0, name, AtFlags::empty())
     }
 }
@@ -185,13 +213,34 @@ mod tests {
         rustix::fs::mknodat(CWD, path("fifo"), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
         std::fs::File::create(path("huge")).unwrap().set_len(1 << 40).unwrap();
         std::fs::write(path("bytes"), [0xff, 0xfe]).unwrap();
-        assert_eq!(inbox.read(&Item::Head, "good").as_deref(), Ok("text"));
+        assert_eq!(inbox.look(&Item::Head, "good").text.as_deref(), Ok("text"));
         for name in ["link", "linked", "second-name", "folder", "fifo"] {
-            assert_eq!(inbox.read(&Item::Head, name), Err(Unreadable::NotPlain), "{name}");
+            assert_eq!(inbox.look(&Item::Head, name).text, Err(Unreadable::NotPlain), "{name}");
         }
-        assert_eq!(inbox.read(&Item::Head, "huge"), Err(Unreadable::TooLong(256 * 1024 + 1)));
-        assert_eq!(inbox.read(&Item::Head, "bytes"), Err(Unreadable::NotText));
-        assert_eq!(inbox.read(&Item::Head, "none"), Err(Unreadable::Errno(Errno::NOENT)));
+        assert_eq!(inbox.look(&Item::Head, "huge").text, Err(Unreadable::TooLong(256 * 1024 + 1)));
+        assert_eq!(inbox.look(&Item::Head, "bytes").text, Err(Unreadable::NotText));
+        assert_eq!(inbox.look(&Item::Head, "none").text, Err(Unreadable::Gone));
+    }
+
+    #[test]
+    fn a_newer_file_under_the_name_is_not_removed_with_the_older() {
+        let (folder, inbox) = inbox();
+        let path = folder.path().join("head.jws");
+        std::fs::write(&path, "old").unwrap();
+        let old = inbox.look(&Item::Head, "head.jws");
+        std::fs::write(folder.path().join(".head.jws"), "new").unwrap();
+        std::fs::rename(folder.path().join(".head.jws"), &path).unwrap();
+        inbox.remove("head.jws", old.file).unwrap();
+        let new = inbox.look(&Item::Head, "head.jws");
+        assert_eq!(new.text.as_deref(), Ok("new"));
+        inbox.remove("head.jws", new.file).unwrap();
+        assert!(!path.exists());
+        // Opened, and then replaced before it was looked at: not a file of two names, and nothing to remove.
+        std::fs::write(&path, "old").unwrap();
+        let file = std::fs::File::open(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let about = fstat(&file).unwrap();
+        assert_eq!(Inbox::read(100, file.into(), &about), Err(Unreadable::Gone));
     }
 
     #[test]

@@ -4,8 +4,10 @@
 //! agentd made are ever killed.
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{CWD, Mode, OFlags, openat};
 use std::fs::{self, File};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tether_hostlink::paths::CGROUP;
@@ -53,6 +55,12 @@ impl Cgroups {
     /// Moves a process into a command's part.
     pub fn enter_command(&self, session: &SessionId, plan: &str, pid: u32) -> io::Result<()> {
         fs::write(self.command(session, plan).join("cgroup.procs"), pid.to_string())
+    }
+
+    /// A session's folder, for its runner: agentd may be gone when a command must end.
+    pub fn folder(&self, session: &SessionId) -> io::Result<OwnedFd> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(openat(CWD, self.0.join(session.as_str()), flags, Mode::empty())?)
     }
 
     /// Kills all that a command started and removes its part.

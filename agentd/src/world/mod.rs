@@ -2,6 +2,7 @@
 
 pub mod accounts;
 pub mod cgroup;
+pub mod doors;
 pub mod keyrings;
 pub mod namespaces;
 pub mod people;

@@ -48,6 +48,26 @@ impl Process {
     }
 }
 
+/// The folder that a process is in, as its own mounts have it. `/` where that cannot be said.
+pub fn folder_of(pid: u32) -> String {
+    let folder =
+        fs::read_link(format!("/proc/{pid}/cwd")).ok().and_then(|path| path.into_os_string().into_string().ok());
+    folder.filter(|path| path.starts_with('/')).unwrap_or_else(|| "/".to_owned())
+}
+
+/// The terminal of a process, if it has one.
+pub fn terminal_of(pid: u32) -> Option<String> {
+    terminal(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// From `tty_nr` of proc(5): the minor number in bits 31 to 20 and 7 to 0, the major one in 15 to 8. Pseudo-terminals
+/// have 136 to 143 (devices.txt).
+fn terminal(text: &str) -> Option<String> {
+    let number: u32 = text.rsplit_once(')')?.1.split_ascii_whitespace().nth(4)?.parse().ok()?;
+    let (major, minor) = ((number >> 8) & 0xff, (number >> 12 & 0xf_ff00) | (number & 0xff));
+    (136..=143).contains(&major).then(|| format!("/dev/pts/{}", (major - 136) << 20 | minor))
+}
+
 /// When a process started; `None` if there is none.
 pub fn start_of(pid: u32) -> Option<u64> {
     stat(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?).map(|(_, start)| start)
@@ -97,6 +117,16 @@ mod tests {
         assert_eq!(stat(&format!("7 (sh){rest}")), Some((42, 777)));
         assert_eq!(stat(&format!("7 (x) R 1 (y){rest}")), Some((42, 777)));
         assert_eq!(stat("7 (sh"), None);
+    }
+
+    #[test]
+    fn a_terminal_is_known_by_its_number() {
+        let of = |number: u32| terminal(&format!("7 (sh) x) S 42 1 1 {number} -1 0"));
+        assert_eq!(of(0), None);
+        assert_eq!(of(0x0401), None, "the console");
+        assert_eq!(of(136 << 8 | 3), Some("/dev/pts/3".to_owned()));
+        assert_eq!(of(1 << 20 | 136 << 8 | 2), Some("/dev/pts/258".to_owned()));
+        assert_eq!(folder_of(std::process::id()), std::env::current_dir().unwrap().display().to_string());
     }
 
     #[test]

@@ -103,21 +103,45 @@ const CHANGE: u64 = right::WRITE_FILE
 const SCRATCHED: u64 = READ | CHANGE | right::MAKE_FIFO;
 const CODE: &str = "confine.landlock";
 
-/// Adds the rules of a confinement. `arguments` are what path arguments mean.
-pub fn grant(
+/// How often a walk may begin anew because it met secrets with further names.
+const WALKS_MAX: usize = 3;
+
+/// The rules of a confinement. `arguments` are what path arguments mean.
+pub fn rules(
+    mounts: &[Mount],
+    world: &World,
+    confinement: &Confinement,
+    program: &OwnedFd,
+    arguments: &[OwnedFd],
+) -> Result<Ruleset, Refusal> {
+    let mut linked = linked();
+    for _ in 0..WALKS_MAX {
+        let mut ruleset = Ruleset::new()?;
+        let met = grant(&mut ruleset, mounts, world, confinement, program, arguments, &linked)?;
+        if met.is_empty() {
+            return Ok(ruleset);
+        }
+        linked.extend(met);
+    }
+    let why = "files that must not be read get new names all the while";
+    Err(failed(CODE, "looking at what may be read", why).hint("run it again"))
+}
+
+/// Adds the rules. Gives the secrets with further names that were not known before.
+fn grant(
     ruleset: &mut Ruleset,
     mounts: &[Mount],
     world: &World,
     confinement: &Confinement,
     program: &OwnedFd,
     arguments: &[OwnedFd],
-) -> Result<(), Refusal> {
+    linked: &[(u64, u64)],
+) -> Result<Vec<(u64, u64)>, Refusal> {
     let run = ruleset.allow(program, RUN);
     run.map_err(|errno| failed(CODE, "adding the rule for the program", errno))?;
 
     let names = Names::new(mounts);
-    let linked = linked();
-    let mut all = All { ruleset, names: &names, linked: &linked, entries: 0 };
+    let mut all = All { ruleset, names: &names, linked, entries: 0, met: Vec::new() };
     all.everywhere(world.proc)?;
     if confinement.dbus {
         all.rule(BUS, right::RESOLVE_UNIX)?;
@@ -133,7 +157,8 @@ pub fn grant(
     for path in &confinement.named {
         all.path(path, rights_of(path), How::Named)?;
     }
-    arguments.iter().try_for_each(|argument| all.object(argument, READ, How::Named))
+    arguments.iter().try_for_each(|argument| all.object(argument, READ, How::Named))?;
+    Ok(all.met)
 }
 
 /// Secrets of one place that have a second name somewhere.
@@ -164,6 +189,7 @@ struct All<'a> {
     names: &'a Names<'a>,
     linked: &'a [(u64, u64)],
     entries: usize,
+    met: Vec<(u64, u64)>,
 }
 
 impl All<'_> {
@@ -224,7 +250,7 @@ impl All<'_> {
         let linked = if place.is_shallow { &[] } else { self.linked };
         place.is_shallow |= how == How::Ground;
         let (names, entries) = (self.names, self.entries);
-        let mut walk = Walk { names, ruleset: self.ruleset, linked, rights, entries };
+        let mut walk = Walk { names, ruleset: self.ruleset, linked, rights, entries, met: Vec::new() };
         match FileType::from_raw_mode(about.st_mode) {
             FileType::RegularFile => walk.file(object, &about, place.is_listed).map(drop).map_err(failing)?,
             FileType::Directory => {
@@ -234,6 +260,8 @@ impl All<'_> {
             _ => {}
         }
         self.entries = walk.entries;
+        let met = std::mem::take(&mut walk.met);
+        self.met.extend(met);
         Ok(())
     }
 }

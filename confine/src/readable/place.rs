@@ -52,6 +52,8 @@ pub struct Names<'a> {
     /// The list.
     pub list: List,
     mounts: &'a [Mount],
+    /// Whether some mount is an overlay.
+    pub has_overlay: bool,
     /// For each mount: the file system, and the place in it, that it lies on.
     attached: Vec<Option<(&'a str, PathBuf)>>,
 }
@@ -104,7 +106,8 @@ impl<'a> Names<'a> {
             let parent = mounts.iter().find(|other| other.id == mount.parent)?;
             Some((parent.device.as_str(), parent.inside(&mount.point)?))
         });
-        Self { list: List::new(), mounts, attached: attached.collect() }
+        let has_overlay = mounts.iter().any(|mount| mount.kind == "overlay");
+        Self { list: List::new(), mounts, has_overlay, attached: attached.collect() }
     }
 
     /// Whether nothing is mounted at or below a path, and nothing there is seen elsewhere: then it has one name. Only

@@ -40,6 +40,9 @@ pub struct Walk<'a> {
     pub rights: u64,
     /// Names seen so far.
     pub entries: usize,
+    /// Secrets met on the way that have further names, and are not in `linked`: rules that were made before may already
+    /// give them away, so the walk has to begin anew with them.
+    pub met: Vec<(u64, u64)>,
 }
 
 /// Why a walk ends early.
@@ -109,7 +112,7 @@ impl Walk<'_> {
             if self.entries > ENTRIES_MAX {
                 return Err(Stop::TooMany);
             }
-            self.entry(&mut open, place, name, entry.file_type(), depth)?;
+            self.entry(&mut open, place, name, (entry.file_type(), entry.ino()), depth)?;
         }
         Ok(if open.is_whole { Found::Whole } else { Found::Parts })
     }
@@ -119,7 +122,7 @@ impl Walk<'_> {
         open: &mut Open<'_>,
         place: &Place,
         name: &CStr,
-        kind: FileType,
+        (kind, inode): (FileType, u64),
         depth: usize,
     ) -> Result<(), Stop> {
         let kind = match kind {
@@ -130,8 +133,11 @@ impl Walk<'_> {
             // Where a link leads has a name of its own; a socket cannot be opened, a device not on these mounts.
             FileType::Symlink | FileType::Socket | FileType::CharacterDevice | FileType::BlockDevice => Ok(()),
             FileType::RegularFile => match self.names.child(place, name.to_bytes()) {
-                Child::Open(child) => self.regular(open, &child, name),
-                Child::Closed => self.keep_out(open, place),
+                Child::Open(child) => self.regular(open, &child, name, inode),
+                Child::Closed => {
+                    self.note_secret(open.folder, name);
+                    self.keep_out(open, place)
+                }
             },
             FileType::Directory => match self.names.child(place, name.to_bytes()) {
                 Child::Open(child) => self.subfolder(open, place, &child, name, depth),
@@ -142,8 +148,10 @@ impl Walk<'_> {
         }
     }
 
-    fn regular(&mut self, open: &mut Open<'_>, child: &Place, name: &CStr) -> Result<(), Stop> {
-        let looked_at = child.is_listed || !self.linked.is_empty();
+    fn regular(&mut self, open: &mut Open<'_>, child: &Place, name: &CStr, inode: u64) -> Result<(), Stop> {
+        // An overlay lists other numbers than its files have.
+        let maybe_linked = || self.names.has_overlay || self.linked.iter().any(|(_, other)| *other == inode);
+        let looked_at = child.is_listed || !self.linked.is_empty() && maybe_linked();
         if looked_at && !stat(open.folder, name).is_ok_and(|stat| self.may_read(&stat, child)) {
             return self.keep_out(open, child);
         }
@@ -152,6 +160,15 @@ impl Walk<'_> {
             return Ok(());
         }
         self.grant_name(open.folder, name, None, child.is_listed)
+    }
+
+    fn note_secret(&mut self, folder: &OwnedFd, name: &CStr) {
+        if let Ok(about) = stat(folder, name)
+            && about.st_nlink > 1
+            && !self.linked.contains(&(about.st_dev, about.st_ino))
+        {
+            self.met.push((about.st_dev, about.st_ino));
+        }
     }
 
     fn may_read(&self, stat: &Stat, place: &Place) -> bool {

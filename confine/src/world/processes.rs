@@ -12,22 +12,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 
 /// What everybody may read of a process; followed to the real file, so it is of now.
-const OPEN: [&CStr; 14] = [
-    c"stat",
-    c"status",
-    c"cmdline",
-    c"comm",
-    c"cgroup",
-    c"statm",
-    c"limits",
-    c"wchan",
-    c"loginuid",
-    c"sessionid",
-    c"oom_score",
-    c"oom_score_adj",
-    c"net",
-    c"task",
-];
+const OPEN: [&CStr; 7] = [c"stat", c"status", c"cmdline", c"comm", c"cgroup", c"statm", c"task"];
 const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 /// Makes a folder for each process that has something open. Gives their numbers; what ends meanwhile is left out.

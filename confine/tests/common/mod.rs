@@ -77,6 +77,7 @@ impl Launch {
             uid: UID,
             deadline_boottime_ms: boottime_ms() + 2000,
             output_limit: 1 << 20,
+            terminals: true,
             confinement: Confinement { stdin: true, ..Confinement::read_only() },
         };
         let program = rustix::fs::open(&path, OFlags::PATH, rustix::fs::Mode::empty()).unwrap();

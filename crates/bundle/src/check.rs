@@ -3,7 +3,7 @@
 use crate::environment;
 use crate::model::{Arguments, Bundle, Effect, Grant, Mode, Pattern, Reads, Rest, Rule, Run, Target};
 use crate::path::is_plain_absolute;
-use crate::pattern::Expression;
+use crate::pattern::Expressions;
 use std::collections::{BTreeMap, BTreeSet};
 
 const PLAIN: &str = "a path is absolute, without '.', '..', '//', a '/' at the end or control characters";
@@ -25,7 +25,7 @@ pub const DEPTH_MAX: usize = 4;
 pub const LIST_MAX: usize = 256;
 /// The most bytes of one argument, text or variable.
 pub const TEXT_MAX: usize = 4096;
-/// The most bytes that all compiled regular expressions of a bundle may take.
+/// The most bytes that the compiled regular expressions of a bundle may take; the same text counts once.
 pub const EXPRESSIONS_MAX: usize = 4 << 20;
 /// The longest time limit: a day.
 pub const TIME_MAX_S: u32 = 86_400;
@@ -127,8 +127,9 @@ struct Check<'b> {
     listed: BTreeMap<(TargetKey<'b>, Vec<&'b str>), usize>,
     /// How many patterns the rule has, so far.
     patterns: usize,
-    /// How many bytes the expressions of all rules take, so far.
-    expressions: usize,
+    expressions: Expressions,
+    /// How many bytes they take, so far.
+    expressions_size: usize,
 }
 
 impl<'b> Check<'b> {
@@ -261,12 +262,13 @@ impl<'b> Check<'b> {
     }
 
     fn regex(&mut self, key: &'static str, text: &str) {
-        match Expression::compile(text) {
+        match self.expressions.get(text) {
             Err(why) => self.say(key, "rule.regex", why),
-            Ok(expression) => {
-                let before = self.expressions;
-                self.expressions += expression.size();
-                if before <= EXPRESSIONS_MAX && self.expressions > EXPRESSIONS_MAX {
+            Ok((_, false)) => {}
+            Ok((expression, true)) => {
+                let before = self.expressions_size;
+                self.expressions_size += expression.size();
+                if before <= EXPRESSIONS_MAX && self.expressions_size > EXPRESSIONS_MAX {
                     let why = "the regular expressions of this bundle are too many; write one_of or exact arguments";
                     self.say(key, "rule.regex", why);
                 }

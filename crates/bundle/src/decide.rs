@@ -3,7 +3,7 @@
 use crate::check::{BundleError, exact_list};
 use crate::model::{Arguments, Bundle, Effect, Rule, Target};
 use crate::path::{is_plain_absolute, split};
-use crate::pattern::{Argument, Fit, Matcher, Steps};
+use crate::pattern::{Argument, Expressions, Fit, Matcher, Steps};
 use crate::words::as_typed;
 use std::collections::HashMap;
 
@@ -110,6 +110,7 @@ impl Policy {
         let bundle = bundle.check()?;
         let mut policy =
             Self { bundle, programs: HashMap::new(), directories: HashMap::new(), every: Group::default() };
+        let mut expressions = Expressions::default();
         for (at, rule) in policy.bundle.rules.iter().enumerate() {
             let group = match &rule.target {
                 Target::Program { path, .. } => policy.programs.entry(path.clone()).or_default(),
@@ -120,7 +121,7 @@ impl Policy {
                 Effect::Allow => &mut group.allow,
                 Effect::Deny => &mut group.deny,
             };
-            side.add(at, rule)?;
+            side.add(at, rule, &mut expressions)?;
         }
         Ok(policy)
     }
@@ -207,7 +208,7 @@ impl Group {
 }
 
 impl Side {
-    fn add(&mut self, at: usize, rule: &Rule) -> Result<(), BundleError> {
+    fn add(&mut self, at: usize, rule: &Rule, expressions: &mut Expressions) -> Result<(), BundleError> {
         if self.first.len() < INSTEAD_MAX {
             self.first.push(at);
         }
@@ -217,7 +218,7 @@ impl Side {
             return Ok(());
         }
         let wrong = |why| BundleError::Rule { rule: rule.id.clone(), code: "rule.regex", why };
-        self.tried.push((at, Trial::new(&rule.arguments).map_err(wrong)?));
+        self.tried.push((at, Trial::new(&rule.arguments, expressions).map_err(wrong)?));
         Ok(())
     }
 
@@ -246,12 +247,12 @@ impl Side {
 }
 
 impl Trial {
-    fn new(arguments: &Arguments) -> Result<Self, String> {
+    fn new(arguments: &Arguments, expressions: &mut Expressions) -> Result<Self, String> {
         let Arguments::Each { first, rest } = arguments else { return Ok(Self::Any) };
-        let first = first.iter().map(Matcher::new).collect::<Result<_, _>>()?;
+        let first = first.iter().map(|pattern| Matcher::new(pattern, expressions)).collect::<Result<_, _>>()?;
         let size = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
         let rest = match rest {
-            Some(rest) => Some((Matcher::new(&rest.pattern)?, size(rest.min), size(rest.max))),
+            Some(rest) => Some((Matcher::new(&rest.pattern, expressions)?, size(rest.min), size(rest.max))),
             None => None,
         };
         Ok(Self::Each { first, rest })

@@ -3,7 +3,7 @@
 use crate::decide::{Command, Decision, Policy};
 use crate::model::{Arguments, Rule, Target};
 use crate::path::{is_plain_absolute, split};
-use crate::pattern::{Argument, Fit, Matcher, Steps};
+use crate::pattern::{Argument, Expressions, Fit, Matcher, Steps};
 use crate::words::pattern_in_words;
 
 /// A decision and its reasons.
@@ -48,7 +48,7 @@ pub enum Verdict {
         index: usize,
         /// What it must be, in words.
         wanted: String,
-        /// Whether its text alone does not tell: it has `..`, is too long for an expression, or looks like an option.
+        /// Whether its text alone does not tell: it has `..`, or is too long for an expression.
         unsure: bool,
     },
 }
@@ -99,9 +99,10 @@ fn misfit(arguments: &Arguments, command: &Command<'_>) -> Option<Verdict> {
     let more = rest.into_iter().flat_map(|rest| std::iter::repeat(&rest.pattern));
     let mut steps = Steps::new();
     command.argv.iter().enumerate().zip(first.iter().chain(more)).find_map(|((index, text), pattern)| {
-        let matcher = Matcher::new(pattern).ok()?;
+        let matcher = Matcher::new(pattern, &mut Expressions::default()).ok()?;
         let (fit, _) = matcher.fit(&Argument { index, text, cwd: command.cwd }, &mut steps);
-        let unsure = fit == Fit::Unsure;
+        // A word that looks like an option is plainly no path to whoever reads this.
+        let unsure = fit == Fit::Unsure && !text.starts_with('-');
         (fit != Fit::Yes).then(|| Verdict::Argument { index, wanted: pattern_in_words(pattern), unsure })
     })
 }

@@ -29,7 +29,7 @@ pub struct ListedRule<'p> {
     pub rule: &'p str,
     /// The program, or `/folder/*`.
     pub program: String,
-    /// The arguments in words; empty: none.
+    /// The arguments in words, nothing left out; empty: none.
     pub arguments: String,
     /// More than reading: `proc-links`, `dbus`, `net`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -95,7 +95,7 @@ impl Rule {
         ListedRule {
             rule: &self.id,
             program: self.target.in_words(),
-            arguments: self.arguments.in_words(),
+            arguments: self.arguments.in_full(),
             grants: run.grants.iter().map(Grant::name).collect(),
             net: run.grants.iter().flat_map(Grant::destinations).map(ToString::to_string).collect(),
             writes,

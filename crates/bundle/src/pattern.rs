@@ -4,6 +4,8 @@ use crate::decide::PathArgument;
 use crate::model::Pattern;
 use crate::path::{is_under, lexical};
 use regex_lite::{Regex, RegexBuilder};
+use std::collections::HashMap;
+use std::sync::Arc;
 
 /// The most bytes of an argument that a regular expression looks at: a longer one fits none.
 pub const REGEX_ARGUMENT_MAX: usize = 1024;
@@ -54,7 +56,7 @@ impl Steps {
 }
 
 /// A regular expression that must match a whole argument.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Expression {
     regex: Regex,
     size: usize,
@@ -98,6 +100,22 @@ fn build(text: &str, size: usize) -> Result<Regex, String> {
     built.map_err(|error| format!("the regular expression {text:?}: {error}"))
 }
 
+/// Compiled expressions, each text once.
+#[derive(Debug, Default)]
+pub(crate) struct Expressions(HashMap<String, Arc<Expression>>);
+
+impl Expressions {
+    /// The expression, and whether it is new here.
+    pub(crate) fn get(&mut self, text: &str) -> Result<(Arc<Expression>, bool), String> {
+        if let Some(known) = self.0.get(text) {
+            return Ok((Arc::clone(known), false));
+        }
+        let new = Arc::new(Expression::compile(text)?);
+        self.0.insert(text.to_owned(), Arc::clone(&new));
+        Ok((new, true))
+    }
+}
+
 /// A pattern, ready to be tried.
 #[derive(Debug, Clone)]
 pub(crate) enum Matcher {
@@ -105,7 +123,7 @@ pub(crate) enum Matcher {
     /// Sorted.
     OneOf(Vec<String>),
     Integer(i64, i64),
-    Regex(Expression),
+    Regex(Arc<Expression>),
     Path {
         under: Vec<String>,
         prefix: String,
@@ -115,7 +133,7 @@ pub(crate) enum Matcher {
 }
 
 impl Matcher {
-    pub(crate) fn new(pattern: &Pattern) -> Result<Self, String> {
+    pub(crate) fn new(pattern: &Pattern, expressions: &mut Expressions) -> Result<Self, String> {
         Ok(match pattern {
             Pattern::Exact(text) => Self::Exact(text.clone()),
             Pattern::OneOf(texts) => {
@@ -124,9 +142,12 @@ impl Matcher {
                 Self::OneOf(sorted)
             }
             Pattern::Integer { min, max } => Self::Integer(*min, *max),
-            Pattern::Regex(text) => Self::Regex(Expression::compile(text)?),
+            Pattern::Regex(text) => Self::Regex(expressions.get(text)?.0),
             Pattern::Path { under, prefix } => Self::Path { under: under.clone(), prefix: prefix.clone() },
-            Pattern::AnyOf(patterns) => Self::AnyOf(patterns.iter().map(Self::new).collect::<Result<_, _>>()?),
+            Pattern::AnyOf(patterns) => {
+                let all = patterns.iter().map(|pattern| Self::new(pattern, expressions));
+                Self::AnyOf(all.collect::<Result<_, _>>()?)
+            }
             Pattern::Anything => Self::Anything,
         })
     }
@@ -210,7 +231,7 @@ mod tests {
 
     fn fit(pattern: Pattern, text: &str) -> Fit {
         let argument = Argument { index: 0, text, cwd: "/var/log" };
-        Matcher::new(&pattern).unwrap().fit(&argument, &mut Steps::new()).0
+        Matcher::new(&pattern, &mut Expressions::default()).unwrap().fit(&argument, &mut Steps::new()).0
     }
 
     fn table(pattern: &Pattern, fits: &[&str], does_not: &[&str]) {
@@ -285,7 +306,7 @@ mod tests {
     fn a_path_is_reported_as_it_lies() {
         let pattern = Pattern::Path { under: vec!["/var/log".into()], prefix: "-f".into() };
         let argument = Argument { index: 3, text: "-f./x//y", cwd: "/var/log" };
-        let (_, path) = Matcher::new(&pattern).unwrap().fit(&argument, &mut Steps::new());
+        let (_, path) = Matcher::new(&pattern, &mut Expressions::default()).unwrap().fit(&argument, &mut Steps::new());
         let wanted = PathArgument { index: 3, prefix_len: 2, path: "/var/log/x/y".into(), under: "/var/log".into() };
         assert_eq!(path, Some(wanted));
     }

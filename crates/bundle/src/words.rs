@@ -2,8 +2,10 @@
 
 use crate::model::{Arguments, Bundle, Effect, Pattern, Rest, Rule, Target};
 
-/// How much of a list is written out.
+/// How much of a list is written out in a line for people.
 const SHOWN: usize = 8;
+/// The same for a model, which must know what it may type.
+const ALL: usize = usize::MAX;
 
 impl Bundle {
     /// What is allowed, one line for each rule, as a person would type it.
@@ -39,21 +41,30 @@ pub(crate) fn as_typed(program: &str, arguments: &Arguments) -> String {
 }
 
 impl Arguments {
-    /// The arguments in words; nothing for none.
+    /// The arguments in words, long lists shortened; nothing for none.
     pub fn in_words(&self) -> String {
+        self.words(SHOWN)
+    }
+
+    /// The same with nothing left out.
+    pub fn in_full(&self) -> String {
+        self.words(ALL)
+    }
+
+    fn words(&self, most: usize) -> String {
         match self {
             Self::Any => "…".to_owned(),
             Self::None => String::new(),
             Self::Each { first, rest } => {
-                let words = first.iter().map(pattern_in_words).chain(rest.iter().map(further));
-                words.collect::<Vec<_>>().join(" ")
+                let words = first.iter().map(|pattern| words(pattern, most));
+                words.chain(rest.iter().map(|rest| further(rest, most))).collect::<Vec<_>>().join(" ")
             }
         }
     }
 }
 
-fn further(Rest { pattern, min, max }: &Rest) -> String {
-    let word = pattern_in_words(pattern);
+fn further(Rest { pattern, min, max }: &Rest, most: usize) -> String {
+    let word = words(pattern, most);
     match (*min, *max) {
         (0, 1) => format!("[{word}]"),
         (1, 1) => word,
@@ -62,28 +73,34 @@ fn further(Rest { pattern, min, max }: &Rest) -> String {
     }
 }
 
-/// What an argument must be.
+/// What an argument must be, long lists shortened.
 pub fn pattern_in_words(pattern: &Pattern) -> String {
+    words(pattern, SHOWN)
+}
+
+fn words(pattern: &Pattern, most: usize) -> String {
     match pattern {
         Pattern::Exact(text) => quoted(text),
-        Pattern::OneOf(texts) => format!("{{{}}}", joined(texts.iter().map(|text| quoted(text)))),
+        Pattern::OneOf(texts) => format!("{{{}}}", joined(texts.iter().map(|text| quoted(text)), "|", most)),
         Pattern::Integer { min, max } => format!("<{min} to {max}>"),
         Pattern::Regex(text) => format!("<like /{text}/>"),
         Pattern::Path { under, prefix } => {
-            format!("{prefix}<path under {}>", joined(under.iter().cloned()).replace('|', " or "))
+            format!("{prefix}<path under {}>", joined(under.iter().cloned(), " or ", most))
         }
-        Pattern::AnyOf(patterns) => format!("{{{}}}", joined(patterns.iter().map(pattern_in_words))),
+        Pattern::AnyOf(patterns) => {
+            format!("{{{}}}", joined(patterns.iter().map(|pattern| words(pattern, most)), "|", most))
+        }
         Pattern::Anything => "<anything>".to_owned(),
     }
 }
 
-fn joined(words: impl ExactSizeIterator<Item = String>) -> String {
-    let more = words.len().saturating_sub(SHOWN);
-    let mut shown: Vec<String> = words.take(SHOWN).collect();
+fn joined(words: impl ExactSizeIterator<Item = String>, between: &str, most: usize) -> String {
+    let more = words.len().saturating_sub(most);
+    let mut shown: Vec<String> = words.take(most).collect();
     if more > 0 {
         shown.push(format!("{more} more"));
     }
-    shown.join("|")
+    shown.join(between)
 }
 
 /// A word as a shell would take it.

@@ -212,7 +212,7 @@ fn an_explanation_says_of_each_rule_what_does_not_fit() {
     let wanted = [
         ("one", &Verdict::Argument { index: 1, wanted: "<1 to 9>".into(), unsure: false }),
         ("folder", &Verdict::Count { found: 2, min: 0, max: 0 }),
-        ("paths", &Verdict::Argument { index: 0, wanted: "<path under /var/log>".into(), unsure: true }),
+        ("paths", &Verdict::Argument { index: 0, wanted: "<path under /var/log>".into(), unsure: false }),
         ("fits", &Verdict::Fits),
     ];
     assert_eq!(found, wanted);
@@ -293,6 +293,15 @@ fn a_listing_tells_people_and_models_what_to_type() {
     assert_eq!(json["allowed"][3]["run_as"], "root");
     assert_eq!(json["denied"][0]["rule"], "no");
     assert!(json["allowed"][1].get("writes").is_none(), "what is nothing is left out");
+}
+
+#[test]
+fn a_line_shortens_long_lists_and_a_listing_does_not() {
+    let words: Vec<String> = (0..12).map(|number| format!("'-{number}'")).collect();
+    let policy = policy(&format!("[[rule]]\nid='a'\nprogram='/x'\narguments=[{{ one_of = [{}] }}]", words.join(",")));
+    assert_eq!(policy.commands(), ["/x {-0|-1|-2|-3|-4|-5|-6|-7|4 more}"]);
+    let json = serde_json::to_value(policy.commands_json()).unwrap();
+    assert_eq!(json["allowed"][0]["arguments"], "{-0|-1|-2|-3|-4|-5|-6|-7|-8|-9|-10|-11}");
 }
 
 #[test]
@@ -404,4 +413,19 @@ fn rules_that_are_tried_one_by_one_are_few() {
     assert_eq!(rules(PATTERN_RULES_MAX + 1, &pattern), Err("rule.crowd"));
     assert_eq!(rules(PATTERN_RULES_MAX + 1, &|_| "['same']".into()), Err("rule.crowd"));
     assert_eq!(rules(5000, &|number| format!("['{number}']")), Ok(()), "exact lists are looked up");
+}
+
+#[test]
+fn expressions_are_bounded_and_the_same_one_counts_once() {
+    let rules = |regex: &dyn Fn(usize) -> String| {
+        let rule = |number| {
+            format!("[[rule]]\nid='{number}'\nprogram='/x{number}'\narguments=[{{ regex = '{}' }}]\n", regex(number))
+        };
+        let text: String = (0..5000).map(rule).collect();
+        compile(&format!("name='t'\nversion=1\n{text}"))
+            .map(|_| ())
+            .map_err(|problems| (problems.len(), problems[0].code))
+    };
+    assert_eq!(rules(&|_| "[a-z]+".into()), Ok(()));
+    assert_eq!(rules(&|number| format!("[a-z]+{number}")), Err((1, "rule.regex")));
 }

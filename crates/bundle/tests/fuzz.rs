@@ -6,7 +6,7 @@ mod fuzzed;
 use std::path::Path;
 
 /// How many changed inputs for each seed.
-const ROUNDS: usize = 3000;
+const ROUNDS: usize = 1500;
 
 fn seeds(target: &str) -> Vec<Vec<u8>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(target);

@@ -39,7 +39,7 @@ fn each_mistake_is_named_where_it_stands() {
         ("program = '/x'\narguments = [{ integer = ['1', 2] }]", "6:27 source.type"),
         ("program = '/x'\narguments = [{ prefix = 'a', exact = 'b' }]", "6:16 rule.path"),
         ("program = '/x'\narguments = [{ anything = false }]", "6:27 rule.pattern"),
-        ("program = '/x'\narguments = [{ globs = '*' }]", "6:14 rule.pattern"),
+        ("program = '/x'\narguments = [{ globs = '*' }]", "6:16 source.key"),
         ("program = '/x'\narguments = 'any'\nrest = { anything = true }", "6:13 rule.rest"),
         ("program = '/x'\nrest = { anything = true, max = -1 }", "6:33 rule.rest"),
         ("program = '/x'\nrest = { anything = true, min = 3, max = 2 }", "6:1 rule.rest"),
@@ -81,6 +81,29 @@ fn all_mistakes_come_at_once_and_in_order() {
         "18:1 source.test",
     ];
     assert_eq!(short(text), wanted);
+}
+
+#[test]
+fn one_mistake_of_a_rule_hides_no_other() {
+    let rule = "program = '/x'
+arguments = [{ paht = '/var' }, { integer = [9, 1] }, { any_of = [7, { regex = '(' }] }]
+time_limit = '5 minutes'
+cwd = 'tmp'
+mode = 'rw'";
+    let wanted = [
+        "6:16 source.key",
+        "6:33 rule.integer",
+        "6:55 rule.regex",
+        "6:67 source.type",
+        "7:14 rule.limits",
+        "8:1 rule.cwd",
+        "9:1 rule.write",
+    ];
+    assert_eq!(problems(rule), wanted);
+    assert_eq!(
+        short("name = 't'\nversion = 1\n[[rule]]\nprogram = 'x'\narguments = 'none'"),
+        ["3:1 source.missing", "4:1 rule.program"]
+    );
 }
 
 #[test]

@@ -106,7 +106,7 @@ fn decide<'b>(bundle: &'b Bundle, command: &Command<'_>) -> (&'static str, Optio
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 250, ..ProptestConfig::default() })]
 
     #[test]
     fn the_index_decides_as_the_rules_read(bundle in common::bundle(), commands in prop::collection::vec(common::command(), 8)) {

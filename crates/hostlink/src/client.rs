@@ -1,19 +1,12 @@
 //! Asking agentd: connect, ask, read, close, all before one deadline. Nothing is kept between calls.
 
-use crate::frame::{Deadline, HEADER, LinkError, body_length, decode, encode, recv_exact, send_all};
+use crate::frame::{Deadline, HEADER, LinkError, body_length, decode, encode, recv_exact};
 use crate::message::{Reply, Request};
-use rustix::event::PollFlags;
-use rustix::io::Errno;
+use crate::rights::{receive_start, send_with};
 use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketAddrUnix, SocketFlags, SocketType,
-    connect, recvmsg, socket_with, sockopt::socket_peercred,
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with, sockopt::socket_peercred,
 };
-use std::io::IoSliceMut;
-use std::mem::MaybeUninit;
-use std::os::fd::OwnedFd;
-
-/// The most descriptors that a reply may carry; the kernel drops what is more.
-pub const DESCRIPTORS_MAX: usize = 64;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 /// A reply and the descriptors that came with it. They are close-on-exec.
 #[derive(Debug)]
@@ -63,37 +56,22 @@ impl Link {
 
     /// Puts the question and waits for the answer.
     pub fn ask(self, request: &Request, deadline: Deadline) -> Result<Answer, LinkError> {
-        send_all(&self.0, &encode(request)?, deadline)?;
+        self.ask_with(request, &[], deadline, deadline)
+    }
+
+    /// The same with descriptors that go with the question, and a deadline of its own for each way.
+    pub fn ask_with(
+        self,
+        request: &Request,
+        descriptors: &[BorrowedFd<'_>],
+        asked: Deadline,
+        deadline: Deadline,
+    ) -> Result<Answer, LinkError> {
+        send_with(&self.0, &encode(request)?, descriptors, asked)?;
         let mut header = [0; HEADER];
         let descriptors = receive_start(&self.0, &mut header, deadline)?;
         let mut body = vec![0; body_length(header)?];
         recv_exact(&self.0, &mut body, deadline)?;
         Ok(Answer { reply: decode(&body)?, descriptors })
     }
-}
-
-/// Reads the header; descriptors come with its first byte.
-fn receive_start(link: &OwnedFd, header: &mut [u8; HEADER], deadline: Deadline) -> Result<Vec<OwnedFd>, LinkError> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
-    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    let bytes = loop {
-        let mut parts = [IoSliceMut::new(header.as_mut_slice())];
-        match recvmsg(link, &mut parts, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
-            Ok(message) => break message.bytes,
-            Err(Errno::AGAIN) => deadline.wait(link, PollFlags::IN)?,
-            Err(Errno::INTR) => {}
-            Err(errno) => return Err(LinkError::Broken(errno)),
-        }
-    };
-    if bytes == 0 {
-        return Err(LinkError::Closed);
-    }
-    let mut descriptors = Vec::new();
-    for part in ancillary.drain() {
-        if let RecvAncillaryMessage::ScmRights(received) = part {
-            descriptors.extend(received);
-        }
-    }
-    recv_exact(link, header.get_mut(bytes..).unwrap_or_default(), deadline)?;
-    Ok(descriptors)
 }

@@ -53,23 +53,28 @@ pub enum LinkError {
 
 /// One point in time (CLOCK_MONOTONIC) for a whole exchange, however many reads it takes.
 #[derive(Debug, Clone, Copy)]
-pub struct Deadline(Instant);
+pub struct Deadline(Option<Instant>);
 
 impl Deadline {
     /// That far from now.
     pub fn after(span: Duration) -> Self {
-        Self(Instant::now() + span)
+        Self(Some(Instant::now() + span))
+    }
+
+    /// None: for the end of a command, which takes as long as the command.
+    pub const fn never() -> Self {
+        Self(None)
     }
 
     /// Waits until the descriptor is ready for `events`, or the deadline passes.
     pub(crate) fn wait(self, fd: &impl AsFd, events: PollFlags) -> Result<(), LinkError> {
         loop {
-            let left = self.0.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            let left = self.0.map(|end| end.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
                 return Err(LinkError::TimedOut);
             }
-            let timeout = Timespec::try_from(left).map_err(|_| LinkError::TimedOut)?;
-            match poll(&mut [PollFd::new(fd, events)], Some(&timeout)) {
+            let timeout = left.map(Timespec::try_from).transpose().map_err(|_| LinkError::TimedOut)?;
+            match poll(&mut [PollFd::new(fd, events)], timeout.as_ref()) {
                 Ok(0) => return Err(LinkError::TimedOut),
                 Ok(_) => return Ok(()),
                 Err(Errno::INTR) => {}

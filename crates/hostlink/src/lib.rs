@@ -2,7 +2,7 @@
 //!
 //! One connection carries one request and one reply. A frame is a version byte, a length (u32, big
 //! endian) and JSON; JSON because a module that a long-lived sshd has mapped must still be understood by
-//! an agentd that was upgraded since. Descriptors travel with the reply's first byte (`SCM_RIGHTS`).
+//! an agentd that was upgraded since. Descriptors travel with a frame's first byte (`SCM_RIGHTS`).
 //!
 //! A client trusts a reply only from uid 0, waits no longer than its one deadline, and reads no more than
 //! [`FRAME_MAX`] bytes. Everything else is an [`LinkError`], which callers turn into a refusal.
@@ -12,12 +12,14 @@ mod client;
 mod frame;
 mod message;
 pub mod paths;
+mod rights;
 mod server;
 
-pub use client::{Answer, DESCRIPTORS_MAX, Link, ask, ask_at};
+pub use client::{Answer, Link, ask, ask_at};
 pub use frame::{Deadline, FRAME_MAX, LinkError, VERSION};
 pub use message::{
     BundleSummary, CommandLine, Confinement, Identity, OpenRequest, Plan, PrincipalsQuery, Refusal, Reply, Request,
     SESSIONS_PAGE, SessionSummary, StatusReport, codes,
 };
+pub use rights::DESCRIPTORS_MAX;
 pub use server::{Connection, Peer};

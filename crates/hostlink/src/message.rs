@@ -59,6 +59,17 @@ pub enum Request {
     },
     /// `sudo -l`: what may the agent run? Answered by [`Reply::Commands`].
     Commands,
+    /// `tether run`: run this for me. Descriptors: what the command gets as 0, 1 and 2. Answered by [`Reply::Ran`]
+    /// when it is over. Folder and terminal are not asked for: agentd takes them from the kernel.
+    Run {
+        /// What was typed; the first is a name or a path.
+        argv: Vec<String>,
+    },
+    /// The runner: what am I to start? Answered by [`Reply::Taken`], once.
+    Take {
+        /// [`Plan::plan`].
+        plan: String,
+    },
     /// `tether session list`, `tether doctor`. Answered by [`Reply::Status`] with at most [`SESSIONS_PAGE`]
     /// sessions, since a frame has a limit.
     Status {
@@ -137,6 +148,9 @@ pub struct Plan {
     pub deadline_boottime_ms: u64,
     /// How many bytes it may print, both streams together.
     pub output_limit: u64,
+    /// Whether a terminal is sudo's own, made for this command, and so handed on. Otherwise it is the agent's.
+    #[serde(default)]
+    pub terminals: bool,
     /// What the launcher lets it do.
     pub confinement: Confinement,
 }
@@ -240,6 +254,19 @@ pub enum Reply {
         left_out: u64,
         /// The same as data, for a program or a model.
         rules: serde_json::Value,
+    },
+    /// The command is over.
+    Ran {
+        /// The wait status as waitpid(2) gives it.
+        status: i32,
+        /// Why it was cut short, if it was.
+        cut: Option<Refusal>,
+    },
+    /// What the runner is to start. Descriptors: those of [`Reply::Plan`]; a pipe whose other end closes when the
+    /// command must end; the session's cgroup and IPC namespace; and the command's 0, 1 and 2.
+    Taken {
+        /// The session's login uid.
+        uid: u32,
     },
     /// How this host stands.
     Status(StatusReport),

@@ -7,6 +7,10 @@ pub use tether_accountfile::{ACCOUNTS, UID_FIRST, UID_LAST, is_agent_uid};
 pub const ROOT_SOCKET: &str = "/run/tether/root.sock";
 /// The listener of sshd's principals command, owned by [`PRINCIPALS_USER`]. Mode 0600.
 pub const PRINCIPALS_SOCKET: &str = "/run/tether/principals.sock";
+/// The listeners of `tether run`, one for each session: found by name, not listed. See [`run_socket`].
+pub const RUN_FOLDER: &str = "/run/tether/run";
+/// systemd's listener for agentd: each connection starts a `tether-runner`. Mode 0600.
+pub const RUNNER_SOCKET: &str = "/run/tether/runner.sock";
 /// The system user that sshd runs `tether-principals` as.
 pub const PRINCIPALS_USER: &str = "tether-principals";
 /// The home of every agent's account: in a session its own tmpfs, outside an empty folder.
@@ -17,5 +21,13 @@ pub const USER_CA_KEYS: &str = "/run/tether/user_ca_keys";
 pub const CGROUP: &str = "tether.sessions";
 /// The launcher that runs what agentd allowed under sudo.
 pub const CONFINE: &str = "/usr/libexec/tether/tether-confine";
+/// What starts the launcher under `tether run`.
+pub const RUNNER: &str = "/usr/libexec/tether/tether-runner";
 /// The login shell of agents' accounts.
 pub const SHELL: &str = "/usr/libexec/tether/tether-shell";
+
+/// Where a session's `tether run` asks: owned by its login uid, mode 0600.
+#[must_use]
+pub fn run_socket(uid: u32) -> String {
+    format!("{RUN_FOLDER}/{uid}.sock")
+}

@@ -1,15 +1,9 @@
 //! The other end: one accepted connection, who is at it, its question, the answer.
 
-use crate::client::DESCRIPTORS_MAX;
-use crate::frame::{Deadline, HEADER, LinkError, body_length, decode, encode, recv_exact, send_all};
+use crate::frame::{Deadline, HEADER, LinkError, body_length, decode, encode, recv_exact};
 use crate::message::{Reply, Request};
-use rustix::event::PollFlags;
-use rustix::io::Errno;
-use rustix::net::{
-    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, accept_with, sendmsg, sockopt::socket_peercred,
-};
-use std::io::IoSlice;
-use std::mem::MaybeUninit;
+use crate::rights::{receive_start, send_with};
+use rustix::net::{SocketFlags, accept_with, sockopt::socket_peercred};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// Who connected, as the kernel noted it then (unix(7), `SO_PEERCRED`).
@@ -39,10 +33,22 @@ impl Connection {
         Ok(Self { link, peer: Peer { pid, uid: credentials.uid.as_raw() } })
     }
 
-    /// Reads the one question.
+    /// Reads the one question. Descriptors that come with it are none of this side's: the kernel drops them.
     pub fn question(&self, deadline: Deadline) -> Result<Request, LinkError> {
         let mut header = [0; HEADER];
         recv_exact(&self.link, &mut header, deadline)?;
+        self.body(header, deadline)
+    }
+
+    /// Reads the one question, and takes the descriptors that come with it. Closing one may wait for whoever made it
+    /// (a file system of the sender's own), so they are never closed under a lock.
+    pub fn question_with(&self, deadline: Deadline) -> Result<(Request, Vec<OwnedFd>), LinkError> {
+        let mut header = [0; HEADER];
+        let descriptors = receive_start(&self.link, &mut header, deadline)?;
+        Ok((self.body(header, deadline)?, descriptors))
+    }
+
+    fn body(&self, header: [u8; HEADER], deadline: Deadline) -> Result<Request, LinkError> {
         let mut body = vec![0; body_length(header)?];
         recv_exact(&self.link, &mut body, deadline)?;
         decode(&body)
@@ -50,24 +56,12 @@ impl Connection {
 
     /// Sends the one answer; the descriptors go with its first byte.
     pub fn answer(&self, reply: &Reply, descriptors: &[BorrowedFd<'_>], deadline: Deadline) -> Result<(), LinkError> {
-        let frame = encode(reply)?;
-        let sent = self.send_start(&frame, descriptors, deadline)?;
-        send_all(&self.link, frame.get(sent..).unwrap_or_default(), deadline)
+        send_with(&self.link, &encode(reply)?, descriptors, deadline)
     }
+}
 
-    fn send_start(&self, frame: &[u8], fds: &[BorrowedFd<'_>], deadline: Deadline) -> Result<usize, LinkError> {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
-        loop {
-            let mut ancillary = SendAncillaryBuffer::new(&mut space);
-            if !fds.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(fds)) {
-                return Err(LinkError::TooLong(fds.len()));
-            }
-            match sendmsg(&self.link, &[IoSlice::new(frame)], &mut ancillary, SendFlags::NOSIGNAL) {
-                Ok(sent) => return Ok(sent),
-                Err(Errno::AGAIN) => deadline.wait(&self.link, PollFlags::OUT)?,
-                Err(Errno::INTR) => {}
-                Err(errno) => return Err(LinkError::Broken(errno)),
-            }
-        }
+impl AsFd for Connection {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.link.as_fd()
     }
 }

@@ -95,3 +95,44 @@ fn the_wire_form_stays() {
     let enter = Request::Enter { account: "ag-a".into() };
     assert_eq!(serde_json::to_string(&enter).unwrap(), r#"{"ask":"enter","account":"ag-a"}"#);
 }
+
+#[test]
+fn descriptors_go_with_a_question_only_where_they_are_wanted() {
+    for wanted in [true, false] {
+        let (_folder, path, listener) = listener();
+        let server = thread::spawn(move || {
+            let connection = Connection::accept(&listener).unwrap();
+            let lent = if wanted {
+                connection.question_with(soon()).unwrap().1
+            } else {
+                connection.question(soon()).unwrap();
+                Vec::new()
+            };
+            for descriptor in lent {
+                assert!(rustix::io::fcntl_getfd(&descriptor).unwrap().contains(rustix::io::FdFlags::CLOEXEC));
+                std::fs::File::from(descriptor).write_all(b"lent").unwrap();
+            }
+            connection.answer(&Reply::Ran { status: 7 << 8, cut: None }, &[], soon()).unwrap();
+        });
+        let (reader, writer) = std::io::pipe().unwrap();
+        let question = Request::Run { argv: vec!["ss".into(), "-tn".into()] };
+        let link = tether_hostlink::Link::open_at(&path).unwrap();
+        let answer = link.ask_with(&question, &[writer.as_fd()], soon(), Deadline::never()).unwrap();
+        drop(writer);
+        assert_eq!(answer.reply, Reply::Ran { status: 7 << 8, cut: None });
+        server.join().unwrap();
+        // What was not wanted the kernel closed: nobody holds the pipe any more, and nothing was written.
+        assert_eq!(std::io::read_to_string(reader).unwrap(), if wanted { "lent" } else { "" });
+    }
+}
+
+#[test]
+fn without_a_deadline_an_end_is_still_an_end() {
+    let (_folder, path) = answering_with(vec![]);
+    let (_other, silent, listener) = listener();
+    let link = tether_hostlink::Link::open_at(&silent).unwrap();
+    drop(listener);
+    let run = Request::Run { argv: vec![] };
+    assert!(link.ask_with(&run, &[], soon(), Deadline::never()).is_err());
+    assert!(matches!(ask_at(&path, &run, soon()), Err(LinkError::TimedOut)), "the control: with one it is waited for");
+}

@@ -107,7 +107,7 @@ def posix_queue():
 
 def _prepare_key(warden):
     # In a child, whose session keyring is new; the key itself is open to all who hold it or are root.
-    key = call("add_key", "user", "battery", warden.canary("key"), 30, -4)
+    key = call("add_key", "user", f"battery-{os.urandom(6).hex()}", warden.canary("key"), 30, -4)
     call("keyctl", 5, key, 0x3F3F3F3F)
     warden.params["key"] = {"id": key}
 
@@ -132,7 +132,7 @@ def revoke_key():
 
 
 def _prepare_revoke(warden):
-    key = call("add_key", "user", "battery-revoke", "x", 1, -4)
+    key = call("add_key", "user", f"battery-{os.urandom(6).hex()}", "x", 1, -4)
     call("keyctl", 5, key, 0x3F3F3F3F)
     warden.params["revoke_key"] = {"id": key}
 

@@ -77,7 +77,10 @@ fn rule(mut keys: Keys<'_, '_>, notes: &mut Notes<'_>, rules: &mut Vec<ReadRule>
     origins.arguments = elements(keys.get("arguments"));
     let programs = elements(keys.get("programs"));
     keys.finish(notes);
-    let (Some(id), Some(targets), Some(arguments), Some(run)) = (id, targets, arguments, run) else { return };
+    // What could not be read stands for itself: the rest of the rule is checked all the same.
+    let id = id.unwrap_or_else(|| format!("at {start}"));
+    let targets = targets.unwrap_or_else(|| vec![Target::Program { path: format!("/at/{start}"), sha256: Vec::new() }]);
+    let arguments = arguments.unwrap_or(Arguments::None);
     let many = targets.len() > 1;
     for (number, target) in targets.into_iter().enumerate() {
         let id = if many { format!("{id}/{}", last_name(&target)) } else { id.clone() };
@@ -153,12 +156,8 @@ fn arguments(keys: &mut Keys<'_, '_>, notes: &mut Notes<'_>) -> Option<Arguments
     let DeValue::Array(list) = value.get_ref() else {
         return word(value, rest.is_some(), notes);
     };
-    let patterns: Vec<Option<Pattern>> = list.iter().map(|one| pattern(one, notes)).collect();
-    let first = patterns.into_iter().collect::<Option<Vec<_>>>()?;
-    match rest {
-        Some(rest) => Some(Arguments::Each { first, rest: Some(rest?) }),
-        None => Some(Arguments::Each { first, rest: None }),
-    }
+    let first = list.iter().map(|one| pattern(one, notes).unwrap_or(Pattern::Anything)).collect();
+    Some(Arguments::Each { first, rest: rest.flatten() })
 }
 
 /// `"any"` or `"none"`.
@@ -227,6 +226,7 @@ fn one_pattern(mut keys: Keys<'_, '_>, notes: &mut Notes<'_>) -> Option<Pattern>
     let prefix = keys.get("prefix").map(|value| notes.string(value));
     let any_of = keys.get("any_of").map(|value| any_of(value, notes));
     let anything = keys.get("anything").map(|value| anything(value, notes));
+    let before = notes.problems.len();
     if prefix.is_some() && under.is_none() {
         notes.say(keys.offset("prefix"), "rule.path", "prefix goes with path");
     }
@@ -236,6 +236,8 @@ fn one_pattern(mut keys: Keys<'_, '_>, notes: &mut Notes<'_>) -> Option<Pattern>
     let mut found = [exact, one_of, integer, regex, path, any_of, anything].into_iter().flatten();
     match (found.next(), found.next()) {
         (Some(pattern), None) => pattern,
+        // A key that is not known has been named; that none is left is only its consequence.
+        (None, _) if notes.problems.len() > before => None,
         _ => {
             notes.say(start, "rule.pattern", format!("a pattern has exactly one of {PATTERNS}"));
             None
@@ -258,8 +260,7 @@ fn range(value: &Value<'_>, notes: &mut Notes<'_>) -> Option<Pattern> {
 
 fn any_of(value: &Value<'_>, notes: &mut Notes<'_>) -> Option<Pattern> {
     let list = notes.array(value)?;
-    let patterns: Vec<Option<Pattern>> = list.iter().map(|one| pattern(one, notes)).collect();
-    patterns.into_iter().collect::<Option<Vec<_>>>().map(Pattern::AnyOf)
+    Some(Pattern::AnyOf(list.iter().map(|one| pattern(one, notes).unwrap_or(Pattern::Anything)).collect()))
 }
 
 fn anything(value: &Value<'_>, notes: &mut Notes<'_>) -> Option<Pattern> {
@@ -270,9 +271,8 @@ fn anything(value: &Value<'_>, notes: &mut Notes<'_>) -> Option<Pattern> {
     None
 }
 
-fn run(keys: &mut Keys<'_, '_>, notes: &mut Notes<'_>) -> Option<Run> {
-    let before = notes.problems.len();
-    let mode = mode(keys, notes);
+fn run(keys: &mut Keys<'_, '_>, notes: &mut Notes<'_>) -> Run {
+    let mode = mode(keys, notes).unwrap_or_default();
     let mut grants = keys.get("grants").map(|value| grants(value, notes)).unwrap_or_default();
     grants.extend(keys.get("net").and_then(|value| net(value, notes)));
     grants.sort_by_key(kind_of);
@@ -298,8 +298,7 @@ fn run(keys: &mut Keys<'_, '_>, notes: &mut Notes<'_>) -> Option<Run> {
         }
         read
     });
-    let run = Run { mode: mode?, grants, cwd, environment: variables, time_limit_s, output_limit };
-    (notes.problems.len() == before).then_some(run)
+    Run { mode, grants, cwd, environment: variables, time_limit_s, output_limit }
 }
 
 fn mode(keys: &mut Keys<'_, '_>, notes: &mut Notes<'_>) -> Option<Mode> {
