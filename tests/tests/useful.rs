@@ -69,6 +69,7 @@ fn compare(suite: Suite) -> Result {
             continue;
         }
         all += 1;
+        scene.central.head(&scene.host)?;
         let same = |root: &Output, confined: &Output| useful::is_same(command.compare, line, root, confined);
         let (mut root, mut confined) = (as_root(&scene, line)?, as_agent(&connection, line)?);
         // The host lives: what changed between the two is looked at once more.
