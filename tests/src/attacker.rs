@@ -8,8 +8,6 @@ use tether_testhost::Host;
 
 /// How long a whole run may take.
 const LIMIT: Duration = Duration::from_secs(900);
-/// The same for all of GTFOBins.
-const LONG_LIMIT: Duration = Duration::from_secs(5400);
 
 /// Runs Python scripts that lie on the host.
 pub trait Attacker {
@@ -40,50 +38,6 @@ impl Attacker for PlainRoot<'_> {
         let line = format!("cd /var/tmp; python3 -B {script} > /var/tmp/report; cat /var/tmp/report");
         let output = self.0.command("/bin/sh").args(&["-c", &line]).timeout(LIMIT).output()?;
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-    }
-
-    fn prefix(&self) -> &'static str {
-        ""
-    }
-}
-
-/// A person who may do everything with sudo: what is typed into that person's shell gets as far as sudo takes it.
-pub struct Sudoer<'h>(pub &'h Host);
-
-impl Attacker for Sudoer<'_> {
-    fn start(&self, script: &str) -> Result<Child> {
-        PlainRoot(self.0).start(script)
-    }
-
-    fn attack(&self, script: &str) -> Result<String> {
-        self.before(script)
-    }
-
-    fn before(&self, script: &str) -> Result<String> {
-        let line = format!("cd /tmp; python3 -B {script} > /tmp/report; cat /tmp/report");
-        let command = self.0.command("/bin/sh").args(&["-c", &line]).user("carol").timeout(LONG_LIMIT);
-        Ok(String::from_utf8_lossy(&command.output()?.stdout).into_owned())
-    }
-
-    fn prefix(&self) -> &'static str {
-        ""
-    }
-}
-
-/// An agent whose own shell types, with sudo where the payload has it.
-pub struct Typing<'c, 'a>(pub &'c Connection<'a>);
-
-impl Attacker for Typing<'_, '_> {
-    fn start(&self, script: &str) -> Result<Child> {
-        Confined(self.0).start(script)
-    }
-
-    fn attack(&self, script: &str) -> Result<String> {
-        Confined(self.0).attack(script)
-    }
-
-    fn before(&self, script: &str) -> Result<String> {
-        Confined(self.0).before(script)
     }
 
     fn prefix(&self) -> &'static str {
