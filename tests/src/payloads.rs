@@ -105,11 +105,12 @@ pub fn run(host: &Host, attacker: &dyn Attacker, payloads: &[Payload]) -> Result
         bail!("the judge is not ready: {}", host.sh("cat /var/tmp/judge.err")?);
     }
     let mut reports = String::new();
-    for typed in payloads.iter().filter(|payload| payload.keys.is_some()) {
-        let start = format!("{FOLDER}/payloads.py type {} -- {}", typed.name, attacker.prefix());
-        reports.push_str(&attacker.before(&start)?);
+    if payloads.iter().any(|payload| payload.keys.is_some()) {
+        reports.push_str(&attacker.before(&format!("{FOLDER}/payloads.py type -- {}", attacker.prefix()))?);
     }
-    reports.push_str(&attacker.attack(&format!("{FOLDER}/payloads.py run"))?);
+    if payloads.iter().any(|payload| payload.script.is_some()) {
+        reports.push_str(&attacker.attack(&format!("{FOLDER}/payloads.py run"))?);
+    }
     let mut stdin = judge.stdin.take().context("no stdin")?;
     stdin.write_all(reports.as_bytes())?;
     drop(stdin);

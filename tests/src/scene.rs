@@ -226,6 +226,24 @@ impl Scene {
         }
     }
 
+    /// Does something that takes long, while central goes on saying that it is there, as it does every 10 s.
+    pub fn with_heads<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        let (over, ended) = std::sync::mpsc::channel::<()>();
+        std::thread::scope(|scope| {
+            let heads = scope.spawn(move || {
+                while let Err(std::sync::mpsc::RecvTimeoutError::Timeout) = ended.recv_timeout(Duration::from_secs(10))
+                {
+                    self.central.head(&self.host)?;
+                }
+                Ok::<_, anyhow::Error>(())
+            });
+            let done = work();
+            drop(over);
+            heads.join().map_err(|_| anyhow::anyhow!("the thread of the heads panicked"))??;
+            done
+        })
+    }
+
     /// The host's audit records.
     pub fn trail(&self) -> Result<Trail> {
         Trail::read(&self.host)

@@ -18,7 +18,7 @@ fn what_harms_as_root_harms_nobody_confined(suite: Suite) -> Result {
     let connection = agent.connect()?;
     let probes = battery::install(&scene.host)?;
     let mut login = battery::login(&scene, &connection)?;
-    let confined = battery::run(&scene.host, &Confined(&connection), &probes, &[])?;
+    let confined = scene.with_heads(|| battery::run(&scene.host, &Confined(&connection), &probes, &[]))?;
     // Afterwards: it leaves the host in pieces.
     let root = battery::run(&scene.host, &PlainRoot(&scene.host), &probes, &[])?;
     let _ = login.kill();
@@ -96,12 +96,13 @@ fn ablation() -> Result {
     let mut decoration = Vec::new();
     for (layer, beside, holds) in HOLDS {
         battery::leave_out(&scene.host, &beside.join(","))?;
-        let whole = battery::run(&scene.host, &attacker, &probes, holds)?;
+        let whole = scene.with_heads(|| battery::run(&scene.host, &attacker, &probes, holds))?;
         let leaks: Vec<_> = whole.iter().filter(|v| v.harm).collect();
         ensure!(leaks.is_empty(), "with {layer}, without {beside:?}:\n{}", battery::describe(leaks));
         battery::leave_out(&scene.host, &[beside, &[*layer][..]].concat().join(","))?;
         let all: &[&str] = &[];
-        let verdicts = battery::run(&scene.host, &attacker, &probes, if long { all } else { holds })?;
+        let verdicts =
+            scene.with_heads(|| battery::run(&scene.host, &attacker, &probes, if long { all } else { holds }))?;
         let found: Vec<&Verdict> = verdicts.iter().filter(|v| v.harm).collect();
         println!("without {layer} and {beside:?}: {}\n{}", found.len(), battery::describe(found.iter().copied()));
         if !found.iter().any(|v| holds.contains(&v.name.as_str())) {
@@ -128,6 +129,7 @@ fn a_launch_while_passwords_change_shows_none(suite: Suite) -> Result {
     let launches = if std::env::var_os("TETHER_TEST_LONG").is_some() { 300 } else { 30 };
     let mut seen = Vec::new();
     for launch in 0..launches {
+        scene.central.head(&scene.host)?;
         let ran = connection.run(&format!("sudo dash -c '{look}'"))?;
         ensure!(ran.out.contains("done"), "launch {launch} did not look: {ran:?}");
         if ran.out.contains("CANARY") || ran.out.contains("root:") {

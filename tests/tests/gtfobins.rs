@@ -14,13 +14,12 @@ const LEAST: usize = 150;
 #[test]
 fn ours() -> Result {
     let mut scene = Scene::with_packages(Suite::Bookworm, more::PACKAGES)?;
-    scene.central.publish(&scene.host, battery::BUNDLE)?;
-    scene.read()?;
+    scene.publish(battery::BUNDLE)?;
     let (_, agent) = scene.session()?;
     let connection = agent.connect()?;
     let all = payloads::ours()?;
     payloads::install(&scene.host, &all)?;
-    let confined = payloads::run(&scene.host, &Confined(&connection), &all)?;
+    let confined = scene.with_heads(|| payloads::run(&scene.host, &Confined(&connection), &all))?;
     let root = payloads::run(&scene.host, &PlainRoot(&scene.host), &all)?;
     println!("{}", payloads::table(&root, &confined));
     let harmless: Vec<&Outcome> = root.iter().filter(|outcome| !outcome.harm).collect();

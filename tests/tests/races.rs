@@ -1,7 +1,7 @@
 //! Races: what was decided about is what runs and what is read, whoever swaps names meanwhile; and what is stopped,
 //! killed or used again between decision and exec runs nothing.
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdout};
 use tether_statement::Revocation;
@@ -71,8 +71,7 @@ impl Stage {
              [[rule]]\nid = \"sleep\"\nprogram = \"/usr/bin/sleep\"\narguments = [\"1234\"]\n",
             sha256.trim()
         );
-        scene.central.publish(&scene.host, &bundle)?;
-        scene.read()?;
+        scene.publish(&bundle)?;
         Ok(Self { scene })
     }
 
@@ -86,6 +85,7 @@ impl Stage {
         let mut left = decisions;
         while left > 0 {
             let now = left.min(500);
+            self.scene.central.head(&self.scene.host)?;
             let ran =
                 connection.run(&format!("i=0; while [ $i -lt {now} ]; do sudo {command} 2>&1; i=$((i+1)); done"))?;
             printed.push_str(&ran.out);
@@ -95,12 +95,18 @@ impl Stage {
         Ok((printed, made))
     }
 
-    /// The same race against one who looks at a path and uses it again.
-    fn naive(&self, one: &str, other: &str, how: &str) -> Result<String> {
+    /// The same race against one who looks at a path and uses it again, until the racer has won once.
+    fn naive(&self, one: &str, other: &str, how: &str, evil: &str) -> Result<usize> {
         let racer = Racer::start(&self.scene.host, one, other, 1)?;
-        let ran = self.scene.host.sh(&format!("/srv/race/naive {how} 3000"))?;
+        let mut won = 0;
+        for _ in 0..20 {
+            won += self.scene.host.sh(&format!("/srv/race/naive {how}"))?.matches(evil).count();
+            if won > 0 {
+                break;
+            }
+        }
         racer.end()?;
-        Ok(ran)
+        Ok(won)
     }
 }
 
@@ -126,97 +132,130 @@ impl<'h> Racer<'h> {
     }
 }
 
-fn judge(printed: &str, swaps: usize, good: &str, evil: &str, naive: &str) -> Result {
+fn judge(printed: &str, swaps: usize, good: &str, evil: &str, naive: usize) -> Result {
     let (decisions, least) = enough();
     let (won, lost) = (printed.matches(evil).count(), printed.matches(good).count());
-    println!(
-        "{swaps} swaps, {decisions} decisions: {lost} as decided, {won} won; the naive one lost {} times",
-        naive.matches(evil).count()
-    );
+    println!("{swaps} swaps, {decisions} decisions: {lost} as decided, {won} won; the naive one lost {naive} times");
     ensure!(swaps >= least, "only {swaps} swaps");
     ensure!(won == 0, "the racer won {won} times: {}", printed.chars().take(600).collect::<String>());
     ensure!(lost > 0, "nothing ran at all: {}", printed.chars().take(600).collect::<String>());
-    ensure!(naive.contains(evil), "the racer cannot even win against a path-based exec: it proves nothing");
+    ensure!(naive > 0, "the racer cannot even win against a path-based exec: it proves nothing");
     Ok(())
 }
 
 fn a_swapped_program_is_not_run(suite: Suite) -> Result {
     let mut stage = Stage::new(suite)?;
     let (one, other) = ("/opt/race/tool-real", "/opt/race/tool-false");
-    let naive = stage.naive(one, other, "program /opt/race/tool-real /srv/race/real")?;
+    let naive = stage.naive(one, other, "program /opt/race/tool-real /srv/race/real 3000", "ran-false")?;
     let (printed, swaps) = stage.race(one, other, one)?;
-    judge(&printed, swaps, "ran-real", "ran-false", &naive)
+    judge(&printed, swaps, "ran-real", "ran-false", naive)
 }
 
 fn a_swapped_path_component_is_not_followed(suite: Suite) -> Result {
     let mut stage = Stage::new(suite)?;
     // By a link that leads to another folder, and by the folders themselves under a digest.
-    let naive = stage.naive("/opt/race/way", "/opt/race/other", "resolve /opt/race/way/tool /opt/race/real/tool")?;
+    let naive = stage.naive(
+        "/opt/race/way",
+        "/opt/race/other",
+        "resolve /opt/race/way/tool /opt/race/real/tool 20000",
+        "ran-false",
+    )?;
     let (printed, swaps) = stage.race("/opt/race/way", "/opt/race/other", "/opt/race/way/tool")?;
-    judge(&printed, swaps, "ran-real", "ran-false", &naive)
+    judge(&printed, swaps, "ran-real", "ran-false", naive)
 }
 
 fn a_swapped_read_target_is_not_read(suite: Suite) -> Result {
     let mut stage = Stage::new(suite)?;
     let (one, other) = ("/var/log/race/file", "/var/log/race/link");
-    let naive = stage.naive(one, other, "read /var/log/race/file /var/log/race")?;
+    let naive = stage.naive(one, other, "read /var/log/race/file /var/log/race 200000", "CANARY-SECRET")?;
     let (printed, swaps) = stage.race(one, other, "cat /var/log/race/file")?;
-    judge(&printed, swaps, "harmless", "CANARY-SECRET", &naive)
+    judge(&printed, swaps, "harmless", "CANARY-SECRET", naive)
+}
+
+/// A process that ends with the test, however that ends: a host is not removed while somebody waits for nobody.
+struct Held(Child);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// A command that is stopped at a step between decision and exec.
 struct Stopped {
-    command: Child,
+    command: Held,
     lines: BufReader<ChildStdout>,
     pids: Vec<u32>,
     steps: usize,
+    launcher: usize,
 }
 
 /// Starts `sudo sleep` and stops it at a step; at 0 lets it run and counts.
 fn stop_at(stage: &Stage, connection: &Connection<'_>, step: usize) -> Result<Stopped> {
     let host = &stage.scene.host;
-    let mut command = connection.start("echo $$; read go; exec sudo sleep 1234")?;
-    let mut lines = BufReader::new(command.stdout.take().context("no stdout")?);
+    let mut command = Held(connection.start("echo $$; read go; exec sudo sleep 1234")?);
+    let mut lines = BufReader::new(command.0.stdout.take().context("no stdout")?);
     let mut first = String::new();
     lines.read_line(&mut first)?;
     // The shell sees its number in the host's process namespace, which the session shares.
-    let mut tracer = host.command("/srv/race/tracer").args(&[first.trim(), &step.to_string()]).spawn()?;
-    let mut told = BufReader::new(tracer.stdout.take().context("no stdout")?).lines();
+    let mut tracer = Held(host.command("/srv/race/tracer").args(&[first.trim(), &step.to_string()]).spawn()?);
+    let mut told = BufReader::new(tracer.0.stdout.take().context("no stdout")?).lines();
     ensure!(told.next().transpose()?.as_deref() == Some("attached"), "the tracer did not attach");
-    command.stdin.as_mut().context("no stdin")?.write_all(b"\n")?;
-    let (mut pids, mut steps) = (Vec::new(), 0);
+    command.0.stdin.as_mut().context("no stdin")?.write_all(b"\n")?;
+    let (mut pids, mut steps, mut launcher) = (Vec::new(), 0, 0);
     for line in told {
         let line = line?;
         if let Some(count) = line.strip_prefix("steps ").or_else(|| line.strip_prefix("stopped at ")) {
             steps = count.parse()?;
             break;
         }
+        if let Some(first) = line.strip_prefix("launcher ") {
+            launcher = first.parse()?;
+            continue;
+        }
         pids.push(line.parse()?);
     }
-    ensure!(steps > 0, "the command ended before step {step}");
-    if step == 0 {
-        tracer.kill()?;
-    }
-    tracer.wait()?;
-    Ok(Stopped { command, lines, pids, steps })
+    ensure!(steps > 0 && (step == 0 || !pids.is_empty()), "the command ended before step {step}");
+    Ok(Stopped { command, lines, pids, steps, launcher })
 }
 
-/// How many steps there are, and which are tried.
-fn steps(stage: &mut Stage) -> Result<Vec<usize>> {
+/// Which steps are tried, and which is the launcher's first.
+fn steps(stage: &mut Stage) -> Result<(Vec<usize>, usize)> {
     let (_, agent) = stage.scene.session()?;
     let connection = agent.connect()?;
-    let mut whole = stop_at(stage, &connection, 0)?;
+    let whole = stop_at(stage, &connection, 0)?;
     stage
         .scene
         .host
-        .sh("timeout 5 sh -c 'until pgrep -x sleep -f \"^sleep 1234\" >/dev/null; do sleep 0.01; done'")
+        .sh("timeout 5 sh -c 'until pgrep -f \"^sleep 1234\" >/dev/null; do sleep 0.01; done'")
         .context("the positive control: traced and not stopped, the command does not run")?;
-    whole.command.kill()?;
-    whole.command.wait()?;
+    drop(whole.command);
+    // And so does one that was stopped on its way and let go at once.
+    let (_, agent) = stage.scene.session()?;
+    let connection = agent.connect()?;
+    stage
+        .scene
+        .host
+        .sh("pkill -KILL -x sudo; timeout 5 sh -c 'while pgrep -f \"^sleep 1234\" >/dev/null; do sleep 0.01; done'")?;
+    let halfway = stop_at(stage, &connection, whole.steps / 2)?;
+    for pid in &halfway.pids {
+        stage.scene.host.sh(&format!("kill -CONT {pid}"))?;
+    }
+    stage
+        .scene
+        .host
+        .sh("timeout 5 sh -c 'until pgrep -f \"^sleep 1234\" >/dev/null; do sleep 0.01; done'")
+        .context("the positive control: stopped and let go, the command does not run")?;
+    stage
+        .scene
+        .host
+        .sh("pkill -KILL -x sudo; timeout 5 sh -c 'while pgrep -f \"^sleep 1234\" >/dev/null; do sleep 0.01; done'")?;
     let tried = if is_long() { 150 } else { 8 };
     println!("{} steps between decision and exec, {tried} are tried", whole.steps);
-    // The last one is the exec itself.
-    Ok((0..tried).map(|number| 1 + number * (whole.steps - 1) / (tried - 1)).collect())
+    // Up to some calls before the exec itself: how many there are differs by a few.
+    let last = whole.steps - 10;
+    Ok(((0..tried).map(|number| 1 + number * (last - 1) / (tried - 1)).collect(), whole.launcher))
 }
 
 fn runs(host: &Host) -> Result<bool> {
@@ -225,7 +264,7 @@ fn runs(host: &Host) -> Result<bool> {
 
 fn stopped_at_every_step_and_revoked_nothing_runs(suite: Suite) -> Result {
     let mut stage = Stage::new(suite)?;
-    for step in steps(&mut stage)? {
+    for step in steps(&mut stage)?.0 {
         let (draft, agent) = stage.scene.session()?;
         let session = draft.grant.session.clone();
         let connection = agent.connect()?;
@@ -238,8 +277,7 @@ fn stopped_at_every_step_and_revoked_nothing_runs(suite: Suite) -> Result {
         }
         let mut rest = String::new();
         stopped.lines.read_line(&mut rest)?;
-        let _ = stopped.command.kill();
-        stopped.command.wait()?;
+        drop(stopped.command);
         ensure!(!runs(&stage.scene.host)?, "stopped at {step}, revoked, let go: the command runs");
         for pid in &stopped.pids {
             let there = stage.scene.host.sh(&format!("cat /proc/{pid}/comm 2>/dev/null; true"))?;
@@ -251,17 +289,18 @@ fn stopped_at_every_step_and_revoked_nothing_runs(suite: Suite) -> Result {
 
 fn sudo_killed_at_every_step_leaves_nothing(suite: Suite) -> Result {
     let mut stage = Stage::new(suite)?;
-    let steps = steps(&mut stage)?;
+    let (steps, _) = steps(&mut stage)?;
     let (_, agent) = stage.scene.session()?;
     let connection = agent.connect()?;
     for step in steps {
+        stage.scene.central.head(&stage.scene.host)?;
         let mut stopped = stop_at(&stage, &connection, step)?;
         let sudo = stopped.pids.first().context("nothing was stopped")?;
         stage.scene.host.sh(&format!("kill -KILL {sudo}"))?;
         for pid in &stopped.pids {
             stage.scene.host.sh(&format!("kill -CONT {pid} 2>/dev/null; true"))?;
         }
-        let _ = stopped.command.wait()?;
+        stopped.command.0.wait()?;
         stage
             .scene
             .host
@@ -273,8 +312,7 @@ fn sudo_killed_at_every_step_leaves_nothing(suite: Suite) -> Result {
 
 fn a_plan_is_good_once_in_time_and_for_one(suite: Suite) -> Result {
     let mut stage = Stage::new(suite)?;
-    let all = steps(&mut stage)?;
-    let late = all.last().context("no step")?;
+    let (_, launcher) = steps(&mut stage)?;
     let (_, agent) = stage.scene.session()?;
     let connection = agent.connect()?;
     // How long the second waits; less than 0: it goes first, and is a stranger.
@@ -283,35 +321,38 @@ fn a_plan_is_good_once_in_time_and_for_one(suite: Suite) -> Result {
         ("3", ["confine.expired", "plan.void"]),
         ("-1", ["plan.void", "request.not_yours"]),
     ] {
-        // A step of the launcher's own, near its end: sudo has handed the plan on.
-        let mut stopped = stop_at(&stage, &connection, late * 9 / 10)?;
+        // One of the launcher's first: sudo has handed the plan on, and nothing of it is closed yet.
+        let stopped = stop_at(&stage, &connection, launcher + 8)?;
         let find = "for p in $(pgrep -x tether-confine); do grep -q descriptors= /proc/$p/cmdline && echo $p; done";
         let pids = stage.scene.host.sh(find)?;
         let launcher = pids.split_whitespace().last().context("no launcher is stopped")?.to_owned();
-        for pid in stopped.pids.iter().filter(|pid| pid.to_string() != launcher) {
-            stage.scene.host.sh(&format!("kill -CONT {pid}"))?;
-        }
-        let mut again =
-            stage.scene.host.command("python3").args(&["-B", "/srv/race/again.py", &launcher, wait]).spawn()?;
-        let mut told = BufReader::new(again.stdout.take().context("no stdout")?);
+        let again = stage.scene.host.command("python3").args(&["-B", "/srv/race/again.py", &launcher, wait]).spawn()?;
+        let mut again = Held(again);
+        let mut told = BufReader::new(again.0.stdout.take().context("no stdout")?);
         let mut line = String::new();
         told.read_line(&mut line)?;
-        ensure!(line == "taken\n", "the plan was not taken: {line}");
+        if line != "taken\n" {
+            let mut why = String::new();
+            std::io::Read::read_to_string(again.0.stderr.as_mut().context("no stderr")?, &mut why)?;
+            bail!("the plan was not taken: {line}{why}");
+        }
         if wait != "-1" {
             // The positive control: the first use is good.
+            for pid in &stopped.pids {
+                stage.scene.host.sh(&format!("kill -CONT {pid}"))?;
+            }
             let wait = "timeout 5 sh -c 'until pgrep -f \"^sleep 1234\" >/dev/null; do sleep 0.01; done'";
             stage.scene.host.sh(wait).context("the first use did not run")?;
-            again.stdin.as_mut().context("no stdin")?.write_all(b"\n")?;
+            again.0.stdin.as_mut().context("no stdin")?.write_all(b"\n")?;
         }
         line.clear();
         std::io::Read::read_to_string(&mut told, &mut line)?;
-        again.wait()?;
+        again.0.wait()?;
         println!("used again after {wait} s: {line}");
         ensure!(line.starts_with("126 ") && codes.iter().any(|code| line.contains(code)), "used again: {line}");
         let many = stage.scene.host.sh("pgrep -c -f '^sleep 1234'; true")?;
         ensure!(many.trim().parse::<u32>()? <= 1, "the plan was used twice");
-        let _ = stopped.command.kill();
-        stopped.command.wait()?;
+        drop(stopped.command);
         stage.scene.host.sh(
             "pkill -KILL -x sudo; timeout 3 sh -c 'while pgrep -f \"^sleep 1234\" >/dev/null; do sleep 0.01; done'",
         )?;

@@ -60,8 +60,7 @@ fn compare(suite: Suite) -> Result {
         let path = scene.host.sh(&format!("readlink -f \"$(command -v {program})\"; true"))?;
         resolved.insert(program.to_owned(), path.trim().to_owned());
     }
-    scene.central.publish(&scene.host, &useful::bundle(&resolved)?)?;
-    scene.read()?;
+    scene.publish(&useful::bundle(&resolved)?)?;
     let (_, agent) = scene.session()?;
     let connection = agent.connect()?;
     let (mut alike, mut all, mut wrong) = (0, 0, String::new());
@@ -70,6 +69,7 @@ fn compare(suite: Suite) -> Result {
             continue;
         }
         all += 1;
+        scene.central.head(&scene.host)?;
         let same = |root: &Output, confined: &Output| useful::is_same(command.compare, line, root, confined);
         let (mut root, mut confined) = (as_root(&scene, line)?, as_agent(&connection, line)?);
         // The host lives: what changed between the two is looked at once more.

@@ -13,7 +13,7 @@ pub(crate) fn run(name: &str, suite: Suite, json: bool) -> Result<ExitCode> {
     setup::ensure()?;
     let table = match name {
         "host" => host(suite)?,
-        "confine" => Bench { bench: "confine", rows: bench_confine::rows()? },
+        "confine" => Bench { bench: "confine", rows: bench_confine::rows(suite)? },
         _ => bail!("there is no bench {name:?}; there are: host, confine"),
     };
     if json {

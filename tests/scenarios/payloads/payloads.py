@@ -2,7 +2,8 @@
 
     payloads.py judge               root on the host: plants, listens, waits for reports on stdin, says what happened
     payloads.py run NAME…           the attacker: runs payloads by a shell, a JSON line each
-    payloads.py type NAME -- PREFIX the attacker's own terminal: starts a shell and types the payload line by line
+    payloads.py type NAME… -- PREFIX the attacker's own terminals: starts a shell on each and types a payload line by
+                                    line; a JSON line each. No NAME means all that are typed
 
 list.json has the payloads; what they are judged by is not in it.
 """
@@ -99,6 +100,7 @@ def type_lines(payload, prefix):
     """Types a payload into a shell on a terminal, the next line when it has been quiet for a while."""
     child, terminal = pty.fork()
     if child == 0:
+        os.environ.update(TERM="xterm", HOME="/tmp", PS1="$ ")
         os.execvp((prefix or ["/bin/sh"])[0], [*prefix, "/bin/sh"] if prefix else ["/bin/sh"])
     out = _until_quiet(terminal, b"")
     for line in [*payload["keys"], "exit"]:
@@ -185,7 +187,7 @@ class Judge:
         if kind == "privilege-escalation":
             shutil.copy("/usr/bin/id", f"{STATE}/out/{name}")
             self.before[name] = _fingerprint(f"{STATE}/out/{name}")
-        if "{port}" in str(payload.get("script")):
+        if "{port}" in str(payload.get("script")) + str(payload.get("keys")):
             work = self._connect if kind == "bind-shell" else self._listen
             self.received[name] = b""
             work(payload)
@@ -298,7 +300,12 @@ def main(argv):
     if argv[0] == "judge":
         judge(payloads)
     elif argv[0] == "type":
-        print(type_lines(payloads[argv[1]], argv[argv.index("--") + 1:]), flush=True)
+        names, prefix = argv[1:argv.index("--")], argv[argv.index("--") + 1:]
+        chosen = [payloads[name] for name in names] or [p for p in payloads.values() if "keys" in p]
+        # Terminals are quiet most of the time.
+        with concurrent.futures.ThreadPoolExecutor(6) as pool:
+            for line in pool.map(lambda payload: type_lines(payload, prefix), chosen):
+                print(line, flush=True)
     elif argv[0] == "run":
         chosen = [payloads[name] for name in argv[1:]] or [p for p in payloads.values() if "script" in p]
         with concurrent.futures.ThreadPoolExecutor(6) as pool:

@@ -5,7 +5,7 @@
  * PID is a shell of the agent's that is about to become sudo. Steps are system calls of sudo and of what it starts,
  * counted from its connection to agentd to the moment the command itself is executed. At STEP everything that is traced
  * is stopped by a real SIGSTOP, let go, and its numbers are printed; what is wanted then is the caller's to do.
- * STEP 0 stops nothing and says how many steps there are.
+ * STEP 0 stops nothing and says how many steps there are, and which is the launcher's first.
  *
  * No PTRACE_O_TRACEEXIT: a tracee that is killed in that stop cannot die.
  */
@@ -27,9 +27,9 @@
 #define LAUNCHER "tether-confine"
 
 static pid_t traced[256];
-static int entered[256], count;
+static int count;
 static long step, steps;
-static int counting;
+static int counting, launched;
 
 static int slot(pid_t pid) {
     for (int i = 0; i < count; i++)
@@ -39,12 +39,17 @@ static int slot(pid_t pid) {
     return count++;
 }
 
+/* Counting stops does not tell: who is seized inside a call leaves it first. */
+static int is_entry(pid_t pid) {
+    struct __ptrace_syscall_info about;
+    return ptrace(PTRACE_GET_SYSCALL_INFO, pid, sizeof about, &about) > 0 && about.op == PTRACE_SYSCALL_INFO_ENTRY;
+}
+
 static void forget(pid_t pid) {
     for (int i = 0; i < count; i++)
         if (traced[i] == pid) {
             count--;
             traced[i] = traced[count];
-            entered[i] = entered[count];
         }
 }
 
@@ -105,18 +110,22 @@ int main(int argc, char **argv) {
             if (!count) break;
             continue;
         }
-        int i = slot(pid), signal = WSTOPSIG(status), event = status >> 16, pass = 0;
+        int signal = WSTOPSIG(status), event = status >> 16, pass = 0;
+        slot(pid);
         if (!said) {
             said = 1;
             puts("attached");
             fflush(stdout);
         }
         if (signal == (SIGTRAP | 0x80)) {
-            entered[i] = !entered[i];
             struct user_regs_struct registers;
-            if (entered[i] && !ptrace(PTRACE_GETREGS, pid, 0, &registers)) {
+            if (is_entry(pid) && !ptrace(PTRACE_GETREGS, pid, 0, &registers)) {
                 if (connects_to_agentd(pid, &registers)) counting = 1;
                 if (counting && ++steps == step) stop_all(pid);
+                if (counting && !launched && is_launcher(pid)) {
+                    launched = 1;
+                    printf("launcher %ld\n", steps);
+                }
                 /* The launcher's own exec is the command's first moment. */
                 if (counting && (registers.orig_rax == 59 || registers.orig_rax == 322) && is_launcher(pid)) {
                     printf("steps %ld\n", steps);
@@ -124,8 +133,6 @@ int main(int argc, char **argv) {
                     counting = 0;
                 }
             }
-        } else if (event == PTRACE_EVENT_EXEC) {
-            entered[i] = 1; /* its exit is still to come */
         } else if (event == PTRACE_EVENT_STOP) {
             /* A new tracee's first stop, or a group stop. */
             if (signal == SIGSTOP || signal == SIGTSTP || signal == SIGTTIN || signal == SIGTTOU) {

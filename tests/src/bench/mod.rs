@@ -1,6 +1,7 @@
-//! `cargo xtask bench host`: what Tether costs on a host, each figure with what it is measured beside, both
-//! sides in turn in one run.
+//! `cargo xtask bench host` and `confine`: what Tether costs on a host, each figure with what it is measured beside,
+//! both sides in turn in one run.
 
+pub mod commands;
 mod figures;
 mod logins;
 mod lookups;
@@ -44,7 +45,7 @@ pub struct Beside {
 /// The whole table.
 #[derive(Debug, Clone, Serialize)]
 pub struct Bench {
-    /// `host`.
+    /// `host`, `confine`.
     pub bench: &'static str,
     /// The rows.
     pub rows: Vec<Row>,

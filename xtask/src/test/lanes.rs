@@ -7,18 +7,26 @@ use super::program::Program;
 
 /// Programs on hosts that take longest, longest first: a long one that is started last keeps one lane busy while
 /// the other is idle. One that is not listed is taken for long.
-const LONGEST: [&str; 16] = [
-    "inhost",
+const LONGEST: [&str; 24] = [
     "install",
+    "inhost",
     "strangers",
+    "battery",
+    "races",
+    "gtfobins",
     "forgeries",
     "panics",
     "end",
     "crashes",
     "full_disk",
+    "run",
     "sudo",
+    "useful",
+    "bundles",
     "abuse_host",
     "login",
+    "revocation",
+    "chain",
     "clock",
     "lab",
     "demo",
