@@ -1,6 +1,7 @@
 //! An AI agent with the real `ssh`: a key, a certificate, a host.
 
 use anyhow::{Context, Result};
+use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use tether_sshcert::issue::KeyPair;
 use tether_testhost::{Host, Lab};
@@ -44,6 +45,19 @@ impl Agent {
         let path = |name: &str| folder.path().join(name).display().to_string();
         write_private(&path("key"), &key.private_file()?)?;
         std::fs::write(path("key-cert.pub"), format!("{certificate}\n"))?;
+        Ok(Self::of_folder(folder, lab, host, account))
+    }
+
+    /// With key and certificate where its own tool has written them.
+    pub fn with_files(lab: &Lab, host: &Host, account: &str, key: &Path, certificate: &Path) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        std::fs::copy(key, folder.path().join("key"))?;
+        std::fs::copy(certificate, folder.path().join("key-cert.pub"))?;
+        Ok(Self::of_folder(folder, lab, host, account))
+    }
+
+    fn of_folder(folder: tempfile::TempDir, lab: &Lab, host: &Host, account: &str) -> Self {
+        let path = |name: &str| folder.path().join(name).display().to_string();
         let options = [
             "BatchMode=yes".to_owned(),
             "IdentitiesOnly=yes".to_owned(),
@@ -58,7 +72,7 @@ impl Agent {
         let mut arguments = vec!["-F".to_owned(), "/dev/null".to_owned()];
         arguments.extend(options.into_iter().flat_map(|option| ["-o".to_owned(), option]));
         let destination = format!("{account}@{}", host.address());
-        Ok(Self { folder, lab: lab.clone(), arguments, destination, account: account.to_owned() })
+        Self { folder, lab: lab.clone(), arguments, destination, account: account.to_owned() }
     }
 
     /// The options that name key, certificate and nothing of the user's own settings.

@@ -195,8 +195,7 @@ pub fn login(scene: &Scene, connection: &Connection<'_>) -> Result<Child> {
 /// A scene with the bundle that lets everything through to the kernel, and an agent in it.
 pub fn scene(suite: tether_testhost::Suite) -> Result<(Scene, Agent)> {
     let mut scene = Scene::new(suite)?;
-    scene.central.publish(&scene.host, BUNDLE)?;
-    scene.read()?;
+    scene.publish(BUNDLE)?;
     let (_, agent) = scene.session()?;
     Ok((scene, agent))
 }

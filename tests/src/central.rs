@@ -1,4 +1,5 @@
-//! Central's issuing side for one host, until there is a central: keys, feed, heads, resumes.
+//! Central's issuing side for one host, played: keys, feed, heads, resumes, and whatever forgery a test wants. The
+//! real one is in `realm`.
 
 use anyhow::{Context, Result, anyhow, bail};
 use serde_json::json;

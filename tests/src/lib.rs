@@ -12,6 +12,8 @@ pub mod draft;
 pub mod more;
 pub mod payloads;
 pub mod people;
+pub mod provider;
+pub mod realm;
 pub mod scene;
 pub mod snapshot;
 pub mod trail;
@@ -22,6 +24,7 @@ pub use central::Central;
 pub use draft::Draft;
 pub use people::People;
 pub use scene::Scene;
+pub use trail::Trail;
 
 /// Makes a test of each function for bookworm and one for trixie.
 #[macro_export]

@@ -14,8 +14,7 @@ const LEAST: usize = 150;
 #[test]
 fn ours() -> Result {
     let mut scene = Scene::with_packages(Suite::Bookworm, more::PACKAGES)?;
-    scene.central.publish(&scene.host, battery::BUNDLE)?;
-    scene.read()?;
+    scene.publish(battery::BUNDLE)?;
     let (_, agent) = scene.session()?;
     let connection = agent.connect()?;
     let all = payloads::ours()?;

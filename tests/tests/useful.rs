@@ -60,8 +60,7 @@ fn compare(suite: Suite) -> Result {
         let path = scene.host.sh(&format!("readlink -f \"$(command -v {program})\"; true"))?;
         resolved.insert(program.to_owned(), path.trim().to_owned());
     }
-    scene.central.publish(&scene.host, &useful::bundle(&resolved)?)?;
-    scene.read()?;
+    scene.publish(&useful::bundle(&resolved)?)?;
     let (_, agent) = scene.session()?;
     let connection = agent.connect()?;
     let (mut alike, mut all, mut wrong) = (0, 0, String::new());

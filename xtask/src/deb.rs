@@ -9,8 +9,8 @@ use crate::{seal, setup};
 
 const CARGO_DEB: &str = "3.8.0";
 
-/// What is not shipped.
-const EXCLUDED: [&str; 6] = ["--exclude", "tether-tests", "--exclude", "xtask", "--exclude", "tether-testhost"];
+/// What is not in the host's package.
+const EXCLUDED: [&str; 5] = ["tether-tests", "xtask", "tether-testhost", "tether-central", "tether-agent"];
 
 /// What other programs load, and must not die of.
 const MODULES: [&str; 3] = ["libnss_tether.so", "libpam_tether.so", "libsudo_tether.so"];
@@ -30,7 +30,8 @@ pub(crate) fn build() -> Result<PathBuf> {
     }
     let cargo_deb = cargo_tool("cargo-deb", CARGO_DEB)?;
     say("building the release binaries");
-    run(cargo(&["build", "--release", "--locked", "--workspace"]).args(EXCLUDED))?;
+    let excluded = EXCLUDED.iter().map(|name| format!("--exclude={name}"));
+    run(cargo(&["build", "--release", "--locked", "--workspace"]).args(excluded))?;
     for module in MODULES {
         seal::seal(&target().join("release").join(module))?;
     }

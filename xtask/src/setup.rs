@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use crate::run::{self, program, say};
 
 /// A program on the PATH or a file, and the package it is in.
-const NEEDED: [(&str, &str); 17] = [
+const NEEDED: [(&str, &str); 18] = [
     ("gcc", "gcc"),
     ("make", "make"),
     ("nm", "binutils"),
@@ -21,6 +21,7 @@ const NEEDED: [(&str, &str); 17] = [
     ("ansible", "ansible-core"),
     ("/usr/lib/python3/dist-packages/paramiko/__init__.py", "python3-paramiko"),
     ("git", "git"),
+    ("npm", "npm"),
     ("/etc/ssl/certs/ca-certificates.crt", "ca-certificates"),
     ("/usr/include/security/pam_modules.h", "libpam0g-dev"),
     ("/usr/include/stdlib.h", "libc6-dev"),
@@ -42,9 +43,31 @@ pub(crate) fn ensure() -> Result<()> {
     run::run(install.env("DEBIAN_FRONTEND", "noninteractive").args(&missing)).with_context(by_hand)
 }
 
+/// The tests' identity provider, npm's oidc-provider with a node of its own, in a folder of the target's.
+pub(crate) fn provider() -> Result<()> {
+    let from = run::root().join("tests/provider");
+    let to = run::target().join("provider");
+    std::fs::create_dir_all(&to).with_context(|| format!("cannot make {}", to.display()))?;
+    let lock = "package-lock.json";
+    let wanted = std::fs::read(from.join(lock)).with_context(|| format!("{}", from.join(lock).display()))?;
+    // npm keeps what it installed in a lock of its own; ours is copied last, so it says that all went well.
+    let here = std::fs::read(to.join("installed.json")).is_ok_and(|installed| installed == wanted);
+    for name in ["package.json", lock, "provider.mjs", "sign_in.mjs", "totp.mjs"] {
+        std::fs::copy(from.join(name), to.join(name)).with_context(|| format!("cannot copy {name}"))?;
+    }
+    if here {
+        return Ok(());
+    }
+    say("installing the tests' identity provider (npm: oidc-provider and node) into the target folder");
+    let mut npm = program("npm", &["ci", "--no-audit", "--no-fund", "--silent", "--ignore-scripts"]);
+    run::run(npm.current_dir(&to))?;
+    std::fs::write(to.join("installed.json"), wanted).context("installed.json")
+}
+
 /// The same, and says so.
 pub(crate) fn run() -> Result<()> {
     ensure()?;
+    provider()?;
     say("all build tools are here");
     Ok(())
 }

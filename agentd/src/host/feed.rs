@@ -89,9 +89,12 @@ impl Host {
                     self.revoke(revocation);
                     self.keep_trust();
                 } else {
-                    self.keep_trust();
+                    // Central hands out the certificate once it hears that the grant was read: it must not hear so
+                    // before there is an account.
+                    self.keep_trust_untold();
                     crash_point!(FeedKept);
                     self.obey(taken.body, taken.replayed);
+                    self.tell_central();
                 }
                 crash_point!(FeedObeyed);
                 false
@@ -156,11 +159,15 @@ impl Host {
     }
 
     fn keep_trust(&mut self) {
+        self.keep_trust_untold();
+        self.tell_central();
+    }
+
+    fn keep_trust_untold(&mut self) {
         if let Err(error) = self.store.put("trust.json", &self.trust.keep()) {
             warn(format_args!("what was taken from the feed cannot be kept: {error}"));
         }
         self.kept_floor = self.trust.floor();
-        self.tell_central();
     }
 
     /// A newer head moves the clock's floor; it is kept once a minute, not for each head.

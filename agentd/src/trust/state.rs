@@ -281,6 +281,10 @@ impl Trust {
         if self.bundles.has(&tether_statement::digest(compact)) {
             return Ok(false);
         }
+        // The statement that names it may wait for central's answer: until then it is not known to be unwanted.
+        if self.resumed.is_none() {
+            return Err(TrustError::NotResumed);
+        }
         let keys = self.keys.as_ref().ok_or(TrustError::NoKeys)?;
         self.bundles.take(compact, keys)?;
         Ok(true)

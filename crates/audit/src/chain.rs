@@ -110,6 +110,13 @@ pub struct Next {
     hash: String,
 }
 
+impl Next {
+    /// Its hash, which the line after it carries.
+    pub fn hash(&self) -> &str {
+        &self.hash
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Line {

@@ -1,8 +1,9 @@
-//! The issuing half: signing certificates. Central uses it; until there is one, so do demo and tests.
+//! The issuing half: signing certificates. Central uses it, and so do demo and tests.
 
 use crate::certificate::DELEGATION_EXTENSION;
 use ssh_key::certificate::{Builder, CertType};
 use ssh_key::private::Ed25519Keypair;
+use ssh_key::public::{EcdsaPublicKey, Ed25519PublicKey, KeyData};
 use ssh_key::{HashAlg, LineEnding, PrivateKey, PublicKey};
 
 /// What goes into a certificate. Every field may be set to nonsense: that is how forgeries are made.
@@ -26,6 +27,24 @@ pub struct Request {
     pub critical_options: Vec<(String, String)>,
     /// Extensions besides the delegation.
     pub extensions: Vec<(String, String)>,
+}
+
+/// A session's public key, Ed25519, from its 32 bytes.
+pub fn ed25519_key(public: [u8; 32]) -> PublicKey {
+    PublicKey::from(KeyData::Ed25519(Ed25519PublicKey(public)))
+}
+
+/// A session's public key, P-256, from its affine coordinates.
+pub fn p256_key(x: &[u8; 32], y: &[u8; 32]) -> Result<PublicKey, ssh_key::Error> {
+    let mut point = vec![4];
+    point.extend_from_slice(x);
+    point.extend_from_slice(y);
+    Ok(PublicKey::from(KeyData::Ecdsa(EcdsaPublicKey::from_sec1_bytes(&point)?)))
+}
+
+/// A public key's fingerprint as ssh prints it.
+pub fn fingerprint(key: &PublicKey) -> String {
+    key.fingerprint(HashAlg::Sha256).to_string()
 }
 
 /// An Ed25519 key pair of OpenSSH: a CA's, or a session's.

@@ -1,4 +1,4 @@
-//! The issuing half: signing. Central uses it; until there is one, so do the demo and the tests.
+//! The issuing half: signing. Central uses it, and so do the demo and the tests.
 
 use crate::UnixTime;
 use crate::feed::{Body, Envelope, Position};
@@ -53,6 +53,11 @@ impl FeedWriter {
     /// A feed that has no statement yet.
     pub fn new(host: HostId) -> Self {
         Self { host, position: Position::start() }
+    }
+
+    /// A feed that goes this far already.
+    pub fn after(host: HostId, position: Position) -> Self {
+        Self { host, position }
     }
 
     /// How far it goes.

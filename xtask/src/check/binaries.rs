@@ -36,8 +36,15 @@ const MODULES: [(&str, &str, Exports); 3] = [
     ("sudo_tether", "libsudo_tether.so", Exports::Exactly(&["tether_audit", "tether_io", "tether_policy"])),
 ];
 
-const PROGRAMS: [&str; 6] =
-    ["tether-agentd", "tether-principals", "tether-confine", "tether-runner", "tether-shell", "tether"];
+const PROGRAMS: [&str; 7] = [
+    "tether-agentd",
+    "tether-courier",
+    "tether-principals",
+    "tether-confine",
+    "tether-runner",
+    "tether-shell",
+    "tether",
+];
 
 pub(super) fn check() -> Findings {
     let mut build = cargo(&["build", "--release", "--locked", "--workspace"]);

@@ -14,6 +14,8 @@ enum Tier {
     Pure,
     /// The local protocol; and what only test builds have.
     Link,
+    /// Central's protocol over TLS: never in a process of others.
+    Wire,
     /// Loaded into sshd, sudo and every process that looks up a name; and the launcher of confined commands.
     InHost,
     Daemon,
@@ -22,7 +24,7 @@ enum Tier {
     Tool,
 }
 
-const MEMBERS: [(&str, Tier); 19] = [
+const MEMBERS: [(&str, Tier); 24] = [
     ("tether-identity", Tier::Pure),
     ("tether-accountfile", Tier::Pure),
     ("tether-statement", Tier::Pure),
@@ -31,13 +33,18 @@ const MEMBERS: [(&str, Tier); 19] = [
     ("tether-filter", Tier::Pure),
     ("tether-bundle", Tier::Pure),
     ("tether-audit", Tier::Pure),
+    ("tether-oauth", Tier::Pure),
     ("tether-hostlink", Tier::Link),
+    ("tether-centrallink", Tier::Wire),
     ("tether-faults", Tier::Link),
     ("pam_tether", Tier::InHost),
     ("nss_tether", Tier::InHost),
     ("sudo_tether", Tier::InHost),
     ("tether-confine", Tier::InHost),
     ("tether-agentd", Tier::Daemon),
+    ("tether-central", Tier::Daemon),
+    ("tether-courier", Tier::Daemon),
+    ("tether-agent", Tier::Command),
     ("tether", Tier::Command),
     ("tether-testhost", Tier::Tool),
     ("tether-tests", Tier::Tool),
@@ -45,13 +52,14 @@ const MEMBERS: [(&str, Tier); 19] = [
 ];
 
 /// A tier, and those it may depend on. Tests of a member may also use the tools that are libraries.
-const ALLOWED: [(Tier, &[Tier]); 6] = [
+const ALLOWED: [(Tier, &[Tier]); 7] = [
     (Tier::Pure, &[Tier::Pure]),
     (Tier::Link, &[Tier::Pure]),
+    (Tier::Wire, &[Tier::Pure]),
     (Tier::InHost, &[Tier::Pure, Tier::Link]),
-    (Tier::Daemon, &[Tier::Pure, Tier::Link]),
-    (Tier::Command, &[Tier::Pure, Tier::Link]),
-    (Tier::Tool, &[Tier::Pure, Tier::Link, Tier::InHost, Tier::Daemon, Tier::Command, Tier::Tool]),
+    (Tier::Daemon, &[Tier::Pure, Tier::Link, Tier::Wire]),
+    (Tier::Command, &[Tier::Pure, Tier::Link, Tier::Wire]),
+    (Tier::Tool, &[Tier::Pure, Tier::Link, Tier::Wire, Tier::InHost, Tier::Daemon, Tier::Command, Tier::Tool]),
 ];
 
 /// The most third-party packages each may bring, counted as `cargo tree -e normal` does.

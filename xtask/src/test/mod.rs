@@ -40,6 +40,7 @@ struct Settings {
 
 pub(crate) fn run(long: bool) -> Result<ExitCode> {
     setup::ensure()?;
+    setup::provider()?;
     let start = Instant::now();
     let settings = settings(long)?;
     say("building the tests");

@@ -1,0 +1,164 @@
+//! A session: exchange, certificate, files.
+
+use crate::keygen::{load, write_private};
+use anyhow::{Context, Result};
+use clap::Args;
+use serde::Serialize;
+use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
+use tether_centrallink::wire::{Certified, Exchanged};
+use tether_centrallink::{Caller, Central, Credential, random};
+use tether_identity::{HostId, Name};
+use tether_oauth::issue::{Assertion, PrivateKey};
+use tether_oauth::{GRANT_TYPE, TOKEN_TYPE_ACCESS, TOKEN_TYPE_ID, TOKEN_TYPE_JWT};
+use tether_sshcert::issue::KeyPair;
+
+#[derive(Args)]
+pub(crate) struct Open {
+    /// Central's URL
+    #[arg(long)]
+    central: String,
+    /// The authority that signed central's TLS certificate, a PEM file
+    #[arg(long)]
+    authority: PathBuf,
+    /// The agent's name, as it is registered
+    #[arg(long)]
+    agent: Name,
+    /// The agent's own key, from keygen
+    #[arg(long)]
+    key: PathBuf,
+    /// Which running instance of the agent this is
+    #[arg(long)]
+    instance: Name,
+    /// The host
+    #[arg(long)]
+    host: HostId,
+    /// The bundle to ask for, if several are permitted
+    #[arg(long)]
+    bundle: Option<Name>,
+    /// A file with the human's token; - for stdin. Never an argument: others could read it
+    #[arg(long)]
+    subject_token: PathBuf,
+    /// The human's token is an access token, not an ID token
+    #[arg(long)]
+    access_token: bool,
+    /// The folder for the session's key and certificate; made if it is missing
+    #[arg(long)]
+    out: PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// What was made.
+#[derive(Debug, Serialize)]
+struct Opened {
+    session: String,
+    account: String,
+    address: String,
+    key: PathBuf,
+    certificate: PathBuf,
+    token: PathBuf,
+    bundle: String,
+    valid_before: u64,
+    expires_at: u64,
+    ssh: Vec<String>,
+}
+
+pub(crate) fn run(open: &Open) -> Result<()> {
+    let authority = std::fs::read(&open.authority).with_context(|| format!("{}", open.authority.display()))?;
+    let central = Central::new(&open.central, &authority)?;
+    let subject = read_token(&open.subject_token)?;
+    let seed = random::seed()?;
+    let session = PrivateKey::from_seed(&seed)?;
+    let exchanged = exchange(open, &central, &session, &subject)?;
+    let caller = Caller { key: &session, token: Some(&exchanged.access_token) };
+    let certified: Certified =
+        central.post("/v1/certificate", &serde_json::json!({}), Credential::Key(caller)).context("no certificate")?;
+    let opened = write(open, seed, &exchanged, &certified)?;
+    if open.json {
+        println!("{}", serde_json::to_string(&opened)?);
+    } else {
+        println!("{}", opened.ssh.join(" "));
+    }
+    Ok(())
+}
+
+fn read_token(path: &std::path::Path) -> Result<String> {
+    let text = if path.as_os_str() == "-" {
+        std::io::read_to_string(std::io::stdin()).context("stdin")?
+    } else {
+        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?
+    };
+    Ok(text.trim().to_owned())
+}
+
+fn exchange(open: &Open, central: &Central, session: &PrivateKey, subject: &str) -> Result<Exchanged> {
+    let own = load(&open.key)?;
+    let assertion = own.assertion(&Assertion {
+        agent: &open.agent,
+        instance: &open.instance,
+        audience: central.url(),
+        session: &session.thumbprint(),
+        jti: &random::name(26)?,
+        now: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
+    });
+    let scope = open.bundle.as_ref().map(|bundle| format!("bundle:{bundle}"));
+    let mut form = vec![
+        ("grant_type", GRANT_TYPE),
+        ("subject_token", subject),
+        ("subject_token_type", if open.access_token { TOKEN_TYPE_ACCESS } else { TOKEN_TYPE_ID }),
+        ("actor_token", &assertion),
+        ("actor_token_type", TOKEN_TYPE_JWT),
+        ("audience", open.host.as_str()),
+    ];
+    form.extend(scope.as_deref().map(|scope| ("scope", scope)));
+    central.form("/oauth/token", &form, Credential::Key(Caller { key: session, token: None })).context("no delegation")
+}
+
+fn write(open: &Open, seed: [u8; 32], exchanged: &Exchanged, certified: &Certified) -> Result<Opened> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&open.out)
+        .with_context(|| format!("cannot make {}", open.out.display()))?;
+    let folder = open.out.canonicalize()?;
+    let at = |name: &str| folder.join(name);
+    let (key, certificate, token) = (at("key"), at("key-cert.pub"), at("token"));
+    for path in [&key, &certificate, &token] {
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+    }
+    write_private(&key, KeyPair::from_seed(seed).private_file()?.as_bytes())?;
+    write_private(&certificate, format!("{}\n", certified.certificate).as_bytes())?;
+    write_private(&token, exchanged.access_token.as_bytes())?;
+    let option = |text: String| ["-o".to_owned(), text];
+    let mut ssh = vec!["ssh".to_owned()];
+    for text in [
+        "IdentitiesOnly=yes".to_owned(),
+        "IdentityAgent=none".to_owned(),
+        format!("IdentityFile={}", key.display()),
+        format!("CertificateFile={}", certificate.display()),
+        "ControlMaster=auto".to_owned(),
+        format!("ControlPath={}", at("control").display()),
+        "ControlPersist=60".to_owned(),
+    ] {
+        ssh.extend(option(text));
+    }
+    ssh.push(format!("{}@{}", certified.account, certified.address));
+    Ok(Opened {
+        session: certified.session.to_string(),
+        account: certified.account.to_string(),
+        address: certified.address.clone(),
+        key,
+        certificate,
+        token,
+        bundle: exchanged.scope.clone(),
+        valid_before: certified.valid_before,
+        expires_at: certified.expires_at,
+        ssh,
+    })
+}

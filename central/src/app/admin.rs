@@ -1,0 +1,202 @@
+//! What admins do. An admin is a human of a trusted provider whom a policy lets administer; while no provider can
+//! be had there is the break-glass token. Every act names who did it.
+
+use super::host::hash;
+use super::{App, Failed, META_BREAK_GLASS, fault};
+use crate::access::SignIn;
+use crate::audit::Record;
+use crate::clock;
+use crate::store::{Agent, Delegation, Enrolment, Host, Which};
+use serde_json::json;
+use std::collections::BTreeSet;
+use tether_audit::Ids;
+use tether_centrallink::random;
+use tether_centrallink::wire::{EnrolToken, NewAgent, NewHost, NewHostToken};
+use tether_identity::Name;
+use tether_oauth::{Jwk, Refusal, Standard, Subject, TokenType, claimed_issuer};
+
+/// How long an enrolment token is good, in seconds.
+const ENROL_SECONDS: u64 = 3600;
+/// The most labels of one host.
+const LABELS_MAX: usize = 64;
+
+/// Who administers.
+#[derive(Debug, Clone)]
+pub struct Admin {
+    /// Their name in records.
+    pub name: String,
+}
+
+/// A host and how it stands.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Standing {
+    #[serde(flatten)]
+    host: Host,
+    listening: bool,
+    feed: u64,
+    read: u64,
+    heard: u64,
+}
+
+fn refuse(code: &str, why: impl std::fmt::Display) -> Failed {
+    Refusal::new(Standard::InvalidRequest, code, why).into()
+}
+
+impl App {
+    /// Who a bearer token is of, if they may do `action`: `administer` or `audit`.
+    pub fn admin(&self, token: Option<&str>, action: &str, peer: &str) -> Result<Admin, Refusal> {
+        self.try_admin(token, action).map_err(|failed| {
+            let about = json!({"peer": peer, "action": action});
+            self.refuse("admin.refused", Ids::unknown("an admin was not let in"), failed, about)
+        })
+    }
+
+    fn try_admin(&self, token: Option<&str>, action: &str) -> Result<Admin, Failed> {
+        let token = token.ok_or_else(|| Refusal::new(Standard::InvalidToken, "admin.none", "this needs an admin"))?;
+        let kept = self.look(|act| Ok(act.meta(META_BREAK_GLASS)?))?;
+        // Both sides are hashes, so how long the comparison takes says nothing of the token.
+        if kept.is_some_and(|kept| kept == hash(token)) {
+            return Ok(Admin { name: "break-glass".to_owned() });
+        }
+        let invalid = |refusal: Refusal| Refusal { error: Standard::InvalidToken, ..refusal };
+        let (issuer, kid) = claimed_issuer(token).map_err(invalid)?;
+        let (provider, keys) = self.providers.find(&issuer, kid.as_deref()).map_err(invalid)?;
+        let now = clock::now();
+        let subject = Subject::verify(token, TokenType::Id, provider, &keys, now).map_err(invalid)?;
+        let revoked = self.look(|act| {
+            let known = act.human(&subject.human)?;
+            Ok(known.is_some_and(|known| {
+                !known.active || known.signed_in_after >= subject.auth_time && known.signed_in_after > 0
+            }))
+        })?;
+        let access = self.access();
+        let sign_in = SignIn::from(&subject);
+        // Who may administer may look too.
+        let may = match access.may(action, &sign_in, now) {
+            Ok(false) if action == "audit" => access.may("administer", &sign_in, now),
+            other => other,
+        };
+        if revoked || !may.map_err(|error| fault("access.failed", error))? {
+            let why = format!("no policy lets {} {action} here", subject.human);
+            return Err(Refusal::new(Standard::InsufficientScope, "admin.not_permitted", why).into());
+        }
+        Ok(Admin { name: subject.human.to_string() })
+    }
+
+    fn done<T>(&self, admin: &Admin, wanted: &str, done: Result<T, Failed>) -> Result<T, Refusal> {
+        done.map_err(|failed| {
+            let about = json!({"by": admin.name, "wanted": wanted});
+            self.refuse("admin.refused", Ids::unknown("an admin's act"), failed, about)
+        })
+    }
+
+    /// Registers an agent, or gives one another key.
+    pub fn register(&self, admin: &Admin, new: &NewAgent) -> Result<(), Refusal> {
+        let done = self.act(|act| {
+            Jwk::parse(&new.key).map_err(|error| refuse("agent.key", error))?;
+            let known = act.agent(&new.name)?;
+            let agent = Agent {
+                name: new.name.clone(),
+                team: new.team.clone(),
+                owner: new.owner.clone(),
+                key: new.key.clone(),
+                active: true,
+                generation: known.map_or(0, |known| known.generation + 1),
+                since: clock::now(),
+            };
+            act.put_agent(&agent)?;
+            let about = json!({
+                "by": admin.name, "agent": agent.name.as_str(), "team": agent.team.as_str(), "owner": agent.owner,
+                "generation": agent.generation,
+            });
+            self.write(act, &Record::done("agent.registered", Ids::unknown("an admin's act"), about))?;
+            Ok(())
+        });
+        self.done(admin, "agent.registered", done)
+    }
+
+    /// Lets an agent act again. What was issued before it was deactivated stays void.
+    pub fn activate(&self, admin: &Admin, name: &Name) -> Result<(), Refusal> {
+        let done = self.act(|act| {
+            let mut agent = act.agent(name)?.ok_or_else(|| refuse("agent.unknown", "no such agent"))?;
+            agent.active = true;
+            act.put_agent(&agent)?;
+            let about = json!({"by": admin.name, "agent": name.as_str(), "generation": agent.generation});
+            self.write(act, &Record::done("agent.activated", Ids::unknown("an admin's act"), about))?;
+            Ok(())
+        });
+        self.done(admin, "agent.activated", done)
+    }
+
+    /// A one-time token with which one host may enrol.
+    pub fn admit_host(&self, admin: &Admin, new: &NewHost) -> Result<NewHostToken, Refusal> {
+        let done = self.act(|act| {
+            let labels: BTreeSet<String> = new.labels.iter().cloned().collect();
+            let plain = |label: &String| {
+                label.len() <= 256
+                    && label.split_once('=').is_some_and(|(key, _)| !key.is_empty())
+                    && label.chars().all(|c| !c.is_control())
+            };
+            if labels.len() > LABELS_MAX || !labels.iter().all(plain) {
+                return Err(refuse("host.labels", "a label is KEY=VALUE; a host has at most 64"));
+            }
+            let secret = random::name(32).map_err(|error| fault("random", error))?;
+            let expires_at = clock::now() + ENROL_SECONDS;
+            let (root_kid, root) =
+                self.settings.roots.iter().next().ok_or_else(|| fault("roots", "no root is configured"))?;
+            let enrolment = Enrolment {
+                hash: hash(&secret),
+                host: new.host.clone(),
+                address: new.address.clone(),
+                labels,
+                expires_at,
+                used: false,
+            };
+            act.put_enrolment(&enrolment)?;
+            let about = json!({"by": admin.name, "host": new.host.as_str(), "labels": enrolment.labels});
+            self.write(act, &Record::done("host.admitted", Ids::unknown("an admin's act"), about))?;
+            let token = EnrolToken {
+                secret,
+                root_kid: root_kid.clone(),
+                root: root.to_string(),
+                authority: self.authority.clone(),
+            };
+            Ok(NewHostToken { token: token.to_text(), expires_at })
+        });
+        self.done(admin, "host.admitted", done)
+    }
+
+    /// All agents.
+    pub fn agents(&self) -> Result<Vec<Agent>, Refusal> {
+        self.list(|act| Ok(act.agents()?))
+    }
+
+    /// All hosts, and how each stands: whether it listens, how far it has read, when it last spoke.
+    pub fn hosts(&self) -> Result<Vec<Standing>, Refusal> {
+        self.list(|act| {
+            let standing = |host: Host| -> Result<Standing, Failed> {
+                let seen = act.seen(&host.id)?;
+                Ok(Standing {
+                    listening: self.hub.place(&host.id).news.receiver_count() > 0,
+                    feed: act.position(&host.id)?.number,
+                    read: seen.number,
+                    heard: seen.time,
+                    host,
+                })
+            };
+            act.hosts()?.into_iter().map(standing).collect()
+        })
+    }
+
+    /// Delegations, newest first.
+    pub fn sessions(&self, which: &Which, most: usize) -> Result<Vec<Delegation>, Refusal> {
+        self.list(|act| Ok(act.delegations(which, most)?))
+    }
+
+    fn list<T>(&self, work: impl FnMut(&dyn crate::store::Act) -> Result<T, Failed>) -> Result<T, Refusal> {
+        self.look(work).map_err(|failed| match failed {
+            Failed::Refused(refusal) => refusal,
+            Failed::Store(error) => fault("store.failed", error),
+        })
+    }
+}

@@ -1,0 +1,204 @@
+//! The acts. Each is one transaction with its audit record; what a caller is told was done is on disk.
+
+mod admin;
+mod bundles;
+mod certificate;
+mod exchange;
+mod host;
+mod reach;
+mod revoke;
+
+pub use admin::{Admin, Standing};
+pub use certificate::{CERTIFICATE_PATH, Prepared};
+pub use exchange::TOKEN_PATH;
+pub use host::{Batch, ENROL_PATH, FEED_PATH, REPORT_PATH, hash};
+pub use revoke::REVOKE_PATH;
+
+use crate::access::Access;
+use crate::audit::{self, Record};
+use crate::config::Settings;
+use crate::hub::Hub;
+use crate::keys::Keys;
+use crate::nonces::Nonces;
+use crate::providers::Providers;
+use crate::store::{self, Act, Store, StoreError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use tether_audit::Ids;
+use tether_identity::HostId;
+use tether_oauth::{Proof, ProofRequest, Refusal, Standard};
+use tether_statement::issue::FeedWriter;
+use tether_statement::{Body, TrustedKeys};
+
+/// The name under which the newest key set is kept.
+pub const META_KEYS: &str = "keys";
+/// The name under which the break-glass token's hash is kept.
+pub const META_BREAK_GLASS: &str = "break_glass";
+
+/// Central.
+#[derive(Debug)]
+pub struct App {
+    /// The settings.
+    pub settings: Settings,
+    /// Hosts that listen.
+    pub hub: Hub,
+    /// Nonces for proofs.
+    pub nonces: Nonces,
+    /// The authority that signed our TLS certificate, in PEM: hosts are told.
+    pub authority: String,
+    keys: Keys,
+    providers: Providers,
+    access: RwLock<Arc<Access>>,
+    trusted: Mutex<TrustedKeys>,
+    store: Arc<dyn Store>,
+    instance: String,
+}
+
+impl std::fmt::Debug for dyn Store {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("Store")
+    }
+}
+
+/// Why an act did not happen.
+#[derive(Debug, thiserror::Error)]
+pub enum Failed {
+    /// A rule.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What central is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// The settings.
+    pub settings: Settings,
+    /// Its keys.
+    pub keys: Keys,
+    /// Identity providers.
+    pub providers: Providers,
+    /// Access policies.
+    pub access: Access,
+    /// The store.
+    pub store: Arc<dyn Store>,
+    /// The authority that signed our TLS certificate, in PEM.
+    pub authority: String,
+}
+
+/// Our own fault, told without details.
+pub(crate) fn fault(code: &str, why: impl std::fmt::Display) -> Refusal {
+    eprintln!("tether-central: {code}: {why}");
+    Refusal::new(Standard::ServerError, code, "central cannot do this now; its log says why")
+}
+
+impl App {
+    /// Begins: the keys must be those that the root has signed.
+    pub fn new(parts: Parts) -> anyhow::Result<Self> {
+        use anyhow::Context;
+        let Parts { settings, keys, providers, access, store, authority } = parts;
+        let kept: Option<String> = store::look(&*store, |act| act.meta(META_KEYS))?;
+        let kept = kept.context("the store holds no key set; `tether-central init` makes one")?;
+        let trusted = TrustedKeys::verify(&kept, &settings.roots).context("the stored key set")?;
+        keys.check(&trusted, &settings.url)?;
+        let instance = tether_centrallink::random::name(16)?;
+        let nonces = Nonces::new(tether_centrallink::random::seed()?);
+        let app = Self {
+            settings,
+            hub: Hub::default(),
+            nonces,
+            authority,
+            keys,
+            providers,
+            access: RwLock::new(Arc::new(access)),
+            trusted: Mutex::new(trusted),
+            store,
+            instance,
+        };
+        let about = serde_json::json!({"version": env!("CARGO_PKG_VERSION")});
+        app.record(&Record::done("central.started", Ids::unknown("of central itself"), about))?;
+        Ok(app)
+    }
+
+    /// The policies in force.
+    pub fn access(&self) -> Arc<Access> {
+        Arc::clone(&self.access.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The newest key set.
+    fn trusted(&self) -> TrustedKeys {
+        self.trusted.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The keys of delegation tokens, as others may check them (RFC 7517).
+    pub fn jwks(&self) -> serde_json::Value {
+        let key = &self.keys.token;
+        serde_json::json!({"keys": [{
+            "kty": "OKP", "crv": "Ed25519", "x": key.public().to_string(), "kid": key.kid, "use": "sig", "alg": "EdDSA",
+        }]})
+    }
+
+    /// Looks whether the store answers.
+    pub fn healthy(&self) -> Result<(), StoreError> {
+        store::look(&*self.store, |act| act.audit_end().map(drop))
+    }
+
+    /// Writes a record that belongs to no other act: a refusal, above all.
+    pub fn record(&self, record: &Record) -> Result<(), StoreError> {
+        store::act(&*self.store, |act| audit::write(act, &self.instance, record))
+    }
+
+    /// One transaction.
+    fn act<T>(&self, work: impl FnMut(&mut dyn Act) -> Result<T, Failed>) -> Result<T, Failed> {
+        store::act(&*self.store, work)
+    }
+
+    /// Looks.
+    fn look<T>(&self, work: impl FnMut(&dyn Act) -> Result<T, Failed>) -> Result<T, Failed> {
+        store::look(&*self.store, work)
+    }
+
+    fn write(&self, act: &mut dyn Act, record: &Record) -> Result<(), StoreError> {
+        audit::write(act, &self.instance, record)
+    }
+
+    /// The refusal that a caller gets; it is on record first.
+    fn refuse(&self, event: &'static str, ids: Ids, failed: Failed, details: serde_json::Value) -> Refusal {
+        let refusal = match failed {
+            Failed::Refused(refusal) => refusal,
+            Failed::Store(error) => return fault("store.failed", error),
+        };
+        let mut details = details;
+        if let Some(members) = details.as_object_mut() {
+            members.insert("why".to_owned(), refusal.description.clone().into());
+        }
+        match self.record(&Record::refused(event, &refusal.code, ids, details)) {
+            Ok(()) => refusal,
+            Err(error) => fault("store.failed", error),
+        }
+    }
+
+    /// Checks the proof of a key for a request to a path.
+    pub fn prove(&self, proof: Option<&str>, method: &str, path: &str, token: Option<&str>) -> Result<Proof, Refusal> {
+        let text = proof.ok_or_else(|| {
+            Refusal::new(Standard::InvalidDpopProof, "proof.none", "the request has no proof of a key (DPoP)")
+        })?;
+        let url = format!("{}{path}", self.settings.url);
+        let proof = Proof::verify(text, ProofRequest { method, url: &url, access_token: token })?;
+        self.nonces.take(&proof, crate::clock::now())?;
+        Ok(proof)
+    }
+
+    /// Signs the next statement of a host's feed and keeps it. The caller tells the hub once the act stands.
+    fn say(&self, act: &mut dyn Act, host: &HostId, body: &Body, now: u64) -> Result<u64, Failed> {
+        let key = match body {
+            Body::Grant(_) | Body::Pin(_) => &self.keys.grant,
+            Body::Revocation(_) => &self.keys.revocation,
+        };
+        let mut feed = FeedWriter::after(host.clone(), act.position(host)?);
+        let (number, text) = feed.append(key, body, now).map_err(|error| fault("statement.sign", error))?;
+        act.append(host, feed.position(), &text)?;
+        Ok(number)
+    }
+}

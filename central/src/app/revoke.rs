@@ -1,0 +1,155 @@
+//! Taking back: what was issued is void here at once, and every host that has something of it is told.
+
+use super::{Admin, App, Failed};
+use crate::audit::{Record, ids_of};
+use crate::clock;
+use crate::store::{Act, Delegation, Human, Pair, Which};
+use serde_json::json;
+use std::collections::BTreeMap;
+use tether_audit::Ids;
+use tether_centrallink::wire::{Revoked, Target};
+use tether_identity::HostId;
+use tether_oauth::{Form, Proof, Refusal, Standard};
+use tether_statement::{Body, Revocation};
+
+/// Where a token is revoked by whoever holds its key (RFC 7009).
+pub const REVOKE_PATH: &str = "/oauth/revoke";
+
+fn unknown(what: &str) -> Failed {
+    Refusal::new(Standard::InvalidRequest, "revoke.unknown", format_args!("no such {what} is known")).into()
+}
+
+impl App {
+    /// Takes something back.
+    pub fn revoke(&self, admin: &Admin, target: &Target) -> Result<Revoked, Refusal> {
+        let wanted = serde_json::to_value(target).unwrap_or_default();
+        let done = self.act(|act| self.take_back(act, target, &admin.name));
+        self.tell_hosts(done, json!({"by": admin.name, "target": wanted}))
+    }
+
+    /// An agent gives back its own token (RFC 7009). A token that is not known is as good as revoked.
+    pub fn give_back(&self, body: &[u8], proof: &Proof) -> Result<(), Refusal> {
+        let form = Form::parse(body)?;
+        let Ok(claims) = self.own_claims(form.need("token")?) else { return Ok(()) };
+        let done = self.act(|act| match self.live(act, &claims, proof, clock::now()) {
+            Ok(delegation) => self.take_back(act, &Target::Delegation(delegation.id), "its holder"),
+            Err(Failed::Refused(refusal)) if refusal.code == "token.other_key" => Err(refusal.into()),
+            Err(Failed::Refused(_)) => Ok(Revoked::default()),
+            Err(failed) => Err(failed),
+        });
+        self.tell_hosts(done, json!({"by": "its holder"})).map(drop)
+    }
+
+    fn tell_hosts(&self, done: Result<Revoked, Failed>, about: serde_json::Value) -> Result<Revoked, Refusal> {
+        let revoked =
+            done.map_err(|failed| self.refuse("revoke.refused", Ids::unknown("nothing was revoked"), failed, about))?;
+        revoked.hosts.iter().for_each(|host| self.hub.tell(host));
+        Ok(revoked)
+    }
+
+    pub(super) fn take_back(&self, act: &mut dyn Act, target: &Target, by: &str) -> Result<Revoked, Failed> {
+        let now = clock::now();
+        let touched = mark(act, target, now)?;
+        // What a host is told names what was revoked where the host knows such a thing, else each session.
+        let mut words: BTreeMap<HostId, Vec<Revocation>> = BTreeMap::new();
+        for mut delegation in touched.clone() {
+            let why = format!("{} by {by}", name(target));
+            delegation.revoked = Some((now, why.clone()));
+            act.put_delegation(&delegation)?;
+            let about = json!({"host": delegation.host.as_str(), "why": why});
+            self.write(act, &Record::done("session.revoked", ids_of(&delegation), about))?;
+            // Without a grant the host knows nothing of it.
+            if delegation.issued.is_some() {
+                let word = word(target, &delegation);
+                let said = words.entry(delegation.host).or_default();
+                if !said.contains(&word) {
+                    said.push(word);
+                }
+            }
+        }
+        for (host, said) in &words {
+            for word in said {
+                self.say(act, host, &Body::Revocation(word.clone()), now)?;
+            }
+        }
+        let about = json!({
+            "by": by, "target": serde_json::to_value(target).unwrap_or_default(),
+            "sessions": touched.len(), "hosts": words.len(),
+        });
+        self.write(act, &Record::done("revoked", Ids::unknown("an admin's act"), about))?;
+        Ok(Revoked {
+            sessions: touched.into_iter().map(|one| one.session).collect(),
+            hosts: words.into_keys().collect(),
+        })
+    }
+}
+
+/// Changes what is known of the target, and gives the live delegations that fall under it.
+fn mark(act: &mut dyn Act, target: &Target, now: u64) -> Result<Vec<Delegation>, Failed> {
+    let live = Which { live_at: Some(now), ..Which::default() };
+    let which = match target {
+        Target::Human(human) => {
+            let known = act.human(human)?;
+            let record = known.unwrap_or_else(|| Human {
+                name: human.clone(),
+                issuer: String::new(),
+                sub: String::new(),
+                groups: std::collections::BTreeSet::new(),
+                active: true,
+                signed_in_after: 0,
+                seen: now,
+            });
+            act.put_human(&Human { signed_in_after: now, ..record })?;
+            Which { human: Some(human.clone()), ..live }
+        }
+        Target::Agent(agent) => {
+            let mut record = act.agent(agent)?.ok_or_else(|| unknown("agent"))?;
+            record.active = false;
+            record.generation += 1;
+            act.put_agent(&record)?;
+            Which { agent: Some(agent.clone()), ..live }
+        }
+        Target::Pair { agent, human } => {
+            act.put_pair(&Pair { agent: agent.clone(), human: human.clone(), signed_in_after: now })?;
+            Which { agent: Some(agent.clone()), human: Some(human.clone()), ..live }
+        }
+        Target::Host(host) => {
+            let mut record = act.host(host)?.ok_or_else(|| unknown("host"))?;
+            record.active = false;
+            act.put_host(&record)?;
+            Which { host: Some(host.clone()), ..live }
+        }
+        Target::Delegation(id) => return one(act.delegation(id)?, now),
+        Target::Session(session) => return one(act.delegation_of(session)?, now),
+        Target::Certificate(serial) => return one(act.delegation_of_serial(*serial)?, now),
+    };
+    Ok(act.delegations(&which, usize::MAX)?)
+}
+
+fn one(found: Option<Delegation>, now: u64) -> Result<Vec<Delegation>, Failed> {
+    let found = found.ok_or_else(|| unknown("session"))?;
+    Ok(if found.is_live(now) { vec![found] } else { Vec::new() })
+}
+
+fn word(target: &Target, delegation: &Delegation) -> Revocation {
+    match target {
+        Target::Human(human) => Revocation::Human(human.clone()),
+        Target::Agent(agent) => Revocation::Agent(agent.clone()),
+        Target::Delegation(id) => Revocation::Delegation(id.clone()),
+        Target::Pair { .. } | Target::Session(_) | Target::Host(_) | Target::Certificate(_) => {
+            Revocation::Session(delegation.session.clone())
+        }
+    }
+}
+
+fn name(target: &Target) -> &'static str {
+    match target {
+        Target::Human(_) => "human revoked",
+        Target::Agent(_) => "agent deactivated",
+        Target::Pair { .. } => "pair revoked",
+        Target::Delegation(_) => "delegation revoked",
+        Target::Session(_) => "session revoked",
+        Target::Host(_) => "host revoked",
+        Target::Certificate(_) => "certificate revoked",
+    }
+}

@@ -1,0 +1,94 @@
+//! Central's own audit chain: a record is part of the act that it is about, so neither stands without the other.
+
+use crate::clock;
+use crate::store::{Act, StoreError};
+use serde_json::{Map, Value};
+use tether_audit::{Chain, Event, Ids, Known, Outcome, Verified};
+
+/// What central's records say instead of a host.
+pub const HOST: &str = "central";
+
+/// A record before it is written.
+#[derive(Debug, Clone)]
+pub struct Record {
+    /// What happened, such as `token.issued`.
+    pub event: &'static str,
+    /// The stable code of a refusal; empty if it was allowed.
+    pub code: String,
+    /// Who.
+    pub ids: Ids,
+    /// What belongs to it; an object.
+    pub details: Value,
+}
+
+impl Record {
+    /// Something that was done.
+    pub fn done(event: &'static str, ids: Ids, details: Value) -> Self {
+        Self { event, code: String::new(), ids, details }
+    }
+
+    /// Something that was refused.
+    pub fn refused(event: &'static str, code: &str, ids: Ids, details: Value) -> Self {
+        Self { event, code: code.to_owned(), ids, details }
+    }
+}
+
+/// Writes a record.
+pub fn write(act: &mut dyn Act, instance: &str, record: &Record) -> Result<(), StoreError> {
+    let (records, head) = act.audit_end()?;
+    let details = match &record.details {
+        Value::Object(details) => details.clone(),
+        _ => Map::new(),
+    };
+    let event = Event {
+        event: record.event.to_owned(),
+        outcome: if record.code.is_empty() { Outcome::Allowed } else { Outcome::Refused },
+        code: record.code.clone(),
+        ids: record.ids.clone(),
+        details,
+    };
+    let chain = Chain::after(HOST, instance, Verified { records, head });
+    let next = chain.next(event, clock::micros()).map_err(|error| StoreError::Database(error.to_string()))?;
+    act.append_audit(records + 1, next.hash(), &next.line)
+}
+
+/// Five ids, of which some are known.
+#[derive(Debug, Clone, Default)]
+pub struct KnownIds {
+    /// The human.
+    pub human: Option<String>,
+    /// The agent.
+    pub agent: Option<String>,
+    /// Which running instance of it.
+    pub instance: Option<String>,
+    /// The delegation.
+    pub delegation: Option<String>,
+    /// The session.
+    pub session: Option<String>,
+}
+
+impl KnownIds {
+    /// With one reason for those that are not known.
+    pub fn or(self, why: &str) -> Ids {
+        let known = |id: Option<String>| id.map_or_else(|| Known::unknown(why), Known::Id);
+        Ids {
+            human: known(self.human),
+            agent: known(self.agent),
+            instance: known(self.instance),
+            delegation: known(self.delegation),
+            session: known(self.session),
+        }
+    }
+}
+
+/// All five ids of a delegation.
+pub fn ids_of(delegation: &crate::store::Delegation) -> Ids {
+    KnownIds {
+        human: Some(delegation.human.to_string()),
+        agent: Some(delegation.agent.to_string()),
+        instance: Some(delegation.instance.to_string()),
+        delegation: Some(delegation.id.to_string()),
+        session: Some(delegation.session.to_string()),
+    }
+    .or("")
+}

@@ -1,0 +1,73 @@
+//! What agents and hosts ask for with a proof of their key.
+
+use super::answer::{answer, blocking};
+use super::{Peer, Shared, authorization, header};
+use crate::app::{App, ENROL_PATH, Prepared, REPORT_PATH};
+use axum::Extension;
+use axum::body::Bytes;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use std::sync::Arc;
+use std::time::Duration;
+use tether_centrallink::wire::{Certified, EnrolRequest};
+use tether_oauth::{Refusal, Standard, parse_json};
+use tether_statement::ResumeRequest;
+
+/// A JSON body without repeated or unknown members.
+pub(super) fn read<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
+    let wrong = |why: String| Refusal::new(Standard::InvalidRequest, "request.json", why);
+    let value = parse_json(body).map_err(|error| wrong(error.to_string()))?;
+    serde_json::from_value(value).map_err(|error| wrong(error.to_string()))
+}
+
+pub(super) async fn certificate(
+    Extension(app): Shared,
+    Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
+) -> Response {
+    let asked = Arc::clone(&app);
+    let prepared =
+        blocking(move || asked.prepare(authorization(&headers, "DPoP"), header(&headers, "dpop"), &peer.0.to_string()));
+    let done = match prepared.await {
+        Ok(prepared) => after_the_host(&app, prepared).await,
+        Err(refusal) => Err(refusal),
+    };
+    answer(&app, done)
+}
+
+/// Waits until the host has acknowledged the grant, for so long as is configured.
+async fn after_the_host(app: &Arc<App>, prepared: Prepared) -> Result<Certified, Refusal> {
+    let place = app.hub.place(&prepared.host);
+    let limit = Duration::from_secs(app.settings.sessions.grant_wait_seconds);
+    let mut read = place.read.subscribe();
+    let heard = async { read.wait_for(|read| *read >= prepared.statement).await.is_ok() };
+    let heard = tokio::time::timeout(limit, heard).await.unwrap_or(false);
+    let app = Arc::clone(app);
+    blocking(move || if heard { app.certify(&prepared) } else { Err(app.give_up(&prepared)) }).await
+}
+
+pub(super) async fn enrol(
+    Extension(app): Shared,
+    Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let asked = Arc::clone(&app);
+    let done = blocking(move || {
+        let proof = asked.prove(header(&headers, "dpop"), "POST", ENROL_PATH, None)?;
+        let request: EnrolRequest = read(&body)?;
+        asked.enrol(&request.secret, &proof, &peer.0.to_string())
+    });
+    answer(&app, done.await)
+}
+
+pub(super) async fn report(Extension(app): Shared, headers: HeaderMap, body: Bytes) -> Response {
+    let asked = Arc::clone(&app);
+    let done = blocking(move || {
+        let proof = asked.prove(header(&headers, "dpop"), "POST", REPORT_PATH, None)?;
+        let host = asked.host_of(&proof)?;
+        let report: ResumeRequest = read(&body)?;
+        asked.report(&host, &report)
+    });
+    answer(&app, done.await)
+}

@@ -1,0 +1,27 @@
+//! Central: from a human's sign-in to a grant on a host, and back by revocation.
+//!
+//! - [`app`]: the acts, each one transaction: exchange, certificate, enrolment, report, revocation.
+//! - [`access`]: who may, decided by policies in Cedar.
+//! - [`store`]: what is kept, behind a trait.
+//! - [`hub`]: hosts that listen, and how far they have read.
+//! - [`providers`]: identity providers and their keys.
+//! - [`keys`]: central's own keys, a role each. The root and the bundle key are not among them.
+//! - [`http`]: the protocol.
+#![forbid(unsafe_code)]
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
+
+pub mod access;
+pub mod app;
+pub mod audit;
+pub mod clock;
+mod command;
+pub mod config;
+pub mod http;
+pub mod hub;
+pub mod keys;
+pub mod nonces;
+pub mod providers;
+pub mod store;
+
+pub use command::main;

@@ -1,0 +1,366 @@
+//! SQLite: one file, write-ahead log, flushed at every commit.
+
+use super::{Act, Agent, BundleText, Delegation, Enrolment, Host, Human, Pair, Seen, Store, StoreError, Which};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Params, Row, params};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+use tether_identity::{DelegationId, HostId, Human as HumanName, Name, SessionId, Thumbprint};
+use tether_statement::{Position, UnixTime, digest};
+
+/// What brings the schema from one version to the next. Never changed, only added to.
+const MIGRATIONS: &[&str] = &["
+    CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE TABLE agents (name TEXT PRIMARY KEY, doc TEXT NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE TABLE humans (name TEXT PRIMARY KEY, doc TEXT NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE TABLE pairs (agent TEXT, human TEXT, doc TEXT NOT NULL, PRIMARY KEY (agent, human)) STRICT, WITHOUT ROWID;
+    CREATE TABLE hosts (id TEXT PRIMARY KEY, jkt TEXT UNIQUE, doc TEXT NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE TABLE seen (host TEXT PRIMARY KEY, doc TEXT NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE TABLE enrolments (hash TEXT PRIMARY KEY, doc TEXT NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE TABLE delegations (
+        id TEXT PRIMARY KEY, session TEXT NOT NULL UNIQUE, serial TEXT UNIQUE, human TEXT NOT NULL, agent TEXT NOT NULL,
+        host TEXT NOT NULL, issued_at INTEGER NOT NULL, expires_at INTEGER NOT NULL, revoked INTEGER NOT NULL,
+        doc TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX delegations_by_expiry ON delegations (expires_at) WHERE revoked = 0;
+    CREATE INDEX delegations_by_human ON delegations (human, issued_at);
+    CREATE INDEX delegations_by_agent ON delegations (agent, issued_at);
+    CREATE INDEX delegations_by_host ON delegations (host, issued_at);
+    CREATE TABLE spent (kind TEXT, id TEXT, until INTEGER NOT NULL, PRIMARY KEY (kind, id)) STRICT, WITHOUT ROWID;
+    CREATE INDEX spent_by_time ON spent (until);
+    CREATE TABLE statements (
+        host TEXT, number INTEGER, text TEXT NOT NULL, PRIMARY KEY (host, number)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE bundles (name TEXT PRIMARY KEY, doc TEXT NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE TABLE audit (number INTEGER PRIMARY KEY, hash TEXT NOT NULL, line TEXT NOT NULL) STRICT;
+"];
+
+/// How long an act waits for another process (a backup, an admin's `audit`) that holds the file.
+const BUSY: Duration = Duration::from_secs(10);
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Database(error.to_string())
+    }
+}
+
+/// A store in one file.
+#[derive(Debug)]
+pub struct Sqlite(Mutex<Connection>);
+
+impl Sqlite {
+    /// Opens the file, or makes it, and brings its schema up to date.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let mut connection = Connection::open(path)?;
+        connection.busy_timeout(BUSY)?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update(None, "foreign_keys", "ON")?;
+        migrate(&mut connection)?;
+        Ok(Self(Mutex::new(connection)))
+    }
+
+    /// Opens a file that is only read, such as a backup.
+    pub fn open_to_read(path: &Path) -> Result<Self, StoreError> {
+        let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        connection.busy_timeout(BUSY)?;
+        Ok(Self(Mutex::new(connection)))
+    }
+
+    /// SQLite's own check of the file: `ok`, or what is wrong.
+    pub fn check(&self) -> Result<String, StoreError> {
+        Ok(self.lock()?.query_row("PRAGMA integrity_check", [], |row| row.get(0))?)
+    }
+
+    fn lock(&self) -> Result<MutexGuard<'_, Connection>, StoreError> {
+        self.0.lock().map_err(|_| StoreError::Poisoned)
+    }
+}
+
+fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
+    let act = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    let found: i64 = act.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    if found > known {
+        return Err(StoreError::Newer { found, known });
+    }
+    let done = usize::try_from(found).unwrap_or_default();
+    for step in MIGRATIONS.iter().skip(done) {
+        act.execute_batch(step)?;
+    }
+    act.pragma_update(None, "user_version", known)?;
+    act.commit()?;
+    Ok(())
+}
+
+impl Store for Sqlite {
+    fn act(&self, work: &mut dyn FnMut(&mut dyn Act) -> Result<(), StoreError>) -> Result<(), StoreError> {
+        let mut connection = self.lock()?;
+        let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        // Dropped without a commit it is undone.
+        work(&mut Inside(&transaction))?;
+        transaction.commit()?;
+        Ok(())
+    }
+
+    fn look(&self, work: &mut dyn FnMut(&dyn Act) -> Result<(), StoreError>) -> Result<(), StoreError> {
+        let mut connection = self.lock()?;
+        let transaction = connection.transaction()?;
+        work(&Inside(&transaction))
+    }
+
+    fn back_up(&self, to: &Path) -> Result<(), StoreError> {
+        let connection = self.lock()?;
+        let mut copy = Connection::open(to)?;
+        let backup = rusqlite::backup::Backup::new(&connection, &mut copy)?;
+        backup.run_to_completion(1024, Duration::ZERO, None)?;
+        Ok(())
+    }
+}
+
+struct Inside<'c>(&'c Connection);
+
+impl Inside<'_> {
+    fn one<T: DeserializeOwned>(
+        &self,
+        table: &'static str,
+        query: &str,
+        values: impl Params,
+    ) -> Result<Option<T>, StoreError> {
+        let text: Option<String> = self.0.prepare_cached(query)?.query_row(values, |row| row.get(0)).optional()?;
+        text.map(|text| read(table, &text)).transpose()
+    }
+
+    fn all<T: DeserializeOwned>(
+        &self,
+        table: &'static str,
+        query: &str,
+        values: impl Params,
+    ) -> Result<Vec<T>, StoreError> {
+        let texts: Vec<String> = self.rows(query, values, |row| row.get(0))?;
+        texts.iter().map(|text| read(table, text)).collect()
+    }
+
+    fn rows<T>(
+        &self,
+        query: &str,
+        values: impl Params,
+        each: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>, StoreError> {
+        let mut statement = self.0.prepare_cached(query)?;
+        let rows = statement.query_map(values, each)?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    fn write(&self, query: &str, values: impl Params) -> Result<usize, StoreError> {
+        Ok(self.0.prepare_cached(query)?.execute(values)?)
+    }
+}
+
+fn read<T: DeserializeOwned>(table: &'static str, text: &str) -> Result<T, StoreError> {
+    serde_json::from_str(text).map_err(|error| StoreError::Damaged { table, why: error.to_string() })
+}
+
+fn doc(record: &impl Serialize) -> Result<String, StoreError> {
+    serde_json::to_string(record).map_err(|error| StoreError::Database(error.to_string()))
+}
+
+/// SQLite's integers are signed; times and numbers here stay far below their end.
+fn integer(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn natural(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or_default()
+}
+
+impl Act for Inside<'_> {
+    fn meta(&self, name: &str) -> Result<Option<String>, StoreError> {
+        let query = "SELECT value FROM meta WHERE name = ?1";
+        Ok(self.0.prepare_cached(query)?.query_row([name], |row| row.get(0)).optional()?)
+    }
+
+    fn set_meta(&mut self, name: &str, value: &str) -> Result<(), StoreError> {
+        self.write("INSERT OR REPLACE INTO meta VALUES (?1, ?2)", [name, value]).map(drop)
+    }
+
+    fn agent(&self, name: &Name) -> Result<Option<Agent>, StoreError> {
+        self.one("agents", "SELECT doc FROM agents WHERE name = ?1", [name.as_str()])
+    }
+
+    fn agents(&self) -> Result<Vec<Agent>, StoreError> {
+        self.all("agents", "SELECT doc FROM agents ORDER BY name", [])
+    }
+
+    fn put_agent(&mut self, agent: &Agent) -> Result<(), StoreError> {
+        let values = [agent.name.as_str(), &doc(agent)?];
+        self.write("INSERT OR REPLACE INTO agents VALUES (?1, ?2)", values).map(drop)
+    }
+
+    fn human(&self, name: &HumanName) -> Result<Option<Human>, StoreError> {
+        self.one("humans", "SELECT doc FROM humans WHERE name = ?1", [name.as_str()])
+    }
+
+    fn humans(&self) -> Result<Vec<Human>, StoreError> {
+        self.all("humans", "SELECT doc FROM humans ORDER BY name", [])
+    }
+
+    fn put_human(&mut self, human: &Human) -> Result<(), StoreError> {
+        let values = [human.name.as_str(), &doc(human)?];
+        self.write("INSERT OR REPLACE INTO humans VALUES (?1, ?2)", values).map(drop)
+    }
+
+    fn pair(&self, agent: &Name, human: &HumanName) -> Result<Option<Pair>, StoreError> {
+        let values = [agent.as_str(), human.as_str()];
+        self.one("pairs", "SELECT doc FROM pairs WHERE agent = ?1 AND human = ?2", values)
+    }
+
+    fn put_pair(&mut self, pair: &Pair) -> Result<(), StoreError> {
+        let values = [pair.agent.as_str(), pair.human.as_str(), &doc(pair)?];
+        self.write("INSERT OR REPLACE INTO pairs VALUES (?1, ?2, ?3)", values).map(drop)
+    }
+
+    fn host(&self, id: &HostId) -> Result<Option<Host>, StoreError> {
+        self.one("hosts", "SELECT doc FROM hosts WHERE id = ?1", [id.as_str()])
+    }
+
+    fn host_of_key(&self, key: &Thumbprint) -> Result<Option<Host>, StoreError> {
+        self.one("hosts", "SELECT doc FROM hosts WHERE jkt = ?1", [key.as_str()])
+    }
+
+    fn hosts(&self) -> Result<Vec<Host>, StoreError> {
+        self.all("hosts", "SELECT doc FROM hosts ORDER BY id", [])
+    }
+
+    fn put_host(&mut self, host: &Host) -> Result<(), StoreError> {
+        // Not OR REPLACE: a key that another host has must be an error, not that host's end.
+        let query = "INSERT INTO hosts VALUES (?1, ?2, ?3)
+            ON CONFLICT (id) DO UPDATE SET jkt = excluded.jkt, doc = excluded.doc";
+        let jkt = host.key.as_ref().map(|key| key.jkt.as_str());
+        self.write(query, params![host.id.as_str(), jkt, doc(host)?]).map(drop)
+    }
+
+    fn seen(&self, host: &HostId) -> Result<Seen, StoreError> {
+        let found = self.one("seen", "SELECT doc FROM seen WHERE host = ?1", [host.as_str()])?;
+        Ok(found.unwrap_or_default())
+    }
+
+    fn put_seen(&mut self, host: &HostId, seen: &Seen) -> Result<(), StoreError> {
+        self.write("INSERT OR REPLACE INTO seen VALUES (?1, ?2)", [host.as_str(), &doc(seen)?]).map(drop)
+    }
+
+    fn enrolment(&self, hash: &str) -> Result<Option<Enrolment>, StoreError> {
+        self.one("enrolments", "SELECT doc FROM enrolments WHERE hash = ?1", [hash])
+    }
+
+    fn put_enrolment(&mut self, enrolment: &Enrolment) -> Result<(), StoreError> {
+        let values = [&enrolment.hash, &doc(enrolment)?];
+        self.write("INSERT OR REPLACE INTO enrolments VALUES (?1, ?2)", values).map(drop)
+    }
+
+    fn delegation(&self, id: &DelegationId) -> Result<Option<Delegation>, StoreError> {
+        self.one("delegations", "SELECT doc FROM delegations WHERE id = ?1", [id.as_str()])
+    }
+
+    fn delegation_of(&self, session: &SessionId) -> Result<Option<Delegation>, StoreError> {
+        self.one("delegations", "SELECT doc FROM delegations WHERE session = ?1", [session.as_str()])
+    }
+
+    fn delegation_of_serial(&self, serial: u64) -> Result<Option<Delegation>, StoreError> {
+        self.one("delegations", "SELECT doc FROM delegations WHERE serial = ?1", [serial.to_string()])
+    }
+
+    fn delegations(&self, which: &Which, most: usize) -> Result<Vec<Delegation>, StoreError> {
+        let query = "SELECT doc FROM delegations
+            WHERE (?1 IS NULL OR agent = ?1) AND (?2 IS NULL OR human = ?2) AND (?3 IS NULL OR host = ?3)
+              AND (?4 IS NULL OR (expires_at > ?4 AND revoked = 0))
+            ORDER BY issued_at DESC, id LIMIT ?5";
+        let values = params![
+            which.agent.as_ref().map(Name::as_str),
+            which.human.as_ref().map(HumanName::as_str),
+            which.host.as_ref().map(HostId::as_str),
+            which.live_at.map(integer),
+            i64::try_from(most).unwrap_or(i64::MAX),
+        ];
+        self.all("delegations", query, values)
+    }
+
+    fn put_delegation(&mut self, one: &Delegation) -> Result<(), StoreError> {
+        let query = "INSERT INTO delegations VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+            ON CONFLICT (id) DO UPDATE SET serial = excluded.serial, revoked = excluded.revoked, doc = excluded.doc";
+        let values = params![
+            one.id.as_str(),
+            one.session.as_str(),
+            one.issued.as_ref().map(|issued| issued.serial.to_string()),
+            one.human.as_str(),
+            one.agent.as_str(),
+            one.host.as_str(),
+            integer(one.issued_at),
+            integer(one.expires_at),
+            one.revoked.is_some(),
+            doc(one)?,
+        ];
+        self.write(query, values).map(drop)
+    }
+
+    fn spend(&mut self, kind: &str, id: &str, until: UnixTime, now: UnixTime) -> Result<bool, StoreError> {
+        self.write("DELETE FROM spent WHERE until < ?1", [integer(now)])?;
+        let values = params![kind, id, integer(until)];
+        Ok(self.write("INSERT OR IGNORE INTO spent VALUES (?1, ?2, ?3)", values)? == 1)
+    }
+
+    fn position(&self, host: &HostId) -> Result<Position, StoreError> {
+        let query = "SELECT number, text FROM statements WHERE host = ?1 ORDER BY number DESC LIMIT 1";
+        let last: Option<(i64, String)> = self
+            .0
+            .prepare_cached(query)?
+            .query_row([host.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        Ok(last.map_or_else(Position::start, |(number, text)| Position::after(natural(number), &text)))
+    }
+
+    fn hash_at(&self, host: &HostId, number: u64) -> Result<Option<String>, StoreError> {
+        let query = "SELECT text FROM statements WHERE host = ?1 AND number = ?2";
+        let values = params![host.as_str(), integer(number)];
+        let text: Option<String> = self.0.prepare_cached(query)?.query_row(values, |row| row.get(0)).optional()?;
+        Ok(text.map(|text| digest(&text)))
+    }
+
+    fn statements(&self, host: &HostId, after: u64, most: usize) -> Result<Vec<(u64, String)>, StoreError> {
+        let query = "SELECT number, text FROM statements WHERE host = ?1 AND number > ?2 ORDER BY number LIMIT ?3";
+        let values = params![host.as_str(), integer(after), i64::try_from(most).unwrap_or(i64::MAX)];
+        self.rows(query, values, |row| Ok((natural(row.get(0)?), row.get(1)?)))
+    }
+
+    fn append(&mut self, host: &HostId, position: &Position, text: &str) -> Result<(), StoreError> {
+        let values = params![host.as_str(), integer(position.number), text];
+        self.write("INSERT INTO statements VALUES (?1, ?2, ?3)", values).map(drop)
+    }
+
+    fn bundles(&self) -> Result<Vec<BundleText>, StoreError> {
+        self.all("bundles", "SELECT doc FROM bundles ORDER BY name", [])
+    }
+
+    fn put_bundle(&mut self, bundle: &BundleText) -> Result<(), StoreError> {
+        let values = [bundle.name.as_str(), &doc(bundle)?];
+        self.write("INSERT OR REPLACE INTO bundles VALUES (?1, ?2)", values).map(drop)
+    }
+
+    fn audit_end(&self) -> Result<(u64, String), StoreError> {
+        let query = "SELECT number, hash FROM audit ORDER BY number DESC LIMIT 1";
+        let last: Option<(i64, String)> =
+            self.0.prepare_cached(query)?.query_row([], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+        Ok(last.map_or_else(|| (0, String::new()), |(number, hash)| (natural(number), hash)))
+    }
+
+    fn append_audit(&mut self, number: u64, hash: &str, line: &str) -> Result<(), StoreError> {
+        self.write("INSERT INTO audit VALUES (?1, ?2, ?3)", params![integer(number), hash, line]).map(drop)
+    }
+
+    fn audit(&self, after: u64, most: usize) -> Result<Vec<String>, StoreError> {
+        let query = "SELECT line FROM audit WHERE number > ?1 ORDER BY number LIMIT ?2";
+        self.rows(query, params![integer(after), i64::try_from(most).unwrap_or(i64::MAX)], |row| row.get(0))
+    }
+}

@@ -1,0 +1,51 @@
+//! `tether hosts`.
+
+use super::{Link, show, text};
+use crate::Found;
+use anyhow::Result;
+use clap::Subcommand;
+use serde_json::Value;
+use tether_centrallink::wire::{NewHost, NewHostToken};
+use tether_identity::HostId;
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// All hosts
+    List,
+    /// Print a one-time token with which a host may enrol
+    Admit {
+        /// Its id
+        host: HostId,
+        /// Where agents connect to it, if not to its id
+        #[arg(long)]
+        address: Option<String>,
+        /// A label KEY=VALUE, once for each
+        #[arg(long = "label")]
+        labels: Vec<String>,
+    },
+}
+
+pub fn run(link: &Link, command: &Command, json: bool) -> Result<Found> {
+    match command {
+        Command::List => {
+            let hosts: Value = link.get("/v1/admin/hosts")?;
+            Ok(show(json, &hosts, || hosts.as_array().into_iter().flatten().map(line).collect()))
+        }
+        Command::Admit { host, address, labels } => {
+            let new = NewHost { host: host.clone(), address: address.clone(), labels: labels.clone() };
+            let made: NewHostToken = link.post("/v1/admin/hosts", &new)?;
+            Ok(show(json, &serde_json::to_value(&made)?, || vec![made.token.clone()]))
+        }
+    }
+}
+
+fn line(host: &Value) -> String {
+    let state = match (&host["active"], &host["key"]) {
+        (_, Value::Null) => "not enrolled",
+        (Value::Bool(true), _) => "active",
+        _ => "no sessions",
+    };
+    let listens = if host["listening"] == true { "listens" } else { "silent" };
+    let labels: Vec<&str> = host["labels"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    format!("{:32} {state:12} {listens:8} {}", text(host, "id"), labels.join(" "))
+}

@@ -1,0 +1,131 @@
+//! What is asked of central, by an admin or an auditor: where are the agents, what can they reach, and taking back.
+
+mod access;
+mod agents;
+mod hosts;
+mod publish;
+mod revoke;
+mod sessions;
+
+use crate::Found;
+use anyhow::{Context, Result};
+use clap::{Args, Subcommand};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::path::PathBuf;
+use tether_centrallink::{Central, Credential};
+
+/// Which central, and who asks.
+#[derive(Args)]
+pub struct Who {
+    /// Central's URL
+    #[arg(long, global = true, env = "TETHER_CENTRAL")]
+    central: Option<String>,
+    /// The authority that signed central's TLS certificate, a PEM file
+    #[arg(long, global = true, env = "TETHER_CENTRAL_AUTHORITY")]
+    authority: Option<PathBuf>,
+    /// A file with your ID token, or with the break-glass token
+    #[arg(long, global = true, env = "TETHER_TOKEN_FILE")]
+    token_file: Option<PathBuf>,
+}
+
+impl Who {
+    /// Central's URL.
+    pub fn url(&self) -> Result<&str> {
+        self.central.as_deref().context("which central? --central URL, or TETHER_CENTRAL")
+    }
+}
+
+/// The commands.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Where are the agents: who is registered, who owns them, whether they may act
+    #[command(subcommand)]
+    Agents(agents::Command),
+    /// What can they reach, and why
+    #[command(subcommand)]
+    Access(access::Command),
+    /// Sessions of all hosts, as central knows them
+    Sessions(sessions::Sessions),
+    /// Take back: what was issued is void at once, and live sessions end
+    #[command(subcommand)]
+    Revoke(revoke::Command),
+    /// Hosts that central knows
+    #[command(subcommand)]
+    Hosts(hosts::Command),
+    /// Give central what others have signed
+    #[command(subcommand)]
+    Publish(publish::Command),
+}
+
+/// One central, asked by one person.
+pub struct Link {
+    central: Central,
+    token: String,
+}
+
+impl Link {
+    fn open(who: &Who) -> Result<Self> {
+        let url = who.url()?;
+        let path = who.authority.as_ref().context("--authority FILE, or TETHER_CENTRAL_AUTHORITY")?;
+        let authority = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let path = who.token_file.as_ref().context("--token-file FILE, or TETHER_TOKEN_FILE")?;
+        let token = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        Ok(Self { central: Central::new(url, &authority)?, token: token.trim().to_owned() })
+    }
+
+    fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
+        Ok(self.central.get(path, Credential::Bearer(&self.token))?)
+    }
+
+    fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T> {
+        Ok(self.central.post(path, body, Credential::Bearer(&self.token))?)
+    }
+}
+
+/// Runs one.
+pub fn run(who: &Who, command: &Command, json: bool) -> Result<Found> {
+    let link = Link::open(who)?;
+    match command {
+        Command::Agents(command) => agents::run(&link, command, json),
+        Command::Access(command) => access::run(&link, command, json),
+        Command::Sessions(sessions) => sessions::run(&link, sessions, json),
+        Command::Revoke(command) => revoke::run(&link, command, json),
+        Command::Hosts(command) => hosts::run(&link, command, json),
+        Command::Publish(command) => publish::run(&link, command, json),
+    }
+}
+
+/// Prints an answer as it came, or lines made of it.
+fn show(json: bool, answer: &serde_json::Value, lines: impl FnOnce() -> Vec<String>) -> Found {
+    if json {
+        println!("{answer}");
+    } else {
+        lines().iter().for_each(|line| println!("{line}"));
+    }
+    Found::Fine
+}
+
+/// A member as text; a dash if there is none.
+fn text(value: &serde_json::Value, name: &str) -> String {
+    match &value[name] {
+        serde_json::Value::Null => "-".to_owned(),
+        serde_json::Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// Query parameters; values are percent-encoded.
+fn query(path: &str, members: &[(&str, Option<&str>)]) -> String {
+    let encode = |text: &str| {
+        text.bytes()
+            .map(|byte| match byte {
+                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+                byte => format!("%{byte:02X}"),
+            })
+            .collect::<String>()
+    };
+    let given: Vec<String> =
+        members.iter().filter_map(|(name, value)| value.map(|value| format!("{name}={}", encode(value)))).collect();
+    if given.is_empty() { path.to_owned() } else { format!("{path}?{}", given.join("&")) }
+}

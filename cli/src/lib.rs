@@ -1,0 +1,130 @@
+//! `tether`: where are the agents on this host, what did they do, for whom; and the panic button.
+//!
+//! Exit codes: 0 done, 1 refused or failed, 2 wrong use, 3 a check found something. `tether run` has its command's.
+#![forbid(unsafe_code)]
+
+mod bundle;
+mod central;
+mod chain;
+mod confine;
+mod doctor;
+mod host;
+mod render;
+mod run;
+mod session;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Sessions of AI agents on this host, and the humans they act for.
+#[derive(Parser)]
+#[command(version, propagate_version = true)]
+struct Arguments {
+    /// Print one JSON object to stdout instead of words
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(flatten)]
+    who: central::Who,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// How this host stands: central, feed, sessions
+    Status,
+    /// Sessions: who acts for whom
+    #[command(subcommand)]
+    Session(session::Command),
+    /// The audit chain
+    #[command(subcommand)]
+    Audit(chain::Command),
+    /// The panic button: end all agents' sessions and admit none, or admit again
+    #[command(subcommand)]
+    Host(host::Command),
+    /// Bundles of commands
+    #[command(subcommand)]
+    Bundle(bundle::Command),
+    #[command(flatten)]
+    Central(central::Command),
+    /// Make this host known to central, once
+    Enroll {
+        /// The one-time token that an admin of central has made for this host (`tether hosts admit`)
+        #[arg(long)]
+        token: String,
+        /// Enrol anew, with another key
+        #[arg(long)]
+        again: bool,
+    },
+    /// For an agent in its session: run what the bundle allows, or list it
+    Run(run::Arguments),
+    /// Check that everything on this host is as it must be, with the mend for what is not
+    #[command(args_conflicts_with_subcommands = true)]
+    Doctor {
+        /// One subject only
+        #[command(subcommand)]
+        about: Option<About>,
+    },
+}
+
+#[derive(Subcommand)]
+enum About {
+    /// What this kernel gives to hold commands under sudo, and what it makes Tether refuse
+    Confine,
+}
+
+/// What a command found: `Ok` is 0, a finding 3.
+pub enum Found {
+    /// Nothing to complain of.
+    Fine,
+    /// Something; it has been printed.
+    Something,
+}
+
+/// /proc/self belongs to whoever the process runs as (proc(5)).
+fn is_root() -> bool {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata("/proc/self").is_ok_and(|about| about.uid() == 0)
+}
+
+/// The courier speaks to central; this command only becomes it.
+fn enroll(who: &central::Who, token: &str, again: bool) -> anyhow::Result<Found> {
+    use std::os::unix::process::CommandExt;
+    const COURIER: &str = "/usr/libexec/tether/tether-courier";
+    let mut courier = std::process::Command::new(COURIER);
+    courier.args(["enroll", "--central", who.url()?, "--token", token]);
+    if again {
+        courier.arg("--again");
+    }
+    Err(anyhow::Error::from(courier.exec()).context(COURIER))
+}
+
+/// Runs the command line.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let json = arguments.json;
+    if !matches!(arguments.command, Command::Bundle(_) | Command::Central(_) | Command::Run(_)) && !is_root() {
+        eprintln!("tether: this needs root; try: sudo tether …");
+        return ExitCode::FAILURE;
+    }
+    let done = match arguments.command {
+        Command::Status => host::status(json),
+        Command::Session(command) => session::run(&command, json),
+        Command::Audit(command) => chain::run(&command, json),
+        Command::Host(command) => host::run(&command, json),
+        Command::Bundle(command) => bundle::run(&command, json),
+        Command::Central(command) => central::run(&arguments.who, &command, json),
+        Command::Enroll { token, again } => enroll(&arguments.who, &token, again),
+        Command::Run(arguments) => return run::run(arguments, json),
+        Command::Doctor { about: None } => doctor::run(json),
+        Command::Doctor { about: Some(About::Confine) } => confine::run(json),
+    };
+    match done {
+        Ok(Found::Fine) => ExitCode::SUCCESS,
+        Ok(Found::Something) => ExitCode::from(3),
+        Err(error) => {
+            eprintln!("tether: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

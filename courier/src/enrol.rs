@@ -1,0 +1,102 @@
+//! `tether enroll`: as root, once. The key is made here and stays here; the root's key comes with the token, so a
+//! central that somebody else plays is found out at once.
+
+use crate::inbox::Inbox;
+use crate::settings::{AUTHORITY_FILE, INBOX, KEY_FILE, SETTINGS_FILE, Settings};
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+use std::process::Command;
+use tether_centrallink::wire::{EnrolRequest, EnrolToken, Enrolled};
+use tether_centrallink::{Caller, Central, Credential, random};
+use tether_oauth::issue::PrivateKey;
+use tether_statement::{PublicKey, TrustedKeys};
+
+/// agentd's settings.
+const HOST_FILE: &str = "/etc/tether/host.toml";
+/// The units that enrolment starts.
+const UNITS: [&str; 2] = ["tether-agentd.service", "tether-courier.service"];
+
+#[derive(Args)]
+pub(crate) struct Enrol {
+    /// Central's URL, https://…
+    #[arg(long)]
+    central: String,
+    /// The one-time token that an admin of central has made for this host
+    #[arg(long)]
+    token: String,
+    /// Enrol anew, with another key
+    #[arg(long)]
+    again: bool,
+}
+
+pub(crate) fn run(enrol: &Enrol) -> Result<()> {
+    ensure!(rustix::process::geteuid().is_root(), "this needs root; try: sudo tether enroll …");
+    if Path::new(HOST_FILE).exists() && !enrol.again {
+        bail!("{HOST_FILE} is there already: this host is enrolled; with --again it gets another key and central");
+    }
+    let token = EnrolToken::parse(&enrol.token).context("--token: it is not an enrolment token")?;
+    let root: PublicKey = token.root.parse().context("--token: its root key")?;
+    let seed = random::seed()?;
+    let key = PrivateKey::from_seed(&seed)?;
+    let central = Central::new(&enrol.central, token.authority.as_bytes())?;
+    let request = EnrolRequest { secret: token.secret.clone() };
+    let caller = Credential::Key(Caller { key: &key, token: None });
+    let enrolled: Enrolled = central.post("/v1/host/enrol", &request, caller)?;
+    let roots = BTreeMap::from([(token.root_kid.clone(), root)]);
+    TrustedKeys::verify(&enrolled.keys, &roots)
+        .context("the key set that central gave is not signed by the root that the token names; nothing was changed")?;
+    write_key(&seed)?;
+    write(AUTHORITY_FILE, &token.authority)?;
+    write(SETTINGS_FILE, &toml::to_string(&Settings { central: central.url().to_owned() })?)?;
+    write(HOST_FILE, &host_toml(&enrolled, &token))?;
+    // As the inbox's owner would have written it: agentd reads it like anything else there.
+    Inbox::new(Path::new(INBOX)).put("keys.jws", &enrolled.keys)?;
+    for unit in UNITS {
+        let done = Command::new("systemctl").args(["restart", unit]).status();
+        let done = done.with_context(|| format!("systemctl restart {unit}"))?;
+        ensure!(done.success(), "systemctl restart {unit}: {done}");
+    }
+    println!("enrolled as {} with {}; next: tether doctor", enrolled.host, central.url());
+    Ok(())
+}
+
+fn host_toml(enrolled: &Enrolled, token: &EnrolToken) -> String {
+    let text = |text: &str| toml::Value::String(text.to_owned()).to_string();
+    format!(
+        "# Written by `tether enroll`.\nhost = {}\n\n[roots]\n{} = {}\n",
+        text(enrolled.host.as_str()),
+        text(&token.root_kid),
+        text(&token.root)
+    )
+}
+
+/// Only the courier may read its key; whose the inbox is, is the courier.
+fn write_key(seed: &[u8; 32]) -> Result<()> {
+    let about = std::fs::metadata(INBOX).with_context(|| format!("{INBOX}; is the package installed?"))?;
+    let owner = (Some(rustix::fs::Uid::from_raw(about.uid())), Some(rustix::fs::Gid::from_raw(about.gid())));
+    let folder = Path::new(KEY_FILE).parent().context("the key's folder")?;
+    std::fs::create_dir_all(folder)?;
+    std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700))?;
+    rustix::fs::chown(folder, owner.0, owner.1)?;
+    let beside = format!("{KEY_FILE}.new");
+    match std::fs::remove_file(&beside) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+        _ => {}
+    }
+    let mut file = std::fs::File::options().write(true).create_new(true).mode(0o600).open(&beside)?;
+    file.write_all(seed).and_then(|()| file.sync_all())?;
+    rustix::fs::fchown(&file, owner.0, owner.1)?;
+    std::fs::rename(&beside, KEY_FILE).with_context(|| format!("cannot place {KEY_FILE}"))
+}
+
+fn write(path: &str, text: &str) -> Result<()> {
+    let beside = format!("{path}.new");
+    let mut file = std::fs::File::create(&beside).with_context(|| format!("cannot write {beside}"))?;
+    file.write_all(text.as_bytes()).and_then(|()| file.sync_all())?;
+    std::fs::set_permissions(&beside, std::fs::Permissions::from_mode(0o644))?;
+    std::fs::rename(&beside, path).with_context(|| format!("cannot place {path}"))
+}

@@ -1,0 +1,6 @@
+//! tether-courier: see the library's documentation.
+#![forbid(unsafe_code)]
+
+fn main() -> std::process::ExitCode {
+    tether_courier::main()
+}

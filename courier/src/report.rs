@@ -1,0 +1,45 @@
+//! What agentd reports: read from its file as often as it changes.
+
+use rustix::fs::inotify;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tether_statement::ResumeRequest;
+
+/// Watches the file by its folder: it is replaced by rename.
+#[derive(Debug)]
+pub struct Reports {
+    watch: OwnedFd,
+    path: PathBuf,
+}
+
+impl Reports {
+    /// Of a file.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let watch = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
+        let folder = path.parent().unwrap_or(Path::new("/"));
+        inotify::add_watch(&watch, folder, inotify::WatchFlags::MOVED_TO | inotify::WatchFlags::CLOSE_WRITE)?;
+        Ok(Self { watch, path: path.to_owned() })
+    }
+
+    /// What it says now; none if there is none yet.
+    pub fn now(&self) -> Option<ResumeRequest> {
+        serde_json::from_slice(&std::fs::read(&self.path).ok()?).ok()
+    }
+
+    /// Waits until something in its folder has changed, or for so long.
+    pub fn wait(&self, limit: Duration) -> io::Result<()> {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        let limit = Timespec { tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX), tv_nsec: 0 };
+        let mut waited = [PollFd::new(&self.watch, PollFlags::IN)];
+        match poll(&mut waited, Some(&limit)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let mut buffer = [std::mem::MaybeUninit::uninit(); 4096];
+        let mut events = inotify::Reader::new(&self.watch, &mut buffer);
+        while events.next().is_ok() {}
+        Ok(())
+    }
+}

@@ -1,0 +1,95 @@
+// A real OpenID provider. Its users sign in with a password and, if they give it, a one-time code; the ID token
+// says which (amr), to which class (acr) and when (auth_time). New signing keys at every start.
+//
+// node provider.mjs SETTINGS.json; prints "ready" once it listens.
+import { generateKeyPairSync, randomUUID } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { createServer } from 'node:https';
+import { Provider } from 'oidc-provider';
+import { totp } from './totp.mjs';
+
+// Whoever started this reads one line and hangs up: advice for production would meet a closed pipe.
+console.info = () => {};
+console.warn = console.info;
+
+const settings = JSON.parse(readFileSync(process.argv[2], 'utf8'));
+const users = new Map(settings.users.map((user) => [user.sub, user]));
+
+function signingKey() {
+  const made = {
+    RS256: () => generateKeyPairSync('rsa', { modulusLength: 2048 }),
+    ES256: () => generateKeyPairSync('ec', { namedCurve: 'P-256' }),
+    EdDSA: () => generateKeyPairSync('ed25519'),
+  };
+  const { privateKey } = made[settings.algorithm]();
+  return { ...privateKey.export({ format: 'jwk' }), kid: randomUUID(), use: 'sig', alg: settings.algorithm };
+}
+
+const provider = new Provider(settings.issuer, {
+  jwks: { keys: [signingKey()] },
+  clients: settings.clients.map((id) => ({
+    client_id: id,
+    token_endpoint_auth_method: 'none',
+    redirect_uris: ['https://client.invalid/callback'],
+    response_types: ['code'],
+    grant_types: ['authorization_code'],
+    id_token_signed_response_alg: settings.algorithm,
+    require_auth_time: true,
+  })),
+  enabledJWA: { idTokenSigningAlgValues: ['RS256', 'ES256', 'EdDSA'] },
+  claims: { openid: ['sub', 'acr', 'amr', 'auth_time'], email: ['email', 'email_verified'], groups: ['groups'] },
+  scopes: ['openid', 'email', 'groups'],
+  conformIdTokenClaims: false,
+  cookies: { keys: [randomUUID()] },
+  pkce: { required: () => true },
+  ttl: { IdToken: settings.id_token_seconds ?? 300 },
+  features: { devInteractions: { enabled: false } },
+  interactions: { url: (ctx, interaction) => `/interaction/${interaction.uid}` },
+  async findAccount(ctx, sub) {
+    const user = users.get(sub);
+    return user && {
+      accountId: sub,
+      claims: async () => ({ sub, email: user.email, email_verified: user.email_verified ?? true, groups: user.groups }),
+    };
+  },
+  // Whoever signs in to these clients has consented.
+  async loadExistingGrant(ctx) {
+    const grant = new ctx.oidc.provider.Grant({ clientId: ctx.oidc.client.clientId, accountId: ctx.oidc.session.accountId });
+    grant.addOIDCScope('openid email groups');
+    await grant.save();
+    return grant;
+  },
+});
+
+async function interact(request, response) {
+  await provider.interactionDetails(request, response);
+  if (request.method !== 'POST') {
+    response.setHeader('content-type', 'text/html');
+    response.end('<form method="post"><input name="user"><input name="password"><input name="code"></form>');
+    return;
+  }
+  let body = '';
+  for await (const part of request) body += part;
+  const form = new URLSearchParams(body);
+  const user = users.get(form.get('user'));
+  if (!user || form.get('password') !== user.password) throw new Error('wrong user or password');
+  const amr = ['pwd'];
+  if (form.get('code')) {
+    const now = Date.now();
+    if (![now, now - 30000].some((time) => totp(user.secret, time) === form.get('code'))) throw new Error('wrong code');
+    amr.push('otp');
+  }
+  const login = { accountId: user.sub, amr, acr: amr.length > 1 ? 'urn:tether:mfa' : 'urn:tether:single' };
+  await provider.interactionFinished(request, response, { login });
+}
+
+const callback = provider.callback();
+const tls = { key: readFileSync(settings.key), cert: readFileSync(settings.certificate) };
+const server = createServer(tls, (request, response) => {
+  if (!request.url.startsWith('/interaction/')) return callback(request, response);
+  interact(request, response).catch((error) => {
+    response.statusCode = 403;
+    response.end(String(error.message));
+  });
+});
+server.listen(settings.port, settings.address, () => console.log('ready'));

@@ -1,0 +1,6 @@
+//! tether-agent, built with the tests so that they always run the current one.
+#![forbid(unsafe_code)]
+
+fn main() -> std::process::ExitCode {
+    tether_agent::main()
+}

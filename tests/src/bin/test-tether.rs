@@ -1,0 +1,6 @@
+//! tether, built with the tests so that they always run the current one.
+#![forbid(unsafe_code)]
+
+fn main() -> std::process::ExitCode {
+    tether::main()
+}

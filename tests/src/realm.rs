@@ -1,0 +1,377 @@
+//! All of it, real: an identity provider, central, couriers, hosts, an agent with its own tool and ssh.
+
+use crate::agent::{Agent, Ran};
+use crate::central::random_name;
+use crate::provider::Provider;
+use crate::scene::{SHIPPED_BUNDLE, package};
+use anyhow::{Context, Result, bail, ensure};
+use serde::Deserialize;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use tether_audit::Link;
+use tether_hostlink::StatusReport;
+use tether_testhost::{Host, HostSpec, Image, Lab, Suite};
+
+/// How long a host may take to be ready.
+const READY: Duration = Duration::from_secs(60);
+/// Where central listens.
+const PORT: u16 = 8443;
+/// Analysts may have the agent on hosts with the label; admins administer.
+pub const POLICIES: &str = r#"
+@id("analysts-on-web") @bundle("triage") @minutes("30")
+permit (principal == Agent::"triage", action == Action::"connect", resource)
+when {
+  context.human in Group::"analysts" && resource.labels.contains("role=web") &&
+  context.multi_factor && context.signed_in < 3600
+};
+@id("admins")
+permit (principal in Group::"tether-admins", action == Action::"administer", resource) when { context.multi_factor };
+"#;
+
+/// Central as a process. It is killed when it is dropped.
+pub struct Central {
+    lab: Lab,
+    folder: tempfile::TempDir,
+    child: Option<Child>,
+    break_glass: String,
+}
+
+/// A program that is built with the tests.
+fn built(name: &str) -> Result<PathBuf> {
+    let own = std::env::current_exe()?;
+    let found = own.ancestors().skip(1).take(2).map(|folder| folder.join(name)).find(|path| path.exists());
+    found.with_context(|| format!("{name} is not built beside {}: cargo build -p tether-tests --bins", own.display()))
+}
+
+impl Central {
+    /// Makes one that trusts a provider, and starts it.
+    pub fn start(lab: &Lab, provider: &Provider) -> Result<Self> {
+        // Not on a disk: other tests' flushes would make this central slow. What it promises of flushes is the store's.
+        let folder = tempfile::tempdir_in("/dev/shm")?;
+        let mut central = Self { lab: lab.clone(), folder, child: None, break_glass: String::new() };
+        let listen = format!("{}:{PORT}", lab.client_address());
+        let made =
+            central.command(&["init", "--url", &central.url(), "--listen", &listen, "--namespace", "@example.org"])?;
+        let word = made.split_whitespace().find(|word| word.starts_with("break-glass-"));
+        central.break_glass = word.context("init printed no break-glass token")?.to_owned();
+        std::fs::write(central.path("admin.token"), &central.break_glass)?;
+        std::fs::write(central.path("policies.cedar"), POLICIES)?;
+        let settings = std::fs::read_to_string(central.path("central.toml"))?;
+        // Hosts under test share two cores and a kernel that makes namespaces one after another.
+        let mut settings =
+            settings.replace("providers = []\n", "").replace("grant_wait_seconds = 5\n", "grant_wait_seconds = 15\n");
+        settings.push_str(&format!(
+            "\n[[providers]]\nissuer = \"{}\"\naudiences = [\"{}\"]\nnamespaces = [\"@example.org\"]\n\
+             groups_claim = \"groups\"\nauthority = \"{}\"\n",
+            provider.issuer(),
+            crate::provider::CLIENT,
+            provider.authority().display()
+        ));
+        std::fs::write(central.path("central.toml"), settings)?;
+        central.serve()?;
+        Ok(central)
+    }
+
+    /// Its URL.
+    pub fn url(&self) -> String {
+        format!("https://{}:{PORT}", self.lab.client_address())
+    }
+
+    /// A path in its folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The authority of its TLS certificate.
+    pub fn authority(&self) -> PathBuf {
+        self.path("tls/authority.pem")
+    }
+
+    /// The token that administers without a provider.
+    pub fn break_glass(&self) -> &str {
+        &self.break_glass
+    }
+
+    /// Starts serving; returns once it answers.
+    pub fn serve(&mut self) -> Result<()> {
+        let mut command = self.lab.client_command(&built("test-central")?.display().to_string())?;
+        command.arg("--folder").arg(self.folder.path()).arg("serve");
+        let log = std::fs::File::options().create(true).append(true).open(self.path("log"))?;
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().context("test-central")?;
+        self.child = Some(child);
+        let begun = Instant::now();
+        while self.admin(&["agents", "list"])?.code != 0 {
+            if begun.elapsed() > Duration::from_secs(20) {
+                bail!("central does not answer:\n{}", self.log()?);
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
+    }
+
+    /// Starts it after [`Self::kill`]; returns once every host listens again.
+    pub fn serve_again(&mut self) -> Result<()> {
+        self.serve()?;
+        let begun = Instant::now();
+        loop {
+            let hosts = self.administer(&["hosts", "list"])?;
+            if hosts.as_array().context("no list")?.iter().all(|host| host["listening"] == true) {
+                return Ok(());
+            }
+            ensure!(begun.elapsed() < Duration::from_secs(30), "hosts do not come back: {hosts}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Kills it, as a power cut does.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// What it has logged.
+    pub fn log(&self) -> Result<String> {
+        Ok(std::fs::read_to_string(self.path("log"))?)
+    }
+
+    /// Runs `tether-central` on its folder; what it printed.
+    pub fn command(&self, arguments: &[&str]) -> Result<String> {
+        let output = Command::new(built("test-central")?)
+            .arg("--folder")
+            .arg(self.folder.path())
+            .args(arguments)
+            .output()
+            .context("test-central")?;
+        ensure!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
+    /// `tether …` of an admin, with the break-glass token.
+    pub fn admin(&self, arguments: &[&str]) -> Result<Ran> {
+        self.as_admin(&self.path("admin.token"), arguments)
+    }
+
+    /// `tether …` with a token.
+    pub fn as_admin(&self, token: &Path, arguments: &[&str]) -> Result<Ran> {
+        let mut command = self.lab.client_command(&built("test-tether")?.display().to_string())?;
+        command.args(["--json"]).args(arguments).stdin(Stdio::null());
+        command.env("TETHER_CENTRAL", self.url()).env("TETHER_CENTRAL_AUTHORITY", self.authority());
+        Ok(command.env("TETHER_TOKEN_FILE", token).output().context("tether")?.into())
+    }
+
+    /// The same; it must succeed, and its answer is JSON.
+    pub fn administer(&self, arguments: &[&str]) -> Result<Value> {
+        let ran = self.admin(arguments)?;
+        ensure!(ran.code == 0, "tether {arguments:?}: {ran:?}");
+        Ok(serde_json::from_str(&ran.out)?)
+    }
+
+    /// Its audit records; the chain was checked.
+    pub fn trail(&self) -> Result<Vec<Link>> {
+        let text = self.command(&["audit"])?;
+        let mut links = Vec::new();
+        tether_audit::verify(text.lines(), |link| links.push(link.clone())).context("central's audit chain")?;
+        Ok(links)
+    }
+}
+
+impl Drop for Central {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// A session as `tether-agent open --json` tells it.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Opened {
+    /// The session.
+    pub session: String,
+    /// The login name.
+    pub account: String,
+    /// Where the delegation token is.
+    pub token: PathBuf,
+    /// Where the key is.
+    pub key: PathBuf,
+    /// Where the certificate is.
+    pub certificate: PathBuf,
+}
+
+/// Everything.
+pub struct Realm {
+    /// The hosts.
+    pub hosts: Vec<Host>,
+    /// Central.
+    pub central: Central,
+    /// The provider.
+    pub provider: Provider,
+    /// The lab.
+    pub lab: Lab,
+    /// The agent's own files.
+    pub files: tempfile::TempDir,
+}
+
+impl Realm {
+    /// One host of a suite, `web-01`, enrolled and admitting, with the shipped bundle.
+    pub fn new(suite: Suite) -> Result<Self> {
+        Self::with_hosts(suite, &["web-01"])
+    }
+
+    /// The same with these hosts.
+    pub fn with_hosts(suite: Suite, names: &[&str]) -> Result<Self> {
+        let image = Image::ensure(suite, &mut |line| eprintln!("{line}"))?.with_deb(&package()?)?;
+        let lab = Lab::new()?;
+        let hosts: Vec<Host> =
+            names.iter().map(|name| lab.boot(HostSpec::new(name, &image))).collect::<Result<_, _>>()?;
+        let provider = Provider::start(&lab, 9443, "RS256")?;
+        let central = Central::start(&lab, &provider)?;
+        let realm = Self { hosts, central, provider, lab, files: tempfile::tempdir()? };
+        realm.register_agent("triage")?;
+        realm.publish(SHIPPED_BUNDLE)?;
+        for host in &realm.hosts {
+            host.wait_ready(READY)?;
+            realm.enrol(host)?;
+        }
+        Ok(realm)
+    }
+
+    /// The first host.
+    pub fn host(&self) -> Result<&Host> {
+        self.hosts.first().context("no host")
+    }
+
+    /// Makes an agent's key and registers it.
+    pub fn register_agent(&self, name: &str) -> Result<()> {
+        let key = self.files.path().join(format!("{name}.key"));
+        let output = Command::new(built("test-agent")?).arg("keygen").arg(&key).output()?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let public = self.files.path().join(format!("{name}.jwk"));
+        std::fs::write(&public, output.stdout)?;
+        let path = public.display().to_string();
+        self.central.administer(&[
+            "agents",
+            "register",
+            name,
+            "--team",
+            "secops",
+            "--owner",
+            "carol@example.org",
+            "--key",
+            &path,
+        ])?;
+        Ok(())
+    }
+
+    /// The security team signs a bundle and confirms it; an admin brings both.
+    pub fn publish(&self, source: &str) -> Result<()> {
+        let at = |name: &str| self.files.path().join(name).display().to_string();
+        let offline = self.central.path("offline").display().to_string();
+        std::fs::write(at("bundle.toml"), source)?;
+        std::fs::write(at("bundle.jws"), self.central.command(&["offline", "bundle", &offline, &at("bundle.toml")])?)?;
+        std::fs::write(at("confirm.jws"), self.central.command(&["offline", "confirm", &offline, &at("bundle.jws")])?)?;
+        self.central.administer(&["publish", "bundle", &at("bundle.jws")])?;
+        self.central.administer(&["publish", "confirmation", &at("confirm.jws")])?;
+        Ok(())
+    }
+
+    /// Enrols a host by its own name and address, and waits until it admits.
+    pub fn enrol(&self, host: &Host) -> Result<()> {
+        if host.sh("sshd -T | grep -c ^persourcepenalties; true")?.trim() != "0" {
+            host.write_file("/etc/ssh/sshd_config.d/50-tests.conf", "PerSourcePenalties no\n", 0o644)?;
+            host.sh("systemctl restart ssh")?;
+        }
+        let token = self.admit(host, "role=web")?;
+        let ran = self.enrol_with(host, &token)?;
+        ensure!(ran.code == 0, "tether enroll: {ran:?}\n{}", self.central.log()?);
+        self.wait(host, "the host to admit", |status| {
+            status.state == "admitting" && status.bundles.iter().any(|bundle| bundle.state == "usable")
+        })
+    }
+
+    /// A one-time token for a host.
+    pub fn admit(&self, host: &Host, label: &str) -> Result<String> {
+        let address = host.address().to_string();
+        let made =
+            self.central.administer(&["hosts", "admit", host.name(), "--address", &address, "--label", label])?;
+        Ok(made["token"].as_str().context("no token")?.to_owned())
+    }
+
+    /// `tether enroll` on a host.
+    pub fn enrol_with(&self, host: &Host, token: &str) -> Result<Ran> {
+        let url = self.central.url();
+        Ok(host.exec(&["tether", "enroll", "--central", &url, "--token", token])?.into())
+    }
+
+    /// How a host stands.
+    pub fn status(&self, host: &Host) -> Result<StatusReport> {
+        let output = host.exec(&["tether", "--json", "status"])?;
+        serde_json::from_slice(&output.stdout)
+            .with_context(|| format!("tether status: {}", String::from_utf8_lossy(&output.stderr)))
+    }
+
+    /// Waits for a status. Polls: the other side is a process in another namespace.
+    pub fn wait(&self, host: &Host, what: &str, until: impl Fn(&StatusReport) -> bool) -> Result<()> {
+        let begun = Instant::now();
+        let mut last = None;
+        while begun.elapsed() < Duration::from_secs(15) {
+            if let Ok(status) = self.status(host) {
+                if until(&status) {
+                    return Ok(());
+                }
+                last = Some(status);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let journal = |unit| host.journal(unit).unwrap_or_default();
+        bail!(
+            "waited 15 s for {what}; last: {last:?}\n{}\n{}\n{}",
+            journal("tether-agentd"),
+            journal("tether-courier"),
+            self.central.log()?
+        )
+    }
+
+    /// Waits until a session is gone from a host.
+    pub fn wait_gone(&self, host: &Host, session: &str) -> Result<Duration> {
+        let begun = Instant::now();
+        self.wait(host, "the session's end", |status| {
+            !status.sessions.iter().any(|one| one.session.as_str() == session)
+        })?;
+        Ok(begun.elapsed())
+    }
+
+    /// `tether-agent open` for a host with a human's token, by the agent `triage`.
+    pub fn try_open(&self, host: &str, token: &str) -> Result<(Ran, PathBuf)> {
+        self.try_open_as("triage", host, token)
+    }
+
+    /// The same by another agent.
+    pub fn try_open_as(&self, agent: &str, host: &str, token: &str) -> Result<(Ran, PathBuf)> {
+        let out = self.files.path().join(format!("session-{}", random_name(8)?));
+        let subject = self.files.path().join(format!("subject-{}", random_name(8)?));
+        std::fs::write(&subject, token)?;
+        let mut open = self.lab.client_command(&built("test-agent")?.display().to_string())?;
+        open.args(["open", "--json", "--instance", "run-7", "--agent", agent, "--host", host]);
+        open.arg("--central").arg(self.central.url()).arg("--authority").arg(self.central.authority());
+        open.arg("--key").arg(self.files.path().join(format!("{agent}.key")));
+        open.arg("--subject-token").arg(&subject).arg("--out").arg(&out).stdin(Stdio::null());
+        Ok((open.output().context("test-agent")?.into(), out))
+    }
+
+    /// The same; it must succeed.
+    pub fn open(&self, host: &Host, token: &str) -> Result<(Opened, Agent)> {
+        let (ran, _) = self.try_open(host.name(), token)?;
+        if ran.code != 0 {
+            let journal = |unit| host.journal(unit).unwrap_or_default();
+            let standing = self.central.admin(&["hosts", "list"])?.out;
+            let (agentd, courier) = (journal("tether-agentd"), journal("tether-courier"));
+            bail!("tether-agent open: {ran:?}\n{standing}\n{}\n{agentd}\n{courier}", self.central.log()?);
+        }
+        let opened: Opened = serde_json::from_str(&ran.out)?;
+        let agent = Agent::with_files(&self.lab, host, &opened.account, &opened.key, &opened.certificate)?;
+        Ok((opened, agent))
+    }
+}
