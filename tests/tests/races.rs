@@ -151,7 +151,8 @@ fn a_swapped_program_is_not_run(suite: Suite) -> Result {
 fn a_swapped_path_component_is_not_followed(suite: Suite) -> Result {
     let mut stage = Stage::new(suite)?;
     // By a link that leads to another folder, and by the folders themselves under a digest.
-    let naive = stage.naive("/opt/race/way", "/opt/race/other", "resolve /opt/race/way/tool /opt/race/real/tool 20000")?;
+    let naive =
+        stage.naive("/opt/race/way", "/opt/race/other", "resolve /opt/race/way/tool /opt/race/real/tool 20000")?;
     let (printed, swaps) = stage.race("/opt/race/way", "/opt/race/other", "/opt/race/way/tool")?;
     judge(&printed, swaps, "ran-real", "ran-false", &naive)
 }
