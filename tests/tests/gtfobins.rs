@@ -1,6 +1,6 @@
 //! Programs that are known to give more than they look: what their payloads do as plain root they do not confined.
 
-use anyhow::{anyhow, ensure};
+use anyhow::{Context, anyhow, ensure};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 use tether_testhost::{Host, HostSpec, Image, Suite};
@@ -42,8 +42,9 @@ fn ours() -> Result {
 const LEAST_OF_ALL: usize = 390;
 /// How often the agent's host hears of its central meanwhile.
 const FRESH: Duration = Duration::from_secs(10);
-/// What the table in the documentation begins with.
-const TABLE_HEAD: &str = "# GTFOBins, payload by payload\n\n";
+/// Where the table stands.
+const DOCS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/gtfobins.md");
+const BEGIN: &str = "<!-- the table: `TETHER_WRITE_DOCS=1`, and the above -->\n";
 
 #[test]
 fn all_of() -> Result {
@@ -103,8 +104,10 @@ fn judge(choice: &Choice, root: &[Outcome], confined: &[Outcome]) -> Result {
     let unheard = list(confined, |outcome| !outcome.began);
     let harmful = list(confined, |outcome| !outcome.harm.is_empty());
     println!("did not begin confined:\n{unheard}\nharm confined:\n{harmful}\n{table}");
-    if let Some(path) = std::env::var_os("TETHER_GTFOBINS_TABLE") {
-        std::fs::write(path, format!("{TABLE_HEAD}{table}"))?;
+    if std::env::var_os("TETHER_WRITE_DOCS").is_some() {
+        let page = std::fs::read_to_string(DOCS).context(DOCS)?;
+        let (head, _) = page.split_once(BEGIN).context("docs/gtfobins.md has no table")?;
+        std::fs::write(DOCS, format!("{head}{BEGIN}\n{table}"))?;
     }
     let shown = root.iter().filter(|outcome| !outcome.harm.is_empty()).count();
     ensure!(harmful.is_empty(), "some payloads do harm confined:\n{harmful}");

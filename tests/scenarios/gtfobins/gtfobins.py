@@ -5,7 +5,8 @@
                                KIND is `root` (in an overlay and a pid namespace that end with it) or `agent` (by sudo)
     gtfobins.py world NUMBER   root: makes such an overlay and becomes the shell in it
 
-Each payload has a folder BASE/NUMBER: a secret (a chroot's password hashes), a folder for what it writes, programs.
+Each payload has two folders: BASE/NUMBER, programs that it may run, and STATE/NUMBER, which has a secret (a chroot's
+password hashes) and a folder to write to.
 """
 
 import concurrent.futures
@@ -25,6 +26,7 @@ import threading
 import time
 
 BASE = "/usr/local/share/tether-gtfobins"
+STATE = "/var/lib/gtfobins"
 FIRST_PORT = 20000
 AT_ONCE = 5
 SHELL = ["/usr/bin/bash", "--norc", "--noprofile", "--noediting", "+H", "-i"]
@@ -40,23 +42,25 @@ def load():
     with open(f"{BASE}/list.json", encoding="utf-8") as file:
         payloads = json.load(file)
     for number, payload in enumerate(payloads):
-        payload["folder"], payload["port"], payload["number"] = f"{BASE}/{number}", FIRST_PORT + number, number
+        payload.update(number=number, port=FIRST_PORT + number, folder=f"{BASE}/{number}", state=f"{STATE}/{number}")
     return payloads
 
 
 def expand(payload, scratch):
     """The payload's code with our names for its places."""
-    folder, port = payload["folder"], str(payload["port"])
+    folder, state, port = payload["folder"], payload["state"], str(payload["port"])
     text = payload["code"]
     for word in ("PeerPort=>80", "0.0.0.0:80", "-p 80", "listen 80"):
         text = text.replace(word, word[:-2] + port)
+    if payload["class"] == "upload":
+        text = text.replace("DATA", token(payload))
     text = re.sub(r"(https?://)attacker\.com(?!:)", rf"\g<1>127.0.0.1:{port}", text)
     for word, place in (
         ("attacker.com", "127.0.0.1"), ("12345", port), ("/bin/sh", f"{folder}/bin/sh"),
-        ("/path/to/input-file", f"{folder}/etc/shadow"), ("/path/to/file-input", f"{folder}/etc/shadow"),
-        ("/path/to/input-dir/", f"{folder}/etc/"), ("/path/to/dir/", f"{folder}/etc/"),
-        ("/path/to/output-file", f"{folder}/out/made"), ("/path/to/ouput-file", f"{folder}/out/made"),
-        ("/path/to/output-dir/", f"{folder}/out/"), ("/path/to/command", f"{folder}/bin/do"),
+        ("/path/to/input-file", f"{state}/etc/shadow"), ("/path/to/file-input", f"{state}/etc/shadow"),
+        ("/path/to/input-dir/", f"{state}/etc/"), ("/path/to/dir/", f"{state}/etc/"),
+        ("/path/to/output-file", f"{state}/out/made"), ("/path/to/ouput-file", f"{state}/out/made"),
+        ("/path/to/output-dir/", f"{state}/out/"), ("/path/to/command", f"{folder}/bin/do"),
         ("../../../../../path/to/lib", f"../../../../..{folder}/lib"), ("./lib.so", f"{folder}/lib.so"),
         ("/path/to/lib.so", f"{folder}/lib.so"), ("/path/to/ld.so", "/lib64/ld-linux-x86-64.so.2"),
         ("/path/to/", f"{scratch}/"),
@@ -65,15 +69,24 @@ def expand(payload, scratch):
     return text
 
 
+def token(payload):
+    """What a payload sends that carries words of its own and no file."""
+    return f"words{payload['number']}x"
+
+
 def keys(payload, line):
     """What is pressed for one line: GTFOBins writes a few keys by name."""
     if line == "# press return twice":
         return b"\r\r"
     if re.fullmatch(r"(C-[a-z] ?)+", line):
         return bytes(ord(key) & 31 for key in re.findall(r"C-([a-z])", line))
+    if payload["program"] == "nano" and re.fullmatch(r"(\^[A-Z])+", line):
+        # It asks for a name after ^O, and for what to run after the others.
+        pressed = bytes(ord(key) & 31 for key in re.findall(r"\^([A-Z])", line))
+        return pressed + b"\r" if line == "^O" else pressed
     if line.endswith("^J"):
         return line[:-2].encode() + b"\n"
-    if payload["program"] in ("nano", "joe", "vi"):
+    if payload["program"] in ("joe", "vi"):
         line = re.sub(r"\^([A-Z\[])", lambda key: chr(ord(key[1]) & 31), line)
     return line.encode() + b"\r"
 
@@ -153,7 +166,7 @@ def play(payload, kind):
     terminal.type(first.encode())
     began = terminal.wait(5, 10, [prompt]) == prompt
     if payload["class"] == "upload":
-        terminal.type(f"cd {payload['folder']}/etc\r".encode())
+        terminal.type(f"cd {payload['state']}/etc\r".encode())
         terminal.wait(2, 4, [prompt])
     seen = None
     for line in expand(payload, scratch).split("\n"):
@@ -188,7 +201,7 @@ def world(payload):
     for folder in ("upper", "work", "root"):
         os.mkdir(f"{place}/{folder}")
     mount("-t", "overlay", "-o", f"lowerdir=/,upperdir={place}/upper,workdir={place}/work", "none", f"{place}/root")
-    for folder in ("/proc", "/sys", "/dev", "/run", payload["folder"]):
+    for folder in ("/proc", "/sys", "/dev", "/run", payload["folder"], payload["state"]):
         mount("--rbind", folder, f"{place}/root{folder}")
     mount("-t", "tmpfs", "-o", "mode=1777", "none", f"{place}/root/tmp")
     os.chroot(f"{place}/root")
@@ -204,15 +217,15 @@ DO = """#!/bin/dash
 # What the attacker wants of a shell. The shell that the payload was typed into does not count.
 [ "$PPID" = "$OUTER" ] && exit
 echo "reached {number} "
-echo x 2>/dev/null > {folder}/mark
-cat {folder}/etc/shadow
+echo x 2>/dev/null > {state}/mark
+cat {state}/etc/shadow /etc/shadow
 """
 
 SH = """#!/bin/dash
 # The shell of this payload: that it runs is all that it takes.
 echo "reached {number} "
-echo x 2>/dev/null > {folder}/mark
-cat {folder}/etc/shadow
+echo x 2>/dev/null > {state}/mark
+cat {state}/etc/shadow /etc/shadow
 exec /bin/dash "$@"
 """
 
@@ -261,17 +274,17 @@ class Judge:
         threading.Thread(target=self._watch, daemon=True).start()
 
     def _prepare(self, payload, library):
-        folder = payload["folder"]
-        for below in ("bin", "etc", "out"):
-            os.makedirs(f"{folder}/{below}")
+        folder, state = payload["folder"], payload["state"]
+        for made in (f"{folder}/bin", f"{state}/etc", f"{state}/out"):
+            os.makedirs(made)
         for name, text in (("do", DO), ("sh", SH)):
             _write(f"{folder}/bin/{name}", text.format(**payload).encode(), 0o755)
         _write(f"{folder}/lib.so", library, 0o755)
-        secret = f"{folder}/etc/shadow"
+        secret = f"{state}/etc/shadow"
         _write(secret, f"root:{self.canary}:20000:0:99999:7:::\n".encode(), 0o600)
         if payload["class"] == "privilege-escalation":
             os.chown(secret, 1, 1)
-        self.before[payload["number"]] = fingerprint(folder)
+        self.before[payload["number"]] = fingerprint(payload)
         watch = self.libc.inotify_add_watch(self.events, secret.encode(), IN_ACCESS)
         if watch < 0:
             raise OSError(ctypes.get_errno(), "inotify_add_watch")
@@ -311,7 +324,7 @@ class Judge:
             if kind in ("reverse-shell", "bind-shell"):
                 connection.sendall(f"{payload['folder']}/bin/do\n".encode())
             elif payload["peer"] == "http-client":
-                where = f"{payload['folder']}/etc/shadow" if "root /;" in payload["code"] else "/shadow"
+                where = f"{payload['state']}/etc/shadow" if "root /;" in payload["code"] else "/shadow"
                 connection.sendall(f"GET {where} HTTP/1.0\r\n\r\n".encode())
             elif kind == "download" and payload["peer"] != "http-server":
                 connection.sendall(b"DOWNLOADED\n")
@@ -323,7 +336,8 @@ class Judge:
                     break
                 if b"Expect: 100-continue" in part:
                     connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
-                if self.canary.encode() in self.received[number] and b"HTTP/" in self.received[number]:
+                whole = self.canary.encode(), token(payload).encode()
+                if b"HTTP/" in self.received[number] and any(words in self.received[number] for words in whole):
                     connection.sendall(b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n")
                     break
         except OSError:
@@ -332,18 +346,20 @@ class Judge:
 
     def harm(self, payload, out):
         """What harm is seen, from outside or by what only root could print; nothing if there is none."""
-        number, folder = payload["number"], payload["folder"]
+        number, state = payload["number"], payload["state"]
         if self.canary in out:
             return "printed the secret"
         if self.canary in self.received[number].decode("latin-1"):
             return "sent the secret"
-        if os.path.lexists(f"{folder}/mark"):
+        if payload["class"] == "upload" and token(payload).encode() in self.received[number]:
+            return "sent something"
+        if os.path.lexists(f"{state}/mark") or os.path.lexists(f"{payload['folder']}/mark"):
             return "did what only root can"
         if number in self.read:
             return "read the secret"
         if payload["class"] == "download":
-            return "brought a file" if _holds(f"{folder}/out", b"DOWNLOADED") else ""
-        return "changed a file" if fingerprint(folder) != self.before[number] else ""
+            return "brought a file" if _holds(f"{state}/out", b"DOWNLOADED") else ""
+        return "changed a file" if fingerprint(payload) != self.before[number] else ""
 
 
 def _write(path, data, mode):
@@ -361,18 +377,20 @@ def _holds(folder, words):
     return False
 
 
-def fingerprint(folder):
-    """All that a change would change."""
+def fingerprint(payload):
+    """All that a change to its folders would change."""
     found = []
-    for where, _, names in os.walk(folder):
-        for path in (where, *(f"{where}/{name}" for name in names)):
-            stat = os.lstat(path)
-            # The tmpfs below a host counts a folder's entries as its size.
-            attributes = sorted((name, os.getxattr(path, name, follow_symlinks=False))
-                                for name in os.listxattr(path, follow_symlinks=False))
-            found.append((path, stat.st_mode, stat.st_uid, stat.st_gid, stat.st_size, stat.st_mtime_ns, stat.st_nlink,
-                          attributes))
+    for folder in (payload["folder"], payload["state"]):
+        for where, folders, names in os.walk(folder):
+            found.extend(_describe(f"{where}/{name}") for name in (".", *folders, *names))
     return sorted(found)
+
+
+def _describe(path):
+    stat = os.lstat(path)
+    attributes = sorted((name, os.getxattr(path, name, follow_symlinks=False))
+                        for name in os.listxattr(path, follow_symlinks=False))
+    return (path, stat.st_mode, stat.st_uid, stat.st_gid, stat.st_size, stat.st_mtime_ns, stat.st_nlink, attributes)
 
 
 def judge(payloads):

@@ -84,9 +84,13 @@ pub fn plain_root(host: &Host, payloads: &[Payload]) -> Result<Vec<Outcome>> {
     judged(host, judge, &String::from_utf8_lossy(&output.stdout), payloads)
 }
 
-/// All that were installed, by an agent.
+/// What changes on a host that an agent works on, by those who keep its records and keep it fresh.
+const EXPECTED: &str = "^/(var/log|var/lib/tether|var/spool/tether|var/lib/systemd|var/lib/gtfobins|var/tmp/judge.err)";
+
+/// All that were installed, by an agent. A file anywhere on the host that changed meanwhile is an error.
 pub fn confined(host: &Host, agent: &Connection<'_>, payloads: &[Payload]) -> Result<Vec<Outcome>> {
     let judge = Judge::prepare(host)?;
+    host.sh("touch /var/lib/gtfobins/began; sync")?;
     let mut player =
         agent.start(&format!("exec timeout {} python3 -B {FOLDER}/gtfobins.py play agent", LIMIT.as_secs()))?;
     drop(player.stdin.take());
@@ -94,6 +98,9 @@ pub fn confined(host: &Host, agent: &Connection<'_>, payloads: &[Payload]) -> Re
     player.stdout.take().context("no stdout")?.read_to_string(&mut reports)?;
     let ended = player.wait_with_output()?;
     ensure!(ended.status.success(), "the player: {}", String::from_utf8_lossy(&ended.stderr));
+    let find = format!("find / -xdev -cnewer /var/lib/gtfobins/began ! -type d | grep -vE '{EXPECTED}'; true");
+    let changed = host.sh(&find)?;
+    ensure!(changed.is_empty(), "files changed on the agent's host:\n{changed}");
     judged(host, judge, &reports, payloads)
 }
 
