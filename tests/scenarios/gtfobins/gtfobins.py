@@ -2,7 +2,7 @@
 
     gtfobins.py judge          root on the host: plants, watches, listens, reads reports on stdin, says what happened
     gtfobins.py play KIND      the attacker: types every payload into a shell of its own on a terminal, a JSON line each.
-                               KIND is `root` (in an overlay and a pid namespace that end with it) or `agent` (by sudo)
+                               KIND is `root` (in an overlay and a cgroup that end with it) or `agent` (by sudo)
     gtfobins.py world NUMBER   root: makes such an overlay and becomes the shell in it
 
 Each payload has two folders: BASE/NUMBER, programs that it may run, and STATE/NUMBER, which has a secret (a chroot's
@@ -17,6 +17,7 @@ import pty
 import re
 import secrets
 import select
+import shutil
 import signal
 import socket
 import struct
@@ -28,13 +29,19 @@ import time
 BASE = "/usr/local/share/tether-gtfobins"
 STATE = "/var/lib/gtfobins"
 FIRST_PORT = 20000
-AT_ONCE = 5
+AT_ONCE = 6
 SHELL = ["/usr/bin/bash", "--norc", "--noprofile", "--noediting", "+H", "-i"]
 PROMPT, MORE = "<next payload line>", "<more of this line>"
 # Programs that need a while before they do anything.
-SLOW = {"ansible-playbook", "ansible-test", "aws", "bundle", "cargo", "certbot", "composer", "gem", "go", "irb", "java", "jrunscript",
+SLOW = {"R", "ansible-playbook", "ansible-test", "aws", "bundle", "cargo", "certbot", "composer", "gem", "go", "irb", "java", "jrunscript",
         "jshell", "mypy", "npm", "pip", "pipx", "pry", "puppet", "ranger", "rustc", "rustdoc", "sqlmap", "sshuttle",
         "tsc", "vagrant", "valgrind", "yarn", "yt-dlp"}
+
+
+# They ask a daemon, which sees the host's own files.
+BY_DAEMONS = {"at", "busctl", "crontab", "fail2ban-client", "systemctl", "systemd-run"}
+# Where Debian puts some of them that others have among the programs.
+MORE_PATH = "/usr/games:/usr/lib/nagios/plugins:/usr/lib/man-db:/usr/share/easy-rsa"
 
 
 def load():
@@ -150,19 +157,19 @@ class Terminal:
 def play(payload, kind):
     """Types one payload; its report."""
     if kind == "root":
-        scratch = "/tmp/scratch"
-        argv = ["/usr/bin/unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc",
-                "/usr/bin/python3", "-B", f"{BASE}/gtfobins.py", "world", str(payload["number"])]
+        scratch = f"/tmp/scratch-{payload['number']}"
+        argv = ["/usr/bin/unshare", "--mount", "/usr/bin/python3", "-B", f"{BASE}/gtfobins.py", "world",
+                str(payload["number"])]
     else:
         scratch = "/run/tether/home/scratch"
         argv = ["/usr/bin/sudo", *SHELL]
     terminal = Terminal(argv)
     prompt, more, reached = PROMPT.encode(), MORE.encode(), f"reached {payload['number']} ".encode()
-    quiet, limit = (7, 15) if payload["program"] in SLOW else (1.6, 7)
+    quiet, limit = (7, 15) if payload["program"] in SLOW else (2, 7)
     terminal.wait(10, 20, [b"$ ", b"# "])
     # Typed in two parts, so that its echo is no prompt.
     first = f"PS1='<next ''payload line>' PS2='<more of ''this line>' PROMPT_COMMAND=; HISTFILE={scratch}/history; " \
-        f"mkdir -p {scratch}/temp-dir; cd {scratch}; export OUTER=$$\r"
+        f"mkdir -p {scratch}/temp-dir; cd {scratch}; export OUTER=$$ PATH=$PATH:{MORE_PATH}\r"
     terminal.type(first.encode())
     began = terminal.wait(5, 10, [prompt]) == prompt
     if payload["class"] == "upload":
@@ -175,9 +182,11 @@ def play(payload, kind):
     if seen is None:
         # It holds the terminal: a shell does what it is told, anything else may still be at work.
         terminal.type(f"{payload['folder']}/bin/do\r".encode())
-        terminal.wait(quiet, limit, [prompt, reached])
+        terminal.wait(quiet * 1.5, limit, [prompt, reached])
     out = terminal.out
     terminal.close()
+    if kind == "root":
+        end_world(payload, scratch)
     return json.dumps({"number": payload["number"], "began": began, "reached": reached in out,
                        "out": out.decode("latin-1")})
 
@@ -188,8 +197,40 @@ def play_all(payloads, kind):
             print(report, flush=True)
 
 
+def cgroup(payload):
+    return f"/sys/fs/cgroup/gtfobins-{payload['number']}"
+
+
+def end_world(payload, scratch):
+    """Ends whatever a payload of root's started."""
+    group = cgroup(payload)
+    try:
+        _write(f"{group}/cgroup.kill", b"1", None)
+        for _ in range(200):
+            with open(f"{group}/cgroup.events", encoding="ascii") as file:
+                if "populated 0" in file.read():
+                    break
+            time.sleep(0.01)
+        os.rmdir(group)
+    except OSError:
+        pass
+    shutil.rmtree(scratch, ignore_errors=True)
+
+
 def world(payload):
-    """A root file system of this payload's own: only its folder is the host's."""
+    """A root file system of this payload's own, less what is not on disk: of the disk only its folders are the host's.
+    Processes are the host's too, or systemd would not talk to them; they are in one cgroup."""
+    os.mkdir(cgroup(payload))
+    _write(f"{cgroup(payload)}/cgroup.procs", b"0", None)
+    if payload["program"] not in BY_DAEMONS:
+        _overlay(payload)
+    os.chdir("/root")
+    environment = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root",
+                   "TERM": "vt100", "LANG": "C.UTF-8"}
+    os.execve(SHELL[0], SHELL, environment)
+
+
+def _overlay(payload):
     place = "/run/gtfobins"
     os.makedirs(place, exist_ok=True)
 
@@ -201,14 +242,9 @@ def world(payload):
     for folder in ("upper", "work", "root"):
         os.mkdir(f"{place}/{folder}")
     mount("-t", "overlay", "-o", f"lowerdir=/,upperdir={place}/upper,workdir={place}/work", "none", f"{place}/root")
-    for folder in ("/proc", "/sys", "/dev", "/run", payload["folder"], payload["state"]):
+    for folder in ("/proc", "/sys", "/dev", "/run", "/tmp", payload["folder"], payload["state"]):
         mount("--rbind", folder, f"{place}/root{folder}")
-    mount("-t", "tmpfs", "-o", "mode=1777", "none", f"{place}/root/tmp")
     os.chroot(f"{place}/root")
-    os.chdir("/root")
-    environment = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root",
-                   "TERM": "vt100", "LANG": "C.UTF-8"}
-    os.execve(SHELL[0], SHELL, environment)
 
 
 # --- the judge --------------------------------------------------------------------------------------------------------
@@ -365,7 +401,8 @@ class Judge:
 def _write(path, data, mode):
     with open(path, "wb") as file:
         file.write(data)
-    os.chmod(path, mode)
+    if mode is not None:
+        os.chmod(path, mode)
 
 
 def _holds(folder, words):
