@@ -57,7 +57,7 @@ pub fn score(choice: &Choice, root: &[Outcome], confined: &[Outcome]) -> String 
     let _ = writeln!(text, "| all | {} |", sums.map(|n| n.to_string()).join(" | "));
     let _ = writeln!(
         text,
-        "\nNot run: {} without a program in Debian bookworm (or only in very large packages), {} not safe on a shared \
+        "\nNot run: {} without a program in Debian bookworm (or only with hundreds of further packages), {} not safe on a shared \
          kernel, {} that only start another program of the list.",
         choice.no_package.len(),
         choice.excluded.len(),
