@@ -68,8 +68,10 @@ fn all_of() -> Result {
     for host in [&scene.host, &bare] {
         gtfobins::install(host, &choice.run)?;
     }
-    let (root, confined) = both(&scene, &bare, &connection, &choice.run)?;
-    judge(&choice, &root, &confined)
+    let (root, (confined, changed)) = both(&scene, &bare, &connection, &choice.run)?;
+    judge(&choice, &root, &confined)?;
+    ensure!(changed.is_empty(), "files changed on the agent's host:\n{changed}");
+    Ok(())
 }
 
 /// Runs them on both hosts at once, and keeps the agent's host fresh.
@@ -78,7 +80,7 @@ fn both(
     bare: &Host,
     connection: &Connection<'_>,
     payloads: &[Payload],
-) -> anyhow::Result<(Vec<Outcome>, Vec<Outcome>)> {
+) -> anyhow::Result<(Vec<Outcome>, (Vec<Outcome>, String))> {
     let (over, wait) = channel::<()>();
     std::thread::scope(|scope| {
         let root = scope.spawn(|| gtfobins::plain_root(bare, payloads));

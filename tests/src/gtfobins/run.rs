@@ -87,8 +87,8 @@ pub fn plain_root(host: &Host, payloads: &[Payload]) -> Result<Vec<Outcome>> {
 /// What changes on a host that an agent works on, by those who keep its records and keep it fresh.
 const EXPECTED: &str = "^/(var/log|var/lib/tether|var/spool/tether|var/lib/systemd|var/lib/gtfobins|var/tmp/judge.err)";
 
-/// All that were installed, by an agent. A file anywhere on the host that changed meanwhile is an error.
-pub fn confined(host: &Host, agent: &Connection<'_>, payloads: &[Payload]) -> Result<Vec<Outcome>> {
+/// All that were installed, by an agent; and which files of the host changed meanwhile, wherever they are.
+pub fn confined(host: &Host, agent: &Connection<'_>, payloads: &[Payload]) -> Result<(Vec<Outcome>, String)> {
     let judge = Judge::prepare(host)?;
     host.sh("touch /var/lib/gtfobins/began; sync")?;
     let mut player =
@@ -100,8 +100,7 @@ pub fn confined(host: &Host, agent: &Connection<'_>, payloads: &[Payload]) -> Re
     ensure!(ended.status.success(), "the player: {}", String::from_utf8_lossy(&ended.stderr));
     let find = format!("find / -xdev -cnewer /var/lib/gtfobins/began ! -type d | grep -vE '{EXPECTED}'; true");
     let changed = host.sh(&find)?;
-    ensure!(changed.is_empty(), "files changed on the agent's host:\n{changed}");
-    judged(host, judge, &reports, payloads)
+    Ok((judged(host, judge, &reports, payloads)?, changed))
 }
 
 fn judged(host: &Host, judge: Judge, reports: &str, payloads: &[Payload]) -> Result<Vec<Outcome>> {
