@@ -68,19 +68,22 @@ fn all_of() -> Result {
     for host in [&scene.host, &bare] {
         gtfobins::install(host, &choice.run)?;
     }
-    let (root, (confined, changed)) = both(&scene, &bare, &connection, &choice.run)?;
-    judge(&choice, &root, &confined)?;
-    ensure!(changed.is_empty(), "files changed on the agent's host:\n{changed}");
+    let came = both(&scene, &bare, &connection, &choice.run)?;
+    judge(&choice, &came.root, &came.confined)?;
+    ensure!(came.changed.is_empty(), "files changed on the agent's host:\n{}", came.changed);
     Ok(())
 }
 
+/// What came of all.
+struct Both {
+    root: Vec<Outcome>,
+    confined: Vec<Outcome>,
+    /// Files of the agent's host that changed meanwhile.
+    changed: String,
+}
+
 /// Runs them on both hosts at once, and keeps the agent's host fresh.
-fn both(
-    scene: &Scene,
-    bare: &Host,
-    connection: &Connection<'_>,
-    payloads: &[Payload],
-) -> anyhow::Result<(Vec<Outcome>, (Vec<Outcome>, String))> {
+fn both(scene: &Scene, bare: &Host, connection: &Connection<'_>, payloads: &[Payload]) -> anyhow::Result<Both> {
     let (over, wait) = channel::<()>();
     std::thread::scope(|scope| {
         let root = scope.spawn(|| gtfobins::plain_root(bare, payloads));
@@ -95,7 +98,9 @@ fn both(
         let confined = gtfobins::confined(&scene.host, connection, payloads);
         drop(over);
         fresh.join().map_err(|_| anyhow!("the heads' thread panicked"))??;
-        Ok((root.join().map_err(|_| anyhow!("root's thread panicked"))??, confined?))
+        let root = root.join().map_err(|_| anyhow!("root's thread panicked"))??;
+        let (confined, changed) = confined?;
+        Ok(Both { root, confined, changed })
     })
 }
 
