@@ -40,6 +40,8 @@ fn ours() -> Result {
 
 /// The fewest of GTFOBins' that must have been shown to be harmful.
 const LEAST_OF_ALL: usize = 390;
+/// How long a host may take to be ready.
+const READY: Duration = Duration::from_secs(60);
 /// How often the agent's host hears of its central meanwhile.
 const FRESH: Duration = Duration::from_secs(10);
 /// Where the table stands.
@@ -65,6 +67,7 @@ fn all_of() -> Result {
     let (_, agent) = scene.session()?;
     let connection = agent.connect()?;
     let bare = scene.lab.boot(HostSpec::new("bare", &image))?;
+    bare.wait_ready(READY)?;
     for host in [&scene.host, &bare] {
         gtfobins::install(host, &choice.run)?;
     }
@@ -111,14 +114,14 @@ fn judge(choice: &Choice, root: &[Outcome], confined: &[Outcome]) -> Result {
     let unheard = list(confined, |outcome| !outcome.began);
     let harmful = list(confined, |outcome| !outcome.harm.is_empty());
     println!("did not begin confined:\n{unheard}\nharm confined:\n{harmful}\n{table}");
+    let shown = root.iter().filter(|outcome| !outcome.harm.is_empty()).count();
+    ensure!(harmful.is_empty(), "some payloads do harm confined:\n{harmful}");
+    ensure!(unheard.is_empty(), "some payloads were not typed at all:\n{unheard}");
+    ensure!(shown >= LEAST_OF_ALL, "{shown} payloads do harm as plain root, not {LEAST_OF_ALL}");
     if std::env::var_os("TETHER_WRITE_DOCS").is_some() {
         let page = std::fs::read_to_string(DOCS).context(DOCS)?;
         let (head, _) = page.split_once(BEGIN).context("docs/gtfobins.md has no table")?;
         std::fs::write(DOCS, format!("{head}{BEGIN}\n{table}"))?;
     }
-    let shown = root.iter().filter(|outcome| !outcome.harm.is_empty()).count();
-    ensure!(harmful.is_empty(), "some payloads do harm confined:\n{harmful}");
-    ensure!(unheard.is_empty(), "some payloads were not typed at all:\n{unheard}");
-    ensure!(shown >= LEAST_OF_ALL, "{shown} payloads do harm as plain root, not {LEAST_OF_ALL}");
     Ok(())
 }
