@@ -41,7 +41,7 @@ SLOW = {"R", "ansible-playbook", "ansible-test", "aws", "bundle", "cargo", "cert
 # They ask a daemon, which sees the host's own files.
 BY_DAEMONS = {"at", "busctl", "crontab", "fail2ban-client", "systemctl", "systemd-run"}
 # Where Debian puts some of them that others have among the programs.
-MORE_PATH = "/usr/games:/usr/lib/nagios/plugins:/usr/lib/man-db:/usr/share/easy-rsa"
+MORE_PATH = "/usr/games:/usr/lib/nagios/plugins:/usr/libexec/man-db:/usr/share/easy-rsa"
 
 
 def load():
