@@ -9,6 +9,7 @@ pub mod bench;
 pub mod central;
 pub mod demo;
 pub mod draft;
+pub mod gtfobins;
 pub mod more;
 pub mod payloads;
 pub mod people;

@@ -91,6 +91,11 @@ impl Scene {
         Self::boot(&image, &package()?, Storage::Memory, "", Central::new()?)
     }
 
+    /// The same on an image of the caller's.
+    pub fn from_image(image: &Image) -> Result<Self> {
+        Self::boot(image, &package()?, Storage::Memory, "", Central::new()?)
+    }
+
     fn with_central(suite: Suite, package: &Path, storage: Storage, settings: &str, central: Central) -> Result<Self> {
         let image = Image::ensure(suite, &mut |line| eprintln!("{line}"))?;
         Self::boot(&image, package, storage, settings, central)

@@ -3,6 +3,7 @@
 //! The cache is `/var/cache/tether-testhost`, or what `TETHER_TESTHOST_CACHE` names. A finished entry is never changed:
 //! it is built beside its place and renamed, under a lock.
 
+mod idle;
 mod layer;
 mod mirror;
 mod recipe;
@@ -73,6 +74,16 @@ impl Image {
         let key = format!("{}-{}", suite.name(), recipe::fingerprint(more));
         let folder =
             cached(&cache, &key, progress, |building, progress| recipe::build(suite, more, building, progress))?;
+        Ok(Image { suite, key, lower: vec![folder] })
+    }
+
+    /// The same for very many packages: none of their services starts by itself.
+    pub fn ensure_idle(suite: Suite, more: &str, progress: &mut dyn FnMut(&str)) -> Result<Image> {
+        let key = format!("{}-{}-idle", suite.name(), recipe::fingerprint(more));
+        let folder = cached(&cache_folder()?, &key, progress, |building, progress| {
+            recipe::build(suite, more, building, progress)?;
+            idle::quiet(&building.join("root"))
+        })?;
         Ok(Image { suite, key, lower: vec![folder] })
     }
 
