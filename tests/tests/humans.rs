@@ -305,7 +305,15 @@ fn fifty_uses_of_sudo_print_the_same(suite: Suite) -> Result {
         }
         anyhow::bail!("three runs print something else: {differ:#?}")
     };
-    let before = battery()?;
+    // What two runs in a row print; the first on a busy machine may be an odd one.
+    let mut before = battery()?;
+    for _ in 0..4 {
+        let next = battery()?;
+        if next == before {
+            break;
+        }
+        before = next;
+    }
     ensure!(before.matches("=== ").count() > 50, "the battery has too few cases:\n{before}");
     same_as(&before).context("without us, twice")?;
     host.copy_in(package()?, "/root/tether.deb", 0o644)?;
