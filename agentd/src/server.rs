@@ -87,7 +87,9 @@ pub fn run(host: &Shared, watch: &Watch, sockets: &Sockets) -> io::Result<()> {
             lock(host).flush_refusals();
             flushed = now;
         }
-        for ready in watch.wait(if pass.is_over() { next } else { Duration::ZERO })? {
+        // What came while the last look was not over has to be looked at now: nobody would wake us for it again.
+        let wait = if pass.is_over() && !came { next } else { Duration::ZERO };
+        for ready in watch.wait(wait)? {
             match ready {
                 Ready::Gone(watched) => lock(host).process_gone(watched),
                 Ready::Other(INBOX) => {
