@@ -84,6 +84,9 @@ impl Host {
         let before = self.trust.position().clone();
         match self.trust.take_statement(text) {
             Ok(taken) => {
+                if let Some(refused) = taken.unheeded {
+                    self.refuse_item(&Item::Statement(number), &refused.into());
+                }
                 // A grant must not be met twice, a revocation must not be lost, whenever agentd dies.
                 if let Body::Revocation(revocation) = &taken.body {
                     self.revoke(revocation);

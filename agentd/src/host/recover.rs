@@ -57,6 +57,7 @@ impl Host {
             stuck: BTreeMap::new(),
             kept_floor,
             stopped: store.get::<bool>(STOPPED_FILE)?.unwrap_or(false),
+            silent: false,
             config,
             boot,
             store,
