@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tether_audit::Link;
+use tether_central::store::{self, Sqlite, Which};
 use tether_hostlink::StatusReport;
 use tether_testhost::{Host, HostSpec, Image, Lab, Suite};
 
@@ -48,6 +49,11 @@ fn built(name: &str) -> Result<PathBuf> {
 impl Central {
     /// Makes one that trusts a provider, and starts it.
     pub fn start(lab: &Lab, provider: &Provider) -> Result<Self> {
+        Self::start_with(lab, provider, "")
+    }
+
+    /// The same with more settings for `central.toml`.
+    pub fn start_with(lab: &Lab, provider: &Provider, more: &str) -> Result<Self> {
         // Not on a disk: other tests' flushes would make this central slow. What it promises of flushes is the store's.
         let folder = tempfile::tempdir_in("/dev/shm")?;
         let mut central = Self { lab: lab.clone(), folder, child: None, break_glass: String::new() };
@@ -62,8 +68,9 @@ impl Central {
         // Hosts under test share two cores and a kernel that makes namespaces one after another.
         let mut settings =
             settings.replace("providers = []\n", "").replace("grant_wait_seconds = 5\n", "grant_wait_seconds = 15\n");
+        settings = settings.replace("[feed]\nhead_seconds = 10\n", "");
         settings.push_str(&format!(
-            "\n[[providers]]\nissuer = \"{}\"\naudiences = [\"{}\"]\nnamespaces = [\"@example.org\"]\n\
+            "{more}\n[[providers]]\nissuer = \"{}\"\naudiences = [\"{}\"]\nnamespaces = [\"@example.org\"]\n\
              groups_claim = \"groups\"\nauthority = \"{}\"\n",
             provider.issuer(),
             crate::provider::CLIENT,
@@ -170,6 +177,36 @@ impl Central {
         Ok(serde_json::from_str(&ran.out)?)
     }
 
+    /// A one-time token with which a host may enrol.
+    pub fn admit(&self, host: &str, address: &str, label: &str) -> Result<String> {
+        let made = self.administer(&["hosts", "admit", host, "--address", address, "--label", label])?;
+        Ok(made["token"].as_str().context("no token")?.to_owned())
+    }
+
+    /// Registers an agent by its public key.
+    pub fn register(&self, name: &str, key: &Path) -> Result<()> {
+        let path = key.display().to_string();
+        let owner = "carol@example.org";
+        self.administer(&["agents", "register", name, "--team", "secops", "--owner", owner, "--key", &path])?;
+        Ok(())
+    }
+
+    /// All that it keeps but its audit log, in words: equal if nothing was changed.
+    pub fn ledger(&self) -> Result<String> {
+        let store = Sqlite::open_to_read(&self.path("central.db"))?;
+        store::look(&store, |act| {
+            let hosts = act.hosts()?;
+            let feeds: Vec<_> = hosts.iter().map(|host| act.position(&host.id)).collect::<Result<_, _>>()?;
+            let issued = act.delegations(&Which::default(), usize::MAX)?;
+            Ok::<_, anyhow::Error>(format!(
+                "{:?}\n{:?}\n{hosts:?}\n{feeds:?}\n{issued:?}\n{:?}",
+                act.agents()?,
+                act.humans()?,
+                act.bundles()?
+            ))
+        })
+    }
+
     /// Its audit records; the chain was checked.
     pub fn trail(&self) -> Result<Vec<Link>> {
         let text = self.command(&["audit"])?;
@@ -238,6 +275,14 @@ impl Realm {
         Ok(realm)
     }
 
+    /// No host: for what concerns central alone. The provider signs with EdDSA.
+    pub fn without_hosts() -> Result<Self> {
+        let lab = Lab::new()?;
+        let provider = Provider::start(&lab, 9443, "EdDSA")?;
+        let central = Central::start(&lab, &provider)?;
+        Ok(Self { hosts: Vec::new(), central, provider, lab, files: tempfile::tempdir()? })
+    }
+
     /// The first host.
     pub fn host(&self) -> Result<&Host> {
         self.hosts.first().context("no host")
@@ -250,19 +295,7 @@ impl Realm {
         ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let public = self.files.path().join(format!("{name}.jwk"));
         std::fs::write(&public, output.stdout)?;
-        let path = public.display().to_string();
-        self.central.administer(&[
-            "agents",
-            "register",
-            name,
-            "--team",
-            "secops",
-            "--owner",
-            "carol@example.org",
-            "--key",
-            &path,
-        ])?;
-        Ok(())
+        self.central.register(name, &public)
     }
 
     /// The security team signs a bundle and confirms it; an admin brings both.
@@ -293,10 +326,7 @@ impl Realm {
 
     /// A one-time token for a host.
     pub fn admit(&self, host: &Host, label: &str) -> Result<String> {
-        let address = host.address().to_string();
-        let made =
-            self.central.administer(&["hosts", "admit", host.name(), "--address", &address, "--label", label])?;
-        Ok(made["token"].as_str().context("no token")?.to_owned())
+        self.central.admit(host.name(), &host.address().to_string(), label)
     }
 
     /// `tether enroll` on a host.
