@@ -259,18 +259,26 @@ impl Realm {
 
     /// The same with these hosts.
     pub fn with_hosts(suite: Suite, names: &[&str]) -> Result<Self> {
+        Self::with_settings(suite, names, "", "")
+    }
+
+    /// The same with more settings for `central.toml`, and some for `[times]` of the hosts.
+    pub fn with_settings(suite: Suite, names: &[&str], central: &str, times: &str) -> Result<Self> {
         let image = Image::ensure(suite, &mut |line| eprintln!("{line}"))?.with_deb(&package()?)?;
         let lab = Lab::new()?;
         let hosts: Vec<Host> =
             names.iter().map(|name| lab.boot(HostSpec::new(name, &image))).collect::<Result<_, _>>()?;
         let provider = Provider::start(&lab, 9443, "RS256")?;
-        let central = Central::start(&lab, &provider)?;
+        let central = Central::start_with(&lab, &provider, central)?;
         let realm = Self { hosts, central, provider, lab, files: tempfile::tempdir()? };
         realm.register_agent("triage")?;
         realm.publish(SHIPPED_BUNDLE)?;
         for host in &realm.hosts {
             host.wait_ready(READY)?;
             realm.enrol(host)?;
+            if !times.is_empty() {
+                realm.set_times(host, times)?;
+            }
         }
         Ok(realm)
     }
@@ -322,6 +330,21 @@ impl Realm {
         self.wait(host, "the host to admit", |status| {
             status.state == "admitting" && status.bundles.iter().any(|bundle| bundle.state == "usable")
         })
+    }
+
+    fn set_times(&self, host: &Host, times: &str) -> Result<()> {
+        let mut settings = String::from_utf8(host.read_file("/etc/tether/host.toml")?)?;
+        settings.push_str(&format!("[times]\n{times}"));
+        host.write_file("/etc/tether/host.toml", settings, 0o644)?;
+        host.sh("systemctl restart tether-agentd")?;
+        self.wait(host, "the host to admit", |status| {
+            status.state == "admitting" && status.bundles.iter().any(|bundle| bundle.state == "usable")
+        })
+    }
+
+    /// What `tether doctor` says on a host.
+    pub fn doctor(&self, host: &Host) -> Result<String> {
+        Ok(String::from_utf8(host.exec(&["tether", "doctor"])?.stdout)?)
     }
 
     /// A one-time token for a host.
