@@ -46,7 +46,10 @@ fn the_unchanged_event_is_taken() {
     let taken = check(&sign(&header(), &claims())).unwrap();
     assert_eq!((taken.jti.as_str(), taken.issued_at), ("e-1", NOW - 5));
     assert_eq!(taken.events.len(), 1);
-    assert_eq!((&taken.events[0].kind, taken.events[0].subjects.as_slice()), (&EventKind::SessionRevoked, &[alice()][..]));
+    assert_eq!(
+        (&taken.events[0].kind, taken.events[0].subjects.as_slice()),
+        (&EventKind::SessionRevoked, &[alice()][..])
+    );
     for (name, value) in [
         ("aud", json!([AUDIENCE, "another"])),
         // Neither is looked at: an old `exp` does not make a revocation void.
@@ -85,7 +88,8 @@ fn subjects_are_read_in_every_form() {
         assert_eq!(check(&sign(&header(), &inside)).unwrap().events[0].subjects, wanted, "inside: {subject}");
     }
     // Both places at once: all that are named.
-    let both = with("events", json!({REVOKED: {"subject": {"format": "email", "email": "alice@example.org"}}})).unwrap();
+    let both =
+        with("events", json!({REVOKED: {"subject": {"format": "email", "email": "alice@example.org"}}})).unwrap();
     assert_eq!(both.events[0].subjects, [alice(), mail]);
 }
 

@@ -106,9 +106,9 @@ pub(crate) fn member<'o>(object: &'o Map<String, Value>, name: &str) -> Result<O
 }
 
 pub(crate) fn object<'v>(value: &'v Value, what: &str) -> Result<&'v Map<String, Value>, Problem> {
-    value.as_object().ok_or_else(|| {
-        Problem::of(ScimType::InvalidSyntax, "scim.syntax", format!("{what} has to be a JSON object"))
-    })
+    value
+        .as_object()
+        .ok_or_else(|| Problem::of(ScimType::InvalidSyntax, "scim.syntax", format!("{what} has to be a JSON object")))
 }
 
 /// A truth value. Some directories write it as a text.
@@ -117,7 +117,9 @@ pub(crate) fn truth(value: &Value, name: &str) -> Result<bool, Problem> {
         Value::Bool(truth) => Ok(*truth),
         Value::String(text) if text.eq_ignore_ascii_case("true") => Ok(true),
         Value::String(text) if text.eq_ignore_ascii_case("false") => Ok(false),
-        other => Err(Problem::of(ScimType::InvalidValue, "scim.value", format!("{name} is true or false, not {other}"))),
+        other => {
+            Err(Problem::of(ScimType::InvalidValue, "scim.value", format!("{name} is true or false, not {other}")))
+        }
     }
 }
 

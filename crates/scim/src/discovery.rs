@@ -52,7 +52,13 @@ pub fn schemas(base: &str) -> Vec<Value> {
             &USER,
             "A human",
             json!([
-                text("userName", true, "readWrite", "server", "The name that the provider's sign-ins have (human_claim)"),
+                text(
+                    "userName",
+                    true,
+                    "readWrite",
+                    "server",
+                    "The name that the provider's sign-ins have (human_claim)"
+                ),
                 flag("active", active),
             ]),
         ),

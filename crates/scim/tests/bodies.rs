@@ -114,7 +114,10 @@ fn users_are_read() {
         "name": {"givenName": "Alice"}, "emails": [{"value": "alice@example.org", "primary": true}], "groups": [],
     });
     let read = NewUser::parse(&body).unwrap();
-    assert_eq!((read.user_name.as_str(), read.external_id.as_deref(), read.active), ("alice@example.org", Some("e-1"), Some(true)));
+    assert_eq!(
+        (read.user_name.as_str(), read.external_id.as_deref(), read.active),
+        ("alice@example.org", Some("e-1"), Some(true))
+    );
     for (name, value, wanted) in [
         ("schemas", json!([]), "invalidSyntax"),
         ("USERNAME", json!(null), "invalidValue"),
