@@ -142,31 +142,34 @@ fn name(kind: &EventKind) -> &str {
 fn whom(act: &mut dyn Act, sender: &Sender<'_>, event: &Event) -> Result<Effect, Failed> {
     let mut effect = Effect::default();
     for subject in &event.subjects {
-        let found = match subject {
-            SubjectId::IssSub { iss, sub } if *iss == sender.provider.issuer => {
-                // They may never have been seen here: then their sign-ins are void by the provider's own name.
-                act.set_void_until(iss, sub, clock::now())?;
-                let by_claim = (sender.provider.human_claim == "sub").then_some(sub.as_str());
-                match act.human_of_sub(iss, sub)? {
-                    Some(known) => Some(known.name),
-                    None => by_claim.and_then(|name| name.parse().ok()),
-                }
-            }
-            SubjectId::Email(email) if sender.provider.human_claim == "email" => email.parse().ok(),
-            _ => None,
-        };
-        match found.filter(|name| is_own(sender, name)) {
-            Some(name) => {
-                effect.humans.insert(name);
-            }
-            None => effect.unknown.push(match subject {
-                SubjectId::IssSub { iss, sub } => format!("{iss} {sub}").chars().take(256).collect(),
-                SubjectId::Email(email) => email.chars().take(256).collect(),
+        let found: Vec<HumanName> =
+            named(act, sender, subject)?.into_iter().filter(|name| is_own(sender, name)).collect();
+        if found.is_empty() {
+            let text = match subject {
+                SubjectId::IssSub { iss, sub } => format!("{iss} {sub}"),
+                SubjectId::Email(email) => email.clone(),
                 SubjectId::Other(format) => format.clone(),
-            }),
+            };
+            effect.unknown.push(text.chars().take(256).collect());
         }
+        effect.humans.extend(found);
     }
     Ok(effect)
+}
+
+fn named(act: &mut dyn Act, sender: &Sender<'_>, subject: &SubjectId) -> Result<Vec<HumanName>, Failed> {
+    let claim = sender.provider.human_claim.as_str();
+    match subject {
+        SubjectId::IssSub { iss, sub } if *iss == sender.provider.issuer => {
+            // They may never have been seen here: then their sign-ins are void by the provider's own name.
+            act.set_void_until(iss, sub, clock::now())?;
+            let known = act.humans_of_sub(iss, sub)?.into_iter().map(|human| human.name);
+            let by_claim = if claim == "sub" { sub.parse().ok() } else { None };
+            Ok(known.chain(by_claim).collect())
+        }
+        SubjectId::Email(email) if claim == "email" => Ok(email.parse().into_iter().collect()),
+        _ => Ok(Vec::new()),
+    }
 }
 
 fn is_own(sender: &Sender<'_>, name: &HumanName) -> bool {

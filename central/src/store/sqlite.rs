@@ -237,8 +237,8 @@ impl Act for Inside<'_> {
         self.all("humans", "SELECT doc FROM humans WHERE external_id = ?1 ORDER BY name", [external_id])
     }
 
-    fn human_of_sub(&self, issuer: &str, sub: &str) -> Result<Option<Human>, StoreError> {
-        self.one("humans", "SELECT doc FROM humans WHERE issuer = ?1 AND sub = ?2", [issuer, sub])
+    fn humans_of_sub(&self, issuer: &str, sub: &str) -> Result<Vec<Human>, StoreError> {
+        self.all("humans", "SELECT doc FROM humans WHERE issuer = ?1 AND sub = ?2 ORDER BY name", [issuer, sub])
     }
 
     fn humans_alike(&self, name: &HumanName) -> Result<Vec<Human>, StoreError> {
@@ -460,9 +460,9 @@ mod tests {
         assert_eq!((alice.groups.len(), alice.signed_in_after, alice.provisioned), (1, 3, store::Provisioned::No));
         assert!(alice.id.len() == 26 && alice.id != bob.id);
         let found = store::look(&store, |act| -> Result<_, StoreError> {
-            let by_sub = act.human_of_sub("https://idp", "u-alice@example.org")?;
+            let by_sub = act.humans_of_sub("https://idp", "u-alice@example.org")?;
             Ok((act.human_of_id(&alice.id)?, by_sub, act.humans_alike(&"bob@example.org".parse().unwrap())?))
         });
-        assert_eq!(found.unwrap(), (Some(alice.clone()), Some(alice.clone()), vec![bob.clone()]));
+        assert_eq!(found.unwrap(), (Some(alice.clone()), vec![alice.clone()], vec![bob.clone()]));
     }
 }

@@ -120,6 +120,20 @@ fn events_without_effect_are_acknowledged() {
     assert_eq!(world.trail("revoked").len(), 0);
 }
 
+/// The provider has given one human another name: its own name for them reaches what was issued under either.
+#[test]
+fn a_human_of_two_names_is_one_to_the_provider() {
+    let world = World::new();
+    world.exchange(ALICE, 5).unwrap();
+    let mut claims = world.claims("alice.smith@example.org", &["analysts"], 5);
+    claims["sub"] = json!("u-alice@example.org");
+    world.exchange_token(&world.id_token(&claims)).unwrap();
+    world.exchange(BOB, 5).unwrap();
+    let subject = json!({"format": "iss_sub", "iss": world.issuer, "sub": "u-alice@example.org"});
+    assert_eq!(send(&world, &format!("{CAEP}/session-revoked"), subject).status, 202);
+    assert_eq!(world.live().iter().map(|one| one.human.as_str()).collect::<Vec<_>>(), [BOB]);
+}
+
 /// A stolen sign-in of somebody who was never seen here.
 #[test]
 fn somebody_never_seen_is_known_by_the_providers_name() {
