@@ -27,9 +27,26 @@ pub struct Settings {
     /// Sessions.
     #[serde(default)]
     pub sessions: Sessions,
+    /// Hosts' feeds.
+    #[serde(default)]
+    pub feed: Feed,
     /// Identity providers.
     #[serde(default)]
     pub providers: Vec<ProviderSettings>,
+}
+
+/// `[feed]`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Feed {
+    /// How often a head is signed, in seconds: hosts' `max_silence` has to be well above it.
+    pub head_seconds: u64,
+}
+
+impl Default for Feed {
+    fn default() -> Self {
+        Self { head_seconds: 10 }
+    }
 }
 
 /// `[sessions]`.
@@ -119,6 +136,8 @@ impl Settings {
             certificate_seconds >= 30 && connections > 0 && per_pair > 0 && grant_wait_seconds > 0,
             "[sessions]: certificate_seconds must be at least 30, the others above 0"
         );
+        // A courier takes 30 s without a word for a dead connection.
+        ensure!((1..=20).contains(&self.feed.head_seconds), "[feed]: head_seconds must be from 1 to 20");
         let mut owners: BTreeMap<String, &str> = BTreeMap::new();
         let mut senders: Vec<&str> = Vec::new();
         for provider in &self.providers {

@@ -1,10 +1,11 @@
 // A real OpenID provider. Its users sign in with a password and, if they give it, a one-time code; the ID token
-// says which (amr), to which class (acr) and when (auth_time). New signing keys at every start.
+// says which (amr), to which class (acr) and when (auth_time). New signing keys at every start; they are written down
+// for tests that forge with them: a provider whose every claim somebody else chooses.
 // It signs security events, too (Shared Signals): a test posts the claims to /events and pushes what it gets.
 //
 // node provider.mjs SETTINGS.json; prints "ready" once it listens.
 import { createPrivateKey, generateKeyPairSync, randomUUID, sign } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:https';
 import { Provider } from 'oidc-provider';
 import { totp } from './totp.mjs';
@@ -23,7 +24,9 @@ function signingKey() {
     EdDSA: () => generateKeyPairSync('ed25519'),
   };
   const { privateKey } = made[settings.algorithm]();
-  return { ...privateKey.export({ format: 'jwk' }), kid: randomUUID(), use: 'sig', alg: settings.algorithm };
+  const jwk = { ...privateKey.export({ format: 'jwk' }), kid: randomUUID(), use: 'sig', alg: settings.algorithm };
+  writeFileSync(settings.signing_key, JSON.stringify(jwk), { mode: 0o600 });
+  return jwk;
 }
 
 const key = signingKey();

@@ -1,11 +1,13 @@
 //! A real OpenID provider (npm's oidc-provider), and people who sign in there.
 
 use anyhow::{Context, Result, ensure};
+use base64ct::{Base64UrlUnpadded, Encoding};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
+use tether_oauth::issue::PrivateKey;
 use tether_testhost::Lab;
 
 /// The client that people sign in to.
@@ -85,6 +87,14 @@ impl Provider {
         Ok(())
     }
 
+    /// What it signs with now, and that key's name; of one that signs with EdDSA.
+    pub fn signing_key(&self) -> Result<(PrivateKey, String)> {
+        let jwk: Value = serde_json::from_slice(&std::fs::read(self.folder.path().join("signing.jwk"))?)?;
+        let text = |name: &str| jwk[name].as_str().with_context(|| format!("the signing key has no {name}"));
+        let seed = Base64UrlUnpadded::decode_vec(text("d")?).ok().and_then(|seed| seed.try_into().ok());
+        Ok((PrivateKey::from_seed(&seed.context("the signing key is not Ed25519")?)?, text("kid")?.to_owned()))
+    }
+
     /// It does not answer any more.
     pub fn stop(&mut self) {
         let _ = self.child.kill();
@@ -162,6 +172,7 @@ fn run(lab: &Lab, own: &Path, port: u16, algorithm: &str) -> Result<Child> {
     let settings = json!({
         "issuer": issuer(lab, port), "address": lab.client_address().to_string(), "port": port,
         "key": own.join("key.pem"), "certificate": own.join("certificate.pem"), "algorithm": algorithm,
+        "signing_key": own.join("signing.jwk"),
         "clients": [CLIENT, "another"], "users": [user(&ALICE), user(&BOB), user(&CAROL), user(&DAVE), user(&ERIN)],
     });
     let path = own.join("provider.json");

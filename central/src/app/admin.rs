@@ -36,6 +36,8 @@ pub struct Standing {
     listening: bool,
     feed: u64,
     read: u64,
+    /// For how many seconds the oldest statement that it has not read was there to be read.
+    late: Option<u64>,
     heard: u64,
 }
 
@@ -198,10 +200,13 @@ impl App {
         self.list(|act| {
             let standing = |host: Host| -> Result<Standing, Failed> {
                 let seen = act.seen(&host.id)?;
+                let unread = act.statements(&host.id, seen.number, 1)?;
+                let said_at = unread.first().and_then(|(_, text)| tether_statement::issued_at(text));
                 Ok(Standing {
                     listening: self.hub.place(&host.id).news.receiver_count() > 0,
                     feed: act.position(&host.id)?.number,
                     read: seen.number,
+                    late: said_at.map(|at| clock::now().saturating_sub(at)),
                     heard: seen.time,
                     host,
                 })

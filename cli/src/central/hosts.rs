@@ -57,7 +57,12 @@ fn line(host: &Value) -> String {
         (Value::Bool(true), _) => "active",
         _ => "no sessions",
     };
-    let listens = if host["listening"] == true { "listens" } else { "silent" };
+    let listens = match (&host["listening"], host["late"].as_u64()) {
+        (Value::Bool(true), None | Some(0..=2)) => "listens".to_owned(),
+        // It listens, and what it is told is not read: whoever carries it withholds it, or agentd does not run.
+        (Value::Bool(true), Some(late)) => format!("late {late} s"),
+        _ => "silent".to_owned(),
+    };
     let labels: Vec<&str> = host["labels"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    format!("{:32} {state:12} {listens:8} {}", text(host, "id"), labels.join(" "))
+    format!("{:32} {state:12} {listens:10} {}", text(host, "id"), labels.join(" "))
 }
