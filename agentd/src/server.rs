@@ -221,6 +221,10 @@ fn serve(host: &Shared, connection: &Connection, which: &Listener) {
     let mut deadline = Deadline::after(EXCHANGE);
     // Who asks nothing, or nonsense, gets nothing. What came with it is dropped last, and not under the lock.
     let Ok((request, lent)) = question(connection, which, deadline) else { return };
+    if matches!(request, Request::Decide(_) | Request::Run { .. }) {
+        let ground = lock(host).ground.clone();
+        ground.wait();
+    }
     let response = lock(host).answer(which, connection.peer, request, &lent);
     let Response { mut reply, descriptors, lent: more, awaited } = response;
     if let Some((plan, awaited)) = awaited {

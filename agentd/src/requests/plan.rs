@@ -145,7 +145,8 @@ impl Host {
         };
         let cwd = rule.run.cwd.as_deref().unwrap_or(cwd);
         let ceiling = &self.config.ceiling;
-        let orders = orders(policy.bundle(), rule, &paths, cwd, ceiling)?;
+        let mut orders = orders(policy.bundle(), rule, &paths, cwd, ceiling)?;
+        orders.confinement.ground = self.ground.known();
         let most = MIB.saturating_mul(ceiling.command_output_mib);
         let seconds =
             rule.run.time_limit_s.map_or(ceiling.command_seconds, |own| ceiling.command_seconds.min(own.into()));
