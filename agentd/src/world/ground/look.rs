@@ -4,9 +4,10 @@ use super::packages;
 use rustix::fs::inotify::{CreateFlags, WatchFlags, add_watch, init};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir, Statx, StatxFlags, fstat, openat, statx};
 use rustix::io::Errno;
-use std::ffi::CStr;
+use std::ffi::{CStr, OsStr};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use tether_hostlink::Ground;
 use tether_never::{List, Step, Steps, others_enter, others_read};
@@ -67,7 +68,7 @@ pub fn look(roots: &[&str], lists: &Path) -> Result<Looked, Trouble> {
         names = look.names;
         let found = look.found;
         let stat = fstat(&folder).map_err(|errno| Trouble::Look((*root).to_owned(), errno))?;
-        let closed = closed(root, found, lists)?;
+        let closed = closed(&changes, root, found, lists)?;
         ground.push(Ground { path: (*root).to_owned(), device: stat.st_dev, inode: stat.st_ino, closed });
     }
     let all = || ground.iter().flat_map(|one| &one.closed);
@@ -104,13 +105,13 @@ pub struct Candidate {
 }
 
 /// Of the candidates those that stay out, relative to the root. What lies below one that stays out is not named.
-fn closed(root: &str, found: Vec<Candidate>, lists: &Path) -> Result<Vec<String>, Trouble> {
+fn closed(changes: &OwnedFd, root: &str, found: Vec<Candidate>, lists: &Path) -> Result<Vec<String>, Trouble> {
     let brought = packages::brought(&found, lists);
     let mut closed: Vec<String> = Vec::new();
     let mut last: Vec<u8> = Vec::new();
     for (candidate, is_brought) in found.into_iter().zip(brought) {
         let is_below = !last.is_empty() && candidate.path.starts_with(&last) && candidate.path.get(last.len()) == Some(&b'/');
-        if is_below || is_brought && !candidate.is_certain {
+        if is_below || is_brought && !candidate.is_certain && stays(changes, &candidate)? {
             continue;
         }
         closed.push(relative(root, &candidate.path)?);
@@ -118,6 +119,17 @@ fn closed(root: &str, found: Vec<Candidate>, lists: &Path) -> Result<Vec<String>
     }
     closed.dedup();
     Ok(closed)
+}
+
+/// Whether a file that a package brought is as it was. From here on whoever writes to it is an event, too; for other
+/// files what is in them does not matter.
+fn stays(changes: &OwnedFd, candidate: &Candidate) -> Result<bool, Trouble> {
+    let Some(modified) = candidate.modified else { return Ok(true) };
+    let path = Path::new(OsStr::from_bytes(&candidate.path));
+    let folder = path.parent().unwrap_or(path);
+    add_watch(changes, folder, EVENTS | WatchFlags::MODIFY).map_err(Trouble::Watch)?;
+    let now = statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::MTIME);
+    Ok(now.is_ok_and(|now| now.stx_mtime.tv_sec == modified))
 }
 
 /// A name that is no text is not told; its folder stays out instead.

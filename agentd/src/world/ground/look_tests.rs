@@ -116,6 +116,9 @@ fn every_change_that_could_show_something_is_told_at_once() {
     };
     assert!(!has_changed(&|| drop(fs::read(host.path("a/b/notes")).unwrap())));
     assert!(!has_changed(&|| fs::write(host.path("a/b/notes"), "longer").unwrap()));
+    host.write("a/c/public.key", 0o644);
+    host.package(&["a/c/public.key"]);
+    assert!(has_changed(&|| fs::write(host.path("a/c/public.key"), "a real one").unwrap()));
     assert!(has_changed(&|| host.write("a/b/new", 0o644)));
     assert!(has_changed(&|| fs::set_permissions(host.path("a/b/notes"), Permissions::from_mode(0o600)).unwrap()));
     assert!(has_changed(&|| fs::set_permissions(host.path("a"), Permissions::from_mode(0o755)).unwrap()));

@@ -27,8 +27,11 @@ const LISTS: &str = "/var/lib/dpkg/info";
 const PATIENCE: Duration = Duration::from_millis(500);
 /// After a look that failed.
 const AGAIN: Duration = Duration::from_secs(60);
-/// While packages are installed every look is out of date at once: of the time not more than a fourth goes into looks.
+/// While packages are installed every look is out of date at once: the thread rests a few times as long as it looked,
+/// and twice as long each time that there was no calm in between, up to a limit.
 const REST: u32 = 3;
+const REST_MOST: Duration = Duration::from_secs(20);
+const CALM: Duration = Duration::from_secs(10);
 
 /// What is known, shared with the thread that looks.
 #[derive(Debug, Clone)]
@@ -104,35 +107,41 @@ impl Ground {
 
     /// The thread: looks when it must.
     pub fn keep(&self) -> ! {
+        let mut pace = Pace::default();
         loop {
-            match self.next() {
+            match self.next(&pace) {
                 Next::Look => {
                     let start = Moment::now();
                     let looked = look(PROGRAMS, Path::new(LISTS));
+                    pace.looked(start, Moment::now());
                     self.tell(looked);
-                    std::thread::sleep(Moment::now().since(start) * REST);
                 }
                 Next::Wait { changes, most } => self.doze(changes.as_deref(), most),
             }
         }
     }
 
-    fn next(&self) -> Next {
+    fn next(&self, pace: &Pace) -> Next {
         let mut state = self.state();
         let now = Moment::now();
-        let next = match &state.known {
+        match &state.known {
             Known::Yes(looked) if state.is_wanted && !has_changed(looked) => {
                 return Next::Wait { changes: Some(Arc::clone(looked)), most: None };
             }
             Known::No(until) if now < *until => return Next::Wait { changes: None, most: Some(until.since(now)) },
-            _ if state.is_wanted => Next::Look,
-            _ => Next::Wait { changes: None, most: None },
-        };
-        let old = std::mem::replace(&mut state.known, Known::NotYet);
+            _ => {}
+        }
+        let rest = pace.until.filter(|until| state.is_wanted && now < *until);
+        let old = std::mem::replace(&mut state.known, rest.map_or(Known::NotYet, Known::No));
+        let is_wanted = state.is_wanted;
         drop(state);
         // To let go of thousands of watches takes a while.
         drop(old);
-        next
+        match rest {
+            Some(until) => Next::Wait { changes: None, most: Some(until.since(now)) },
+            None if is_wanted => Next::Look,
+            None => Next::Wait { changes: None, most: None },
+        }
     }
 
     fn tell(&self, looked: Result<Looked, look::Trouble>) {
@@ -160,6 +169,22 @@ impl Ground {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How often the thread may look.
+#[derive(Debug, Default)]
+struct Pace {
+    until: Option<Moment>,
+    rest: Duration,
+}
+
+impl Pace {
+    fn looked(&mut self, start: Moment, end: Moment) {
+        let was_calm = self.until.is_none_or(|until| start.since(until) >= CALM);
+        let own = end.since(start) * REST;
+        self.rest = if was_calm { own } else { own.max(self.rest * 2) }.min(REST_MOST);
+        self.until = Some(end.plus(self.rest));
     }
 }
 
@@ -194,20 +219,39 @@ mod tests {
         std::fs::write(folder.path().join("new"), "").unwrap();
         assert!(ground.known().is_empty());
         ground.want();
-        assert!(matches!(ground.next(), Next::Look));
+        assert!(matches!(ground.next(&Pace::default()), Next::Look));
+    }
+
+    #[test]
+    fn where_something_changes_all_the_time_it_looks_less_and_less_often() {
+        let at = |seconds| Moment::since_boot(Duration::from_secs(seconds));
+        let mut pace = Pace::default();
+        let mut rests = Vec::new();
+        for start in [100, 104, 111, 124, 145, 166, 200] {
+            pace.looked(at(start), at(start + 1));
+            rests.push(pace.rest.as_secs());
+        }
+        assert_eq!(rests, [3, 6, 12, 20, 20, 20, 3]);
+        let ground = Ground::new().unwrap();
+        ground.want();
+        pace.looked(Moment::now(), Moment::now().plus(Duration::from_secs(60)));
+        assert!(matches!(ground.next(&pace), Next::Wait { most: Some(_), .. }));
+        let start = std::time::Instant::now();
+        ground.wait();
+        assert!(start.elapsed() < PATIENCE, "nobody waits for a look that is not under way");
     }
 
     #[test]
     fn it_looks_while_it_is_wanted_and_not_soon_after_it_failed() {
         let ground = Ground::new().unwrap();
-        assert!(matches!(ground.next(), Next::Wait { changes: None, most: None }));
+        assert!(matches!(ground.next(&Pace::default()), Next::Wait { changes: None, most: None }));
         ground.want();
-        assert!(matches!(ground.next(), Next::Look));
+        assert!(matches!(ground.next(&Pace::default()), Next::Look));
         ground.tell(Ok(looked()));
         // Its folder is gone again.
-        assert!(matches!(ground.next(), Next::Look));
+        assert!(matches!(ground.next(&Pace::default()), Next::Look));
         ground.tell(Err(look::Trouble::TooMany("too many")));
-        assert!(matches!(ground.next(), Next::Wait { changes: None, most: Some(_) }));
+        assert!(matches!(ground.next(&Pace::default()), Next::Wait { changes: None, most: Some(_) }));
         ground.let_go();
         assert!(ground.known().is_empty());
     }
