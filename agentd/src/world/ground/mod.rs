@@ -25,6 +25,8 @@ use tether_never::PROGRAMS;
 const LISTS: &str = "/var/lib/dpkg/info";
 /// How long a decision waits for a look that has begun.
 const PATIENCE: Duration = Duration::from_millis(500);
+/// How many wait at a time: who waits has a place at root's listener, which people's logins need, too.
+const WAITING_MAX: usize = 8;
 /// After a look that failed.
 const AGAIN: Duration = Duration::from_secs(60);
 /// While packages are installed every look is out of date at once: the thread rests a few times as long as it looked,
@@ -49,6 +51,7 @@ struct Inner {
 struct State {
     is_wanted: bool,
     known: Known,
+    waiting: usize,
 }
 
 #[derive(Debug)]
@@ -63,7 +66,7 @@ impl Ground {
     /// Knows nothing yet.
     pub fn new() -> io::Result<Self> {
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        let state = Mutex::new(State { is_wanted: false, known: Known::NotYet });
+        let state = Mutex::new(State { is_wanted: false, known: Known::NotYet, waiting: 0 });
         Ok(Self(Arc::new(Inner { state, news: Condvar::new(), wake })))
     }
 
@@ -92,11 +95,15 @@ impl Ground {
     /// Waits a moment for a look that is under way. Not to be called under a lock.
     pub fn wait(&self) {
         self.want();
-        let state = self.state();
+        let mut state = self.state();
+        if state.waiting >= WAITING_MAX {
+            return;
+        }
+        state.waiting += 1;
         let waited = self.0.news.wait_timeout_while(state, PATIENCE, |state| {
             !matches!(state.known, Known::No(_)) && self.fresh(state).is_none()
         });
-        drop(waited);
+        waited.unwrap_or_else(PoisonError::into_inner).0.waiting -= 1;
     }
 
     fn fresh(&self, state: &mut State) -> Option<Arc<Looked>> {
