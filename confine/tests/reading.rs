@@ -150,6 +150,8 @@ fn secrets_among_programs_stay_out() {
     assert_eq!(readable_on(&small, &[], &[], &all), plain);
     assert_eq!(readable_on(&small, &["/usr/local"], &[], &all), plain, "nor by a bundle's tree");
     assert_eq!(readable(&[], &[], &all), all, "granted unseen they are read");
+    fs::set_permissions("/usr/games", fs::Permissions::from_mode(0o700)).unwrap();
+    assert_eq!(readable(&[], &[], &["/usr/games/fortune"]), Vec::<String>::new(), "others may not enter");
 }
 
 /// What agentd looked through is not looked through again: only what it found stays out.

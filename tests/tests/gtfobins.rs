@@ -18,7 +18,7 @@ const LEAST: usize = 150;
 
 #[test]
 fn ours() -> Result {
-    let mut scene = Scene::with_packages(Suite::Bookworm, more::PACKAGES)?;
+    let mut scene = Scene::with_packages(Suite::Bookworm, &more::packages(Suite::Bookworm))?;
     scene.publish(battery::BUNDLE)?;
     let (_, agent) = scene.session()?;
     let connection = agent.connect()?;

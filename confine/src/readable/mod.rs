@@ -18,7 +18,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use tether_hostlink::{Confinement, Ground, Refusal};
-use tether_never::PROGRAMS;
+use tether_never::{PROGRAMS, others_enter};
 use walk::Walk;
 
 /// What programs look at when they start, or to give numbers names. Everybody may read each.
@@ -119,7 +119,8 @@ fn grant(
 
     let names = Names::new(mounts);
     let groups = groups()?;
-    let mut all = All { ruleset, names: &names, linked, groups: &groups, entries: 0, met: Vec::new() };
+    let mut all =
+        All { ruleset, names: &names, linked, groups: &groups, done: Vec::new(), entries: 0, met: Vec::new() };
     all.everywhere(world.proc)?;
     if confinement.dbus {
         all.rule(BUS, right::RESOLVE_UNIX)?;
@@ -179,6 +180,8 @@ struct All<'a> {
     names: &'a Names<'a>,
     linked: &'a [(u64, u64)],
     groups: &'a [u32],
+    /// Folders of programs that have their rules: a tree around them need not look at them again.
+    done: Vec<(u64, u64)>,
     entries: usize,
     met: Vec<(u64, u64)>,
 }
@@ -207,15 +210,18 @@ impl All<'_> {
     /// A folder of programs. Where it is a link, what it leads to is one itself.
     fn programs(&mut self, path: &str, ground: &[Ground]) -> Result<(), Refusal> {
         let Some((object, about)) = self.found(path)? else { return Ok(()) };
-        if FileType::from_raw_mode(about.st_mode) != FileType::Directory {
+        if FileType::from_raw_mode(about.st_mode) != FileType::Directory || !others_enter(about.st_mode) {
             return Ok(());
         }
         let is_it = |one: &&Ground| (one.path.as_str(), one.device, one.inode) == (path, about.st_dev, about.st_ino);
         let known = ground.iter().find(is_it);
         if known.is_some_and(|known| known.closed.is_empty()) && self.has_one_name(path) {
-            return self.whole(&object, RUN);
+            self.whole(&object, RUN)?;
+        } else {
+            self.looked(&object, RUN, How::Programs, known)?;
         }
-        self.looked(&object, RUN, How::Programs, known)
+        self.done.push((about.st_dev, about.st_ino));
+        Ok(())
     }
 
     /// What a program looks at when it starts.
@@ -278,8 +284,13 @@ impl All<'_> {
         if let Some(known) = known {
             self.names.look_no_further(&mut place, &path, &known.closed);
         }
+        // A name that a bundle gives may lift what stayed out there.
+        let done: &[(u64, u64)] = if how == How::Tree { &self.done } else { &[] };
+        if done.contains(&(about.st_dev, about.st_ino)) {
+            return Ok(());
+        }
         let (names, groups, entries) = (self.names, self.groups, self.entries);
-        let mut walk = Walk { names, ruleset: self.ruleset, linked, groups, rights, entries, met: Vec::new() };
+        let mut walk = Walk { names, ruleset: self.ruleset, linked, groups, done, rights, entries, met: Vec::new() };
         match FileType::from_raw_mode(about.st_mode) {
             FileType::RegularFile => walk.file(object, &about, place.is_listed).map(drop).map_err(failing)?,
             FileType::Directory => {

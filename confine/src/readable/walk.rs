@@ -39,6 +39,8 @@ pub struct Walk<'a> {
     pub linked: &'a [(u64, u64)],
     /// Groups that mark secrets.
     pub groups: &'a [u32],
+    /// Folders, by device and inode, whose rules were made already and give as much: not entered.
+    pub done: &'a [(u64, u64)],
     /// What a rule gives.
     pub rights: u64,
     /// Names seen so far.
@@ -190,6 +192,9 @@ impl Walk<'_> {
     ) -> Result<(), Stop> {
         let Ok(folder) = openat(open.folder, name, FOLDER, Mode::empty()) else { return self.keep_out(open, place) };
         let Ok(about) = fstat(&folder) else { return self.keep_out(open, place) };
+        if self.done.contains(&(about.st_dev, about.st_ino)) {
+            return self.keep_out(open, place);
+        }
         let few = child.is_listed || !child.is_known && self.groups.contains(&about.st_gid);
         if few && !others_enter(about.st_mode) {
             return self.keep_out(open, place);
@@ -255,4 +260,3 @@ fn stat(folder: &OwnedFd, name: &CStr) -> Result<Stat, Errno> {
 fn is_regular(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
 }
-

@@ -2,7 +2,7 @@
 
 use super::packages;
 use rustix::fs::inotify::{CreateFlags, WatchFlags, add_watch, init};
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir, Statx, StatxFlags, fstat, openat, statx};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir, Statx, StatxFlags, fstat, fstatfs, openat, statx};
 use rustix::io::Errno;
 use std::ffi::{CStr, OsStr};
 use std::mem::MaybeUninit;
@@ -21,6 +21,9 @@ const CANDIDATES_MAX: usize = 4_096;
 /// A plan has room for so much.
 const CLOSED_MAX: usize = 256;
 const CLOSED_BYTES_MAX: usize = 16 << 10;
+
+/// File systems that others change without a word to this kernel (statfs(2)): NFS, SMB, CIFS, FUSE, Ceph, 9P, AFS.
+const REMOTE: [u32; 8] = [0x6969, 0xfe53_4d42, 0xff53_4d42, 0x517b, 0x6573_5546, 0x00c3_6400, 0x0102_1997, 0x5346_414f];
 
 const FOLDER: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC).union(OFlags::NONBLOCK);
@@ -61,8 +64,12 @@ pub fn look(roots: &[&str], lists: &Path) -> Result<Looked, Trouble> {
         // A link leads to a folder that is looked at itself.
         let Ok(folder) = openat(CWD, *root, FOLDER, Mode::empty()) else { continue };
         let Some(steps) = walked(&list, root) else { continue };
+        if fstatfs(&folder).is_ok_and(|about| REMOTE.contains(&(about.f_type as u32))) {
+            continue; // the launcher looks itself
+        }
         watch_above(&changes, root)?;
-        let mut look = Look { changes: &changes, list: &list, path: root.as_bytes().to_vec(), names, found: Vec::new() };
+        let mut look =
+            Look { changes: &changes, list: &list, path: root.as_bytes().to_vec(), names, found: Vec::new() };
         let at = about(&folder, c"").map_err(|errno| look.trouble(errno))?;
         look.folder(&folder, &Place { steps, mount: at.stx_mnt_id, is_hidden: false }, 0)?;
         names = look.names;
@@ -110,7 +117,8 @@ fn closed(changes: &OwnedFd, root: &str, found: Vec<Candidate>, lists: &Path) ->
     let mut closed: Vec<String> = Vec::new();
     let mut last: Vec<u8> = Vec::new();
     for (candidate, is_brought) in found.into_iter().zip(brought) {
-        let is_below = !last.is_empty() && candidate.path.starts_with(&last) && candidate.path.get(last.len()) == Some(&b'/');
+        let is_below =
+            !last.is_empty() && candidate.path.starts_with(&last) && candidate.path.get(last.len()) == Some(&b'/');
         if is_below || is_brought && !candidate.is_certain && stays(changes, &candidate)? {
             continue;
         }
@@ -142,7 +150,8 @@ fn relative(root: &str, path: &[u8]) -> Result<String, Trouble> {
             return Ok(text.to_owned());
         }
         let cut = rest.iter().rposition(|byte| *byte == b'/');
-        rest = cut.and_then(|cut| rest.get(..cut)).ok_or(Trouble::TooMany("a name in a folder of programs is no text"))?;
+        rest =
+            cut.and_then(|cut| rest.get(..cut)).ok_or(Trouble::TooMany("a name in a folder of programs is no text"))?;
     }
 }
 
