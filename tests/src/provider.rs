@@ -33,6 +33,8 @@ pub const ALICE: Person = Person { sub: "u-alice", email: "alice@example.org", g
 pub const BOB: Person = Person { sub: "u-bob", email: "bob@example.org", groups: &["analysts"] };
 /// An admin of central.
 pub const CAROL: Person = Person { sub: "u-carol", email: "carol@example.org", groups: &["tether-admins"] };
+/// Somebody who may look at central.
+pub const ERIN: Person = Person { sub: "u-erin", email: "erin@example.org", groups: &["auditors"] };
 /// Somebody whom no policy names.
 pub const DAVE: Person = Person { sub: "u-dave", email: "dave@example.org", groups: &["sales"] };
 
@@ -117,6 +119,20 @@ impl Provider {
         self.sign_in_with(person, CLIENT, "")
     }
 
+    /// Signs an admin in with a password only.
+    pub fn sign_in_as_admin_without_code(&self, person: &Person) -> Result<String> {
+        self.sign_in_with(person, ADMIN_CLIENT, "")
+    }
+
+    /// A security event with these claims, signed as its tokens are.
+    pub fn event(&self, claims: &Value) -> Result<String> {
+        let url = format!("{}/events", self.issuer());
+        let about = json!({"url": url, "method": "POST", "body": claims.to_string()});
+        let (status, event) = ask(&self.lab, &self.authority(), &about)?;
+        ensure!(status == 200, "{status} {event}");
+        Ok(event)
+    }
+
     fn sign_in_with(&self, person: &Person, client: &str, secret: &str) -> Result<String> {
         let about = json!({
             "issuer": self.issuer(), "client": client, "user": person.sub, "password": PASSWORD, "secret": secret,
@@ -138,6 +154,20 @@ impl Drop for Provider {
     }
 }
 
+/// One request from where agents are: `url`, `method`, `headers`, `body`. The answer's status and body.
+pub fn ask(lab: &Lab, authority: &Path, about: &Value) -> Result<(u16, String)> {
+    let file = tempfile::NamedTempFile::new()?;
+    std::fs::write(file.path(), about.to_string())?;
+    let folder = program()?;
+    let mut node = lab.client_command(&node(&folder))?;
+    node.arg(folder.join("ask.mjs")).arg(file.path()).env("NODE_EXTRA_CA_CERTS", authority);
+    let output = node.output().context("ask.mjs")?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let answer: Value = serde_json::from_slice(&output.stdout)?;
+    let status = answer["status"].as_u64().and_then(|status| status.try_into().ok()).context("no status")?;
+    Ok((status, answer["body"].as_str().unwrap_or_default().to_owned()))
+}
+
 fn issuer(lab: &Lab, port: u16) -> String {
     format!("https://{}:{port}", lab.client_address())
 }
@@ -156,7 +186,7 @@ fn run(lab: &Lab, own: &Path, port: u16, algorithm: &str) -> Result<Child> {
         "issuer": issuer(lab, port), "address": lab.client_address().to_string(), "port": port,
         "key": own.join("key.pem"), "certificate": own.join("certificate.pem"), "algorithm": algorithm,
         "signing_key": own.join("signing.jwk"),
-        "clients": [CLIENT, ADMIN_CLIENT, "another"], "users": [user(&ALICE), user(&BOB), user(&CAROL), user(&DAVE)],
+        "clients": [CLIENT, ADMIN_CLIENT, "another"], "users": [user(&ALICE), user(&BOB), user(&CAROL), user(&DAVE), user(&ERIN)],
     });
     let path = own.join("provider.json");
     std::fs::write(&path, settings.to_string())?;

@@ -2,11 +2,11 @@
 
 use crate::agent::{Agent, Ran};
 use crate::central::random_name;
-use crate::provider::Provider;
+use crate::provider::{Provider, ask};
 use crate::scene::{SHIPPED_BUNDLE, package};
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -29,6 +29,8 @@ when {
 };
 @id("admins")
 permit (principal in Group::"tether-admins", action == Action::"administer", resource) when { context.multi_factor };
+@id("auditors")
+permit (principal in Group::"auditors", action == Action::"audit", resource) when { context.signed_in < 600 };
 "#;
 
 /// Central as a process. It is killed when it is dropped.
@@ -71,7 +73,7 @@ impl Central {
         settings = settings.replace("[feed]\nhead_seconds = 10\n", "");
         settings.push_str(&format!(
             "{more}\n[[providers]]\nissuer = \"{}\"\naudiences = [\"{}\"]\nadmin_audiences = [\"{}\"]\nnamespaces = [\"@example.org\"]\n\
-             groups_claim = \"groups\"\nauthority = \"{}\"\n",
+             groups_claim = \"groups\"\nauthority = \"{}\"\n[providers.signals]\n",
             provider.issuer(),
             crate::provider::CLIENT,
             crate::provider::ADMIN_CLIENT,
@@ -176,6 +178,31 @@ impl Central {
         let ran = self.admin(arguments)?;
         ensure!(ran.code == 0, "tether {arguments:?}: {ran:?}");
         Ok(serde_json::from_str(&ran.out)?)
+    }
+
+    /// A directory's token for a provider's humans.
+    pub fn directory(&self, name: &str, issuer: &str) -> Result<String> {
+        Ok(self.command(&["scim", "token", name, "--issuer", issuer])?.trim().to_owned())
+    }
+
+    /// A directory's request; its answer must be a success.
+    pub fn scim(&self, token: &str, method: &str, path: &str, body: &Value) -> Result<Value> {
+        let mut about = json!({"url": format!("{}/scim/v2{path}", self.url()), "method": method, "headers": {
+            "authorization": format!("Bearer {token}"), "content-type": "application/scim+json",
+        }});
+        if !body.is_null() {
+            about["body"] = body.to_string().into();
+        }
+        let (status, answer) = ask(&self.lab, &self.authority(), &about)?;
+        ensure!((200..300).contains(&status), "{method} {path}: {status} {answer}");
+        Ok(if answer.is_empty() { Value::Null } else { serde_json::from_str(&answer)? })
+    }
+
+    /// Pushes a security event; how it was answered.
+    pub fn push(&self, event: &str) -> Result<(u16, String)> {
+        let headers = json!({"content-type": "application/secevent+jwt"});
+        let url = format!("{}/ssf/events", self.url());
+        ask(&self.lab, &self.authority(), &json!({"url": url, "method": "POST", "headers": headers, "body": event}))
     }
 
     /// A one-time token with which a host may enrol.

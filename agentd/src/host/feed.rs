@@ -266,6 +266,7 @@ impl Host {
         reserved?;
         crash_point!(ReserveRecorded);
         self.sessions.insert(id.clone(), session);
+        self.ground.want();
         if let Err(why) = self.make_visible(&id) {
             self.end_session(&id, Reason::Broken);
             return Err(("host.world", why));

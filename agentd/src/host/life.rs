@@ -167,6 +167,9 @@ impl Host {
         }
         crash_point!(GoneFile);
         self.sessions.remove(id);
+        if self.sessions.is_empty() {
+            self.ground.let_go();
+        }
     }
 
     /// A watched process is gone.

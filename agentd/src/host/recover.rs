@@ -12,6 +12,7 @@ use crate::watch::Watch;
 use crate::world::accounts::Accounts;
 use crate::world::cgroup::Cgroups;
 use crate::world::doors::Doors;
+use crate::world::ground::Ground;
 use crate::world::namespaces::World;
 use crate::world::process;
 use crate::world::program::Programs;
@@ -52,6 +53,7 @@ impl Host {
             doors: Doors::open(paths::RUN_FOLDER).map_err(|source| system(paths::RUN_FOLDER, source))?,
             cgroups: Cgroups::open().map_err(|source| system("the cgroup of sessions", source))?,
             programs: Programs::default(),
+            ground: Ground::new().map_err(|source| system("an eventfd", source))?,
             plans: BTreeMap::new(),
             refusals: Refusals::default(),
             stuck: BTreeMap::new(),
@@ -76,6 +78,9 @@ impl Host {
         let ids: Vec<SessionId> = self.sessions.keys().cloned().collect();
         for id in ids {
             self.take_up(&id);
+        }
+        if !self.sessions.is_empty() {
+            self.ground.want();
         }
         Ok(self)
     }

@@ -5,7 +5,7 @@ use crate::Found;
 use anyhow::Result;
 use clap::Subcommand;
 use serde_json::Value;
-use tether_centrallink::wire::{NewHost, NewHostToken};
+use tether_centrallink::wire::{HostMark, NewHost, NewHostToken};
 use tether_identity::HostId;
 
 #[derive(Subcommand)]
@@ -23,6 +23,13 @@ pub enum Command {
         #[arg(long = "label")]
         labels: Vec<String>,
     },
+    /// Accept a host's uid mark that central has refused as `report.uid_mark`: look at the host first
+    AcceptMark {
+        /// Its id
+        host: HostId,
+        /// `uid_mark` in /run/tether/resume-request.json on the host
+        mark: u32,
+    },
 }
 
 pub fn run(link: &Link, command: &Command, json: bool) -> Result<Found> {
@@ -35,6 +42,11 @@ pub fn run(link: &Link, command: &Command, json: bool) -> Result<Found> {
             let new = NewHost { host: host.clone(), address: address.clone(), labels: labels.clone() };
             let made: NewHostToken = link.post("/v1/admin/hosts", &new)?;
             Ok(show(json, &serde_json::to_value(&made)?, || vec![made.token.clone()]))
+        }
+        Command::AcceptMark { host, mark } => {
+            let accepted = HostMark { host: host.clone(), mark: *mark };
+            let done: Value = link.post("/v1/admin/hosts/mark", &accepted)?;
+            Ok(show(json, &done, || vec![format!("the uids of {host} go up to {mark}")]))
         }
     }
 }
