@@ -126,6 +126,8 @@ pub struct Host {
     pub kept_floor: u64,
     /// Whether the admin stopped all agents.
     pub stopped: bool,
+    /// Whether it was said that central is not heard.
+    pub silent: bool,
     /// Who watches processes.
     pub watch: Watch,
     /// Who takes sessions down.

@@ -59,6 +59,7 @@ impl Host {
             stuck: BTreeMap::new(),
             kept_floor,
             stopped: store.get::<bool>(STOPPED_FILE)?.unwrap_or(false),
+            silent: false,
             config,
             boot,
             store,
@@ -94,7 +95,7 @@ impl Host {
     /// Puts the question to central where the courier finds it.
     fn write_question(&self) -> io::Result<()> {
         let request = self.trust.resume_request(&self.boot, self.uids.mark());
-        write_readable(super::feed::RESUME_REQUEST, &serde_json::to_vec(&request)?)
+        crate::store::replace_readable(super::feed::RESUME_REQUEST.as_ref(), &serde_json::to_vec(&request)?)
     }
 
     /// Asks anew when central has been silent since the start: an answer is worth only as much time as it took.
@@ -226,12 +227,6 @@ fn read_sessions(store: &Store) -> Result<BTreeMap<SessionId, Session>, HostErro
 fn make_run_folders() -> io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o755).create("/run/tether")?;
     std::fs::DirBuilder::new().recursive(true).mode(0o755).create(paths::HOME)
-}
-
-fn write_readable(path: &str, bytes: &[u8]) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    crate::store::replace(path.as_ref(), bytes)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o644))
 }
 
 fn boot_id() -> io::Result<String> {
