@@ -77,6 +77,10 @@ pub struct ProviderSettings {
     pub issuer: String,
     /// The client ids that humans sign in to.
     pub audiences: Vec<String>,
+    /// The client ids that admins sign in to; by none of its tokens may anybody administer if empty. Not one of
+    /// `audiences`: an admin's agent is given their sign-in, and must not become an admin by it.
+    #[serde(default)]
+    pub admin_audiences: Vec<String>,
     /// The namespaces that it speaks for, such as `@example.org`.
     pub namespaces: Vec<String>,
     /// The claim that holds the human's name.
@@ -144,6 +148,12 @@ impl Settings {
             ensure!(provider.issuer.starts_with("https://"), "{}: an issuer begins with https://", provider.issuer);
             ensure!(provider.issuer != self.url, "{} is central itself", provider.issuer);
             ensure!(!provider.audiences.is_empty(), "{}: audiences is empty", provider.issuer);
+            if let Some(both) = provider.admin_audiences.iter().find(|one| provider.audiences.contains(one)) {
+                bail!(
+                    "{}: {both:?} is in audiences and admin_audiences: an agent could act as its admin",
+                    provider.issuer
+                );
+            }
             ensure!(!provider.namespaces.is_empty(), "{}: namespaces is empty", provider.issuer);
             if let Some(signals) = &provider.signals {
                 let sender = signals.issuer.as_deref().unwrap_or(&provider.issuer);

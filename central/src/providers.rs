@@ -26,6 +26,7 @@ const REFILL: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 struct Known {
     provider: Provider,
+    admin_audiences: Vec<String>,
     keys: Keys,
     signals: Option<Signals>,
 }
@@ -78,18 +79,30 @@ impl Providers {
             };
             let keys = Keys::new(&one.issuer, Source::OpenId, &http);
             let signals = one.signals.as_ref().map(|signals| Signals::new(signals, &one.issuer, url, &http));
-            Ok(Known { provider, keys, signals })
+            let admin_audiences = one.admin_audiences.clone();
+            Ok(Known { provider, admin_audiences, keys, signals })
         });
         known.collect::<Result<_>>().map(Self)
     }
 
     /// A provider by its issuer, and its keys: with the one that is named, if the provider has it.
     pub fn find(&self, issuer: &str, kid: Option<&str>) -> Result<(&Provider, JwkSet), Refusal> {
-        let known = self.0.iter().find(|known| known.provider.issuer == issuer).ok_or_else(|| {
+        let known = self.known(issuer)?;
+        known.keys.get(kid).map(|keys| (&known.provider, keys))
+    }
+
+    /// The same for an admin's sign-in, which is for other clients than an agent's human's.
+    pub fn find_for_admins(&self, issuer: &str, kid: Option<&str>) -> Result<(Provider, JwkSet), Refusal> {
+        let known = self.known(issuer)?;
+        let provider = Provider { audiences: known.admin_audiences.clone(), ..known.provider.clone() };
+        known.keys.get(kid).map(|keys| (provider, keys))
+    }
+
+    fn known(&self, issuer: &str) -> Result<&Known, Refusal> {
+        self.0.iter().find(|known| known.provider.issuer == issuer).ok_or_else(|| {
             let why = format!("the subject token is refused: {issuer:?} is no trusted provider");
             Refusal::new(Standard::InvalidRequest, "subject.unknown_issuer", why)
-        })?;
-        known.keys.get(kid).map(|keys| (&known.provider, keys))
+        })
     }
 
     /// A provider by its issuer.

@@ -13,6 +13,9 @@ use tether_testhost::Lab;
 /// The client that people sign in to.
 pub const CLIENT: &str = "tether";
 
+/// The client that admins of central sign in to.
+pub const ADMIN_CLIENT: &str = "tether-admin";
+
 /// A user of the provider.
 #[derive(Debug, Clone)]
 pub struct Person {
@@ -103,12 +106,22 @@ impl Provider {
 
     /// Signs a person in with password and one-time code; their ID token.
     pub fn sign_in(&self, person: &Person) -> Result<String> {
-        self.sign_in_with(person, SECRET)
+        self.sign_in_with(person, CLIENT, SECRET)
+    }
+
+    /// Signs an admin in, to administer central.
+    pub fn sign_in_as_admin(&self, person: &Person) -> Result<String> {
+        self.sign_in_with(person, ADMIN_CLIENT, SECRET)
     }
 
     /// Signs a person in with a password only.
     pub fn sign_in_without_code(&self, person: &Person) -> Result<String> {
-        self.sign_in_with(person, "")
+        self.sign_in_with(person, CLIENT, "")
+    }
+
+    /// Signs an admin in with a password only.
+    pub fn sign_in_as_admin_without_code(&self, person: &Person) -> Result<String> {
+        self.sign_in_with(person, ADMIN_CLIENT, "")
     }
 
     /// A security event with these claims, signed as its tokens are.
@@ -120,9 +133,9 @@ impl Provider {
         Ok(event)
     }
 
-    fn sign_in_with(&self, person: &Person, secret: &str) -> Result<String> {
+    fn sign_in_with(&self, person: &Person, client: &str, secret: &str) -> Result<String> {
         let about = json!({
-            "issuer": self.issuer(), "client": CLIENT, "user": person.sub, "password": PASSWORD, "secret": secret,
+            "issuer": self.issuer(), "client": client, "user": person.sub, "password": PASSWORD, "secret": secret,
         });
         let path = self.folder.path().join(format!("{}.json", person.sub));
         std::fs::write(&path, about.to_string())?;
@@ -173,7 +186,7 @@ fn run(lab: &Lab, own: &Path, port: u16, algorithm: &str) -> Result<Child> {
         "issuer": issuer(lab, port), "address": lab.client_address().to_string(), "port": port,
         "key": own.join("key.pem"), "certificate": own.join("certificate.pem"), "algorithm": algorithm,
         "signing_key": own.join("signing.jwk"),
-        "clients": [CLIENT, "another"], "users": [user(&ALICE), user(&BOB), user(&CAROL), user(&DAVE), user(&ERIN)],
+        "clients": [CLIENT, ADMIN_CLIENT, "another"], "users": [user(&ALICE), user(&BOB), user(&CAROL), user(&DAVE), user(&ERIN)],
     });
     let path = own.join("provider.json");
     std::fs::write(&path, settings.to_string())?;

@@ -72,10 +72,11 @@ impl Central {
             settings.replace("providers = []\n", "").replace("grant_wait_seconds = 5\n", "grant_wait_seconds = 15\n");
         settings = settings.replace("[feed]\nhead_seconds = 10\n", "");
         settings.push_str(&format!(
-            "{more}\n[[providers]]\nissuer = \"{}\"\naudiences = [\"{}\"]\nnamespaces = [\"@example.org\"]\n\
+            "{more}\n[[providers]]\nissuer = \"{}\"\naudiences = [\"{}\"]\nadmin_audiences = [\"{}\"]\nnamespaces = [\"@example.org\"]\n\
              groups_claim = \"groups\"\nauthority = \"{}\"\n[providers.signals]\n",
             provider.issuer(),
             crate::provider::CLIENT,
+            crate::provider::ADMIN_CLIENT,
             provider.authority().display()
         ));
         std::fs::write(central.path("central.toml"), settings)?;

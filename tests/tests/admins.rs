@@ -24,10 +24,10 @@ fn admins_auditors_and_everybody_else() -> Result<()> {
         Ok(())
     };
 
-    let carol = provider.sign_in(&CAROL)?;
-    let erin = provider.sign_in_without_code(&ERIN)?;
-    let alice = provider.sign_in(&ALICE)?;
-    let one_factor = provider.sign_in_without_code(&CAROL)?;
+    let carol = provider.sign_in_as_admin(&CAROL)?;
+    let erin = provider.sign_in_as_admin_without_code(&ERIN)?;
+    let alice = provider.sign_in_as_admin(&ALICE)?;
+    let one_factor = provider.sign_in_as_admin_without_code(&CAROL)?;
     for allowed in [run(&carol, &change)?, run(&carol, &look)?, run(&erin, &look)?] {
         ensure!(allowed.code == 0, "{allowed:?}");
     }
@@ -42,7 +42,7 @@ fn admins_auditors_and_everybody_else() -> Result<()> {
     refused(&run(&carol, &look)?, "human.revoked")?;
     // With the provider down a sign-in with a key that is not known yet cannot be checked.
     provider.rotate()?;
-    let fresh = provider.sign_in(&ERIN)?;
+    let fresh = provider.sign_in_as_admin(&ERIN)?;
     provider.stop();
     let ran = run(&fresh, &look)?;
     ensure!(ran.code != 0, "it was not checked: {ran:?}");

@@ -435,12 +435,22 @@ fn the_delegation_itself(realm: &Realm, world: &World, issued: &Exchanged) -> Re
         codes.push(code);
     }
     ensure!(realm.central.ledger()? == before, "a refused certificate changed something");
-    // An ID token of an analyst is no admin's, and none at all is nobody's.
+    // Carol administers, by a sign-in for that. Her sign-in for agents, which an agent has, is no admin's; nor is an
+    // analyst's, a delegation, a token that is bound to a key, or none.
     let admin = |token: Option<&str>| {
         let bearer = token.map(|token| format!("Bearer {token}")).unwrap_or_default();
         world.door.get("/v1/admin/agents", &[("Authorization", &bearer)])
     };
-    check(&admin(Some(&world.alice))?, ("insufficient_scope", "admin.not_permitted"))?;
+    let (carol, alice) = (realm.provider.sign_in_as_admin(&CAROL)?, realm.provider.sign_in_as_admin(&ALICE)?);
+    ensure!(admin(Some(&carol))?.status == 200, "the admin is refused");
+    check(&admin(Some(&realm.provider.sign_in(&CAROL)?))?, ("invalid_token", "subject.aud"))?;
+    let bound = {
+        let (header, mut claims) = opened(&carol)?;
+        claims["cnf"] = json!({"jkt": world.session.thumbprint()});
+        world.provider.0.sign(&header, &claims)
+    };
+    check(&admin(Some(&bound))?, ("invalid_token", "admin.bound"))?;
+    check(&admin(Some(&alice))?, ("insufficient_scope", "admin.not_permitted"))?;
     check(&admin(Some(token))?, ("invalid_token", "subject.unknown_issuer"))?;
     check(&admin(None)?, ("invalid_token", "admin.none"))?;
     // Given back by its holder (RFC 7009), it is void; by a stranger it is not.

@@ -66,9 +66,13 @@ impl App {
         }
         let invalid = |refusal: Refusal| Refusal { error: Standard::InvalidToken, ..refusal };
         let (issuer, kid) = claimed_issuer(token).map_err(invalid)?;
-        let (provider, keys) = self.providers.find(&issuer, kid.as_deref()).map_err(invalid)?;
+        let (provider, keys) = self.providers.find_for_admins(&issuer, kid.as_deref()).map_err(invalid)?;
         let now = clock::now();
-        let subject = Subject::verify(token, TokenType::Id, provider, &keys, now).map_err(invalid)?;
+        let subject = Subject::verify(token, TokenType::Id, &provider, &keys, now).map_err(invalid)?;
+        if subject.bound_to.is_some() {
+            let why = "the token is bound to a key, and whoever has it would do";
+            return Err(Refusal::new(Standard::InvalidToken, "admin.bound", why).into());
+        }
         self.look(|act| people::check_sign_in(act, &subject)).map_err(|failed| match failed {
             Failed::Refused(refusal) => Failed::Refused(invalid(refusal)),
             failed => failed,
