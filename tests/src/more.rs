@@ -7,7 +7,7 @@ use tether_testhost::Suite;
 pub fn packages(suite: Suite) -> String {
     match suite {
         Suite::Bookworm => PACKAGES.to_owned(),
-        Suite::Trixie => format!("{PACKAGES},e2fsprogs,util-linux-extra"),
+        Suite::Trixie => format!("{PACKAGES},e2fsprogs"),
     }
 }
 

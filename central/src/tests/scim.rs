@@ -48,7 +48,7 @@ fn a_users_life() {
     assert_eq!(refused(&again), (409, "uniqueness", "scim.taken"));
 
     assert_eq!(world.scim(&token, "GET", &format!("/Users/{alice}"), None).body, made.body);
-    assert_eq!(find(&world, &token, "Alice@Example.org"), [made.body.clone()]);
+    assert_eq!(find(&world, &token, "Alice@Example.org"), std::slice::from_ref(&made.body));
     let by_external = world.scim(&token, "GET", "/Users?filter=externalId%20eq%20%22e-1%22", None);
     assert_eq!(by_external.body["totalResults"], 1);
     for number in 0..4 {

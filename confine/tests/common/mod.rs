@@ -75,7 +75,8 @@ impl Launch {
             argv: argv.iter().map(|text| (*text).to_owned()).collect(),
             environment: vec!["PATH=/usr/bin:/bin".into(), "A=b".into()],
             uid: UID,
-            deadline_boottime_ms: boottime_ms() + 2000,
+            // Longer than a real one: some tests walk through all of /usr.
+            deadline_boottime_ms: boottime_ms() + 60_000,
             output_limit: 1 << 20,
             terminals: true,
             confinement: Confinement { stdin: true, ground: clean_ground(), ..Confinement::read_only() },

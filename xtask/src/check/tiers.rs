@@ -24,7 +24,7 @@ enum Tier {
     Tool,
 }
 
-const MEMBERS: [(&str, Tier); 24] = [
+const MEMBERS: [(&str, Tier); 25] = [
     ("tether-identity", Tier::Pure),
     ("tether-accountfile", Tier::Pure),
     ("tether-statement", Tier::Pure),
