@@ -13,6 +13,7 @@ pub mod gtfobins;
 pub mod more;
 pub mod payloads;
 pub mod people;
+pub mod programs;
 pub mod provider;
 pub mod realm;
 pub mod scene;

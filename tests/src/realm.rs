@@ -2,6 +2,7 @@
 
 use crate::agent::{Agent, Ran};
 use crate::central::random_name;
+use crate::programs::Programs;
 use crate::provider::Provider;
 use crate::scene::{SHIPPED_BUNDLE, package};
 use anyhow::{Context, Result, bail, ensure};
@@ -33,24 +34,18 @@ permit (principal in Group::"tether-admins", action == Action::"administer", res
 /// Central as a process. It is killed when it is dropped.
 pub struct Central {
     lab: Lab,
+    programs: Programs,
     folder: tempfile::TempDir,
     child: Option<Child>,
     break_glass: String,
 }
 
-/// A program that is built with the tests.
-fn built(name: &str) -> Result<PathBuf> {
-    let own = std::env::current_exe()?;
-    let found = own.ancestors().skip(1).take(2).map(|folder| folder.join(name)).find(|path| path.exists());
-    found.with_context(|| format!("{name} is not built beside {}: cargo build -p tether-tests --bins", own.display()))
-}
-
 impl Central {
     /// Makes one that trusts a provider, and starts it.
-    pub fn start(lab: &Lab, provider: &Provider) -> Result<Self> {
+    pub fn start(lab: &Lab, provider: &Provider, programs: Programs) -> Result<Self> {
         // Not on a disk: other tests' flushes would make this central slow. What it promises of flushes is the store's.
         let folder = tempfile::tempdir_in("/dev/shm")?;
-        let mut central = Self { lab: lab.clone(), folder, child: None, break_glass: String::new() };
+        let mut central = Self { lab: lab.clone(), programs, folder, child: None, break_glass: String::new() };
         let listen = format!("{}:{PORT}", lab.client_address());
         let made =
             central.command(&["init", "--url", &central.url(), "--listen", &listen, "--namespace", "@example.org"])?;
@@ -96,10 +91,10 @@ impl Central {
 
     /// Starts serving; returns once it answers.
     pub fn serve(&mut self) -> Result<()> {
-        let mut command = self.lab.client_command(&built("test-central")?.display().to_string())?;
+        let mut command = self.lab.client_command(&self.programs.central.display().to_string())?;
         command.arg("--folder").arg(self.folder.path()).arg("serve");
         let log = std::fs::File::options().create(true).append(true).open(self.path("log"))?;
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().context("test-central")?;
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().context("tether-central")?;
         self.child = Some(child);
         let begun = Instant::now();
         while self.admin(&["agents", "list"])?.code != 0 {
@@ -140,12 +135,12 @@ impl Central {
 
     /// Runs `tether-central` on its folder; what it printed.
     pub fn command(&self, arguments: &[&str]) -> Result<String> {
-        let output = Command::new(built("test-central")?)
+        let output = Command::new(&self.programs.central)
             .arg("--folder")
             .arg(self.folder.path())
             .args(arguments)
             .output()
-            .context("test-central")?;
+            .context("tether-central")?;
         ensure!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         Ok(String::from_utf8(output.stdout)?)
     }
@@ -157,7 +152,7 @@ impl Central {
 
     /// `tether …` with a token.
     pub fn as_admin(&self, token: &Path, arguments: &[&str]) -> Result<Ran> {
-        let mut command = self.lab.client_command(&built("test-tether")?.display().to_string())?;
+        let mut command = self.lab.client_command(&self.programs.tether.display().to_string())?;
         command.args(["--json"]).args(arguments).stdin(Stdio::null());
         command.env("TETHER_CENTRAL", self.url()).env("TETHER_CENTRAL_AUTHORITY", self.authority());
         Ok(command.env("TETHER_TOKEN_FILE", token).output().context("tether")?.into())
@@ -222,20 +217,32 @@ impl Realm {
 
     /// The same with these hosts.
     pub fn with_hosts(suite: Suite, names: &[&str]) -> Result<Self> {
-        let image = Image::ensure(suite, &mut |line| eprintln!("{line}"))?.with_deb(&package()?)?;
+        let realm = Self::start(suite, names, &package()?, Programs::of_tests()?)?;
+        realm.enrol_all()?;
+        Ok(realm)
+    }
+
+    /// Hosts with a package, not enrolled yet; a provider; a central that knows the agent and the shipped bundle.
+    pub fn start(suite: Suite, names: &[&str], package: &Path, programs: Programs) -> Result<Self> {
+        let image = Image::ensure(suite, &mut |line| eprintln!("{line}"))?.with_deb(package)?;
         let lab = Lab::new()?;
         let hosts: Vec<Host> =
             names.iter().map(|name| lab.boot(HostSpec::new(name, &image))).collect::<Result<_, _>>()?;
         let provider = Provider::start(&lab, 9443, "RS256")?;
-        let central = Central::start(&lab, &provider)?;
+        let central = Central::start(&lab, &provider, programs)?;
         let realm = Self { hosts, central, provider, lab, files: tempfile::tempdir()? };
         realm.register_agent("triage")?;
         realm.publish(SHIPPED_BUNDLE)?;
-        for host in &realm.hosts {
-            host.wait_ready(READY)?;
-            realm.enrol(host)?;
-        }
         Ok(realm)
+    }
+
+    /// Enrols all hosts, each once it is ready.
+    pub fn enrol_all(&self) -> Result<()> {
+        for host in &self.hosts {
+            host.wait_ready(READY)?;
+            self.enrol(host)?;
+        }
+        Ok(())
     }
 
     /// The first host.
@@ -246,7 +253,7 @@ impl Realm {
     /// Makes an agent's key and registers it.
     pub fn register_agent(&self, name: &str) -> Result<()> {
         let key = self.files.path().join(format!("{name}.key"));
-        let output = Command::new(built("test-agent")?).arg("keygen").arg(&key).output()?;
+        let output = Command::new(&self.central.programs.agent).arg("keygen").arg(&key).output()?;
         ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let public = self.files.path().join(format!("{name}.jwk"));
         std::fs::write(&public, output.stdout)?;
@@ -353,12 +360,12 @@ impl Realm {
         let out = self.files.path().join(format!("session-{}", random_name(8)?));
         let subject = self.files.path().join(format!("subject-{}", random_name(8)?));
         std::fs::write(&subject, token)?;
-        let mut open = self.lab.client_command(&built("test-agent")?.display().to_string())?;
+        let mut open = self.lab.client_command(&self.central.programs.agent.display().to_string())?;
         open.args(["open", "--json", "--instance", "run-7", "--agent", agent, "--host", host]);
         open.arg("--central").arg(self.central.url()).arg("--authority").arg(self.central.authority());
         open.arg("--key").arg(self.files.path().join(format!("{agent}.key")));
         open.arg("--subject-token").arg(&subject).arg("--out").arg(&out).stdin(Stdio::null());
-        Ok((open.output().context("test-agent")?.into(), out))
+        Ok((open.output().context("tether-agent")?.into(), out))
     }
 
     /// The same; it must succeed.
