@@ -58,7 +58,7 @@ impl Story<'_> {
             let account = account.unwrap_or_else(|| "no account".to_owned());
             let what =
                 format!("{session} on {} as {account}, bundle {}", self.bold(&token("host")), token("bundle"));
-            self.row(out, &format!("session {number}"), &what);
+            self.row(out, &format!("session #{number}"), &what);
         }
         out.push('\n');
     }
@@ -85,7 +85,7 @@ impl Story<'_> {
             Outcome::Error => (" ERROR ", RED),
         };
         let number = self.sessions.iter().position(|id| event.ids.session.id() == Some(id));
-        let number = number.map_or_else(|| "-".to_owned(), |at| (at + 1).to_string());
+        let number = number.map_or_else(|| "- ".to_owned(), |at| format!("#{}", at + 1));
         let code = if event.code.is_empty() { String::new() } else { format!("  [{}]", printable(&event.code)) };
         let _ = writeln!(
             out,
@@ -181,12 +181,12 @@ mod tests {
         let wanted = "human      alice@example.org\n           \
             signed in 1970-01-01 00:00:00 by pwd, otp, at https://idp.example.org\n\
             agent      triage of secops, run-7\n\
-            session 1  S1 on web-01 as ag-1, bundle triage\n\n\
+            session #1 S1 on web-01 as ag-1, bundle triage\n\n\
             1970-01-01\n\
-            00:00:01.000  central  1    ok     token.issued        bundle triage on web-01, by policy analysts-on-web\n\
-            00:00:01.500  web-01   1    ok     session.reserved    account ag-1 with bundle triage\n\
-            00:00:02.000  web-01   1  REFUSED  sudo.command        sudo cat '/x\u{fffd}[2J'  [c.d]\n\
-            00:00:03.000  central  -  REFUSED  token.refused       revoked  [human.revoked]\n";
+            00:00:01.000  central  #1    ok     token.issued        bundle triage on web-01, by policy analysts-on-web\n\
+            00:00:01.500  web-01   #1    ok     session.reserved    account ag-1 with bundle triage\n\
+            00:00:02.000  web-01   #1  REFUSED  sudo.command        sudo cat '/x\u{fffd}[2J'  [c.d]\n\
+            00:00:03.000  central  -   REFUSED  token.refused       revoked  [human.revoked]\n";
         assert_eq!(linked(&records, false), wanted);
     }
 }

@@ -10,6 +10,7 @@ pub mod central;
 pub mod demo;
 pub mod draft;
 pub mod gtfobins;
+pub mod load;
 pub mod more;
 pub mod payloads;
 pub mod people;

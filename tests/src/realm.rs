@@ -13,7 +13,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tether_audit::Link;
 use tether_hostlink::StatusReport;
-use tether_testhost::{Host, HostSpec, Image, Lab, Suite};
+use tether_testhost::{Host, HostSpec, Image, Lab, Storage, Suite};
 
 /// How long a host may take to be ready.
 const READY: Duration = Duration::from_secs(60);
@@ -42,11 +42,14 @@ pub struct Central {
 
 impl Central {
     /// Makes one that trusts a provider, and starts it.
-    pub fn start(lab: &Lab, provider: &Provider, programs: Programs) -> Result<Self> {
-        // Not on a disk: other tests' flushes would make this central slow. What it promises of flushes is the store's.
-        let folder = tempfile::tempdir_in("/dev/shm")?;
+    pub fn start(lab: &Lab, provider: &Provider, programs: Programs, storage: Storage) -> Result<Self> {
+        // Other tests' flushes would make a central on a disk slow. What it promises of flushes is the store's.
+        let folder = match storage {
+            Storage::Memory => tempfile::tempdir_in("/dev/shm")?,
+            Storage::Disk => tempfile::tempdir()?,
+        };
         let mut central = Self { lab: lab.clone(), programs, folder, child: None, break_glass: String::new() };
-        let listen = format!("{}:{PORT}", lab.client_address());
+        let listen = central.listens();
         let made =
             central.command(&["init", "--url", &central.url(), "--listen", &listen, "--namespace", "@example.org"])?;
         let word = made.split_whitespace().find(|word| word.starts_with("break-glass-"));
@@ -89,13 +92,37 @@ impl Central {
         &self.break_glass
     }
 
-    /// Starts serving; returns once it answers.
-    pub fn serve(&mut self) -> Result<()> {
+    /// Where it listens.
+    pub fn listens(&self) -> String {
+        format!("{}:{PORT}", self.lab.client_address())
+    }
+
+    /// Starts serving.
+    pub fn spawn(&mut self) -> Result<()> {
         let mut command = self.lab.client_command(&self.programs.central.display().to_string())?;
         command.arg("--folder").arg(self.folder.path()).arg("serve");
         let log = std::fs::File::options().create(true).append(true).open(self.path("log"))?;
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().context("tether-central")?;
         self.child = Some(child);
+        Ok(())
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> Result<u32> {
+        Ok(self.child.as_ref().context("central does not run")?.id())
+    }
+
+    /// What it holds of the machine's memory (PSS), in KiB.
+    pub fn pss(&self) -> Result<f64> {
+        let text = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid()?))?;
+        let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
+        let number = line.and_then(|line| line.split_whitespace().next()).context("no Pss in smaps_rollup")?;
+        Ok(number.parse()?)
+    }
+
+    /// Starts serving; returns once it answers.
+    pub fn serve(&mut self) -> Result<()> {
+        self.spawn()?;
         let begun = Instant::now();
         while self.admin(&["agents", "list"])?.code != 0 {
             if begun.elapsed() > Duration::from_secs(20) {
@@ -195,6 +222,17 @@ pub struct Opened {
     pub certificate: PathBuf,
 }
 
+/// What a realm is made of.
+#[derive(Debug)]
+pub struct Stage<'s> {
+    /// The package for hosts.
+    pub package: &'s Path,
+    /// The programs that run on the machine.
+    pub programs: Programs,
+    /// Where the files of hosts and central are.
+    pub storage: Storage,
+}
+
 /// Everything.
 pub struct Realm {
     /// The hosts.
@@ -217,19 +255,20 @@ impl Realm {
 
     /// The same with these hosts.
     pub fn with_hosts(suite: Suite, names: &[&str]) -> Result<Self> {
-        let realm = Self::start(suite, names, &package()?, Programs::of_tests()?)?;
+        let stage = Stage { package: &package()?, programs: Programs::of_tests()?, storage: Storage::Memory };
+        let realm = Self::start(suite, names, &stage)?;
         realm.enrol_all()?;
         Ok(realm)
     }
 
     /// Hosts with a package, not enrolled yet; a provider; a central that knows the agent and the shipped bundle.
-    pub fn start(suite: Suite, names: &[&str], package: &Path, programs: Programs) -> Result<Self> {
-        let image = Image::ensure(suite, &mut |line| eprintln!("{line}"))?.with_deb(package)?;
+    pub fn start(suite: Suite, names: &[&str], stage: &Stage<'_>) -> Result<Self> {
+        let image = Image::ensure(suite, &mut |line| eprintln!("{line}"))?.with_deb(stage.package)?;
         let lab = Lab::new()?;
-        let hosts: Vec<Host> =
-            names.iter().map(|name| lab.boot(HostSpec::new(name, &image))).collect::<Result<_, _>>()?;
+        let boot = |name: &&str| lab.boot(HostSpec::new(name, &image).storage(stage.storage));
+        let hosts: Vec<Host> = names.iter().map(boot).collect::<Result<_, _>>()?;
         let provider = Provider::start(&lab, 9443, "RS256")?;
-        let central = Central::start(&lab, &provider, programs)?;
+        let central = Central::start(&lab, &provider, stage.programs.clone(), stage.storage)?;
         let realm = Self { hosts, central, provider, lab, files: tempfile::tempdir()? };
         realm.register_agent("triage")?;
         realm.publish(SHIPPED_BUNDLE)?;

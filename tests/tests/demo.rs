@@ -28,11 +28,11 @@ fn the_story_comes_out_well(suite: Suite) -> anyhow::Result<()> {
     }
     let trail = linked(&story.events, false);
     for (place, told) in [
-        ("central  1", "  ok     token.issued        bundle triage on web-01, by policy analysts-on-web\n"),
-        ("web-01   1", "REFUSED  sudo.command        sudo cat /etc/shadow  [bundle.no_rule]\n"),
-        ("central  2", "  ok     session.revoked     human revoked by carol@example.org\n"),
-        ("web-02   2", "  ok     session.removed     nothing is left in "),
-        ("central  -", "REFUSED  token.refused       "),
+        ("central  #1", "  ok     token.issued        bundle triage on web-01, by policy analysts-on-web\n"),
+        ("web-01   #1", "REFUSED  sudo.command        sudo cat /etc/shadow  [bundle.no_rule]\n"),
+        ("central  #2", "  ok     session.revoked     human revoked by carol@example.org\n"),
+        ("web-02   #2", "  ok     session.removed     nothing is left in "),
+        ("central  - ", "REFUSED  token.refused       "),
     ] {
         ensure!(trail.contains(&format!("{place}  {told}")), "{place} {told:?} is not in\n{trail}");
     }

@@ -17,7 +17,7 @@ const WIDE: usize = 150;
 pub(crate) fn run(suite: Suite, json: bool) -> Result<ExitCode> {
     setup::ensure()?;
     setup::provider()?;
-    let package = deb::build()?;
+    let package = deb::package()?;
     say("building central and the agent's tool");
     run::run(&mut cargo(&["build", "--quiet", "--locked", "--package", "tether-tests", "--bins"]))?;
     Image::ensure(suite, &mut |line| say(line))?;

@@ -6,7 +6,7 @@ use crate::agent::{Agent, Connection};
 use crate::central::random_name;
 use crate::programs::Programs;
 use crate::provider::{ALICE, CAROL};
-use crate::realm::{Opened, Realm};
+use crate::realm::{Opened, Realm, Stage};
 use crate::trail::Trail;
 use anyhow::{Context, Result, bail, ensure};
 use base64ct::{Base64UrlUnpadded, Encoding};
@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::time::{Duration, Instant};
 use tether_audit::Link;
-use tether_testhost::{Host, HostSpec, Image, Suite};
+use tether_testhost::{Host, HostSpec, Image, Storage, Suite};
 
 const HOSTS: [&str; 2] = ["web-01", "web-02"];
 
@@ -79,7 +79,8 @@ pub fn run_with(suite: Suite, package: &Path, tell: &mut dyn FnMut(Told<'_>)) ->
 }
 
 fn start(suite: Suite, package: &Path) -> Result<(Realm, String)> {
-    let realm = Realm::start(suite, &HOSTS, package, Programs::of_tests()?)?;
+    let stage = Stage { package, programs: Programs::of_tests()?, storage: Storage::Memory };
+    let realm = Realm::start(suite, &HOSTS, &stage)?;
     let hosts: Vec<String> = realm.hosts.iter().map(|host| format!("{} at {}", host.name(), host.address())).collect();
     let shown = format!(
         "{} ({}), oidc-provider at {}, central at {}",
@@ -142,7 +143,8 @@ fn refused(connection: &Connection<'_>, command: &str) -> Result<((), String)> {
         ran.code == 1 && ran.out.is_empty() && ran.err.contains("[bundle.no_rule]"),
         "it was not refused: {ran:?}"
     );
-    Ok(((), ran.err))
+    // The hint is the same each time.
+    Ok(((), ran.err.lines().next().unwrap_or_default().to_owned()))
 }
 
 fn start_running(connection: &Connection<'_>) -> Result<Child> {
