@@ -41,7 +41,7 @@ async fn after_the_host(app: &Arc<App>, prepared: Prepared) -> Result<Certified,
     let limit = Duration::from_secs(app.settings.sessions.grant_wait_seconds);
     let mut read = place.read.subscribe();
     let heard = async { read.wait_for(|read| *read >= prepared.statement).await.is_ok() };
-    let heard = tokio::time::timeout(limit, heard).await.unwrap_or(false);
+    let heard = prepared.acknowledged || tokio::time::timeout(limit, heard).await.unwrap_or(false);
     let app = Arc::clone(app);
     blocking(move || if heard { app.certify(&prepared) } else { Err(app.give_up(&prepared)) }).await
 }
