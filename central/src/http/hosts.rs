@@ -40,7 +40,8 @@ async fn after_the_host(app: &Arc<App>, prepared: Prepared) -> Result<Certified,
     let place = app.hub.place(&prepared.host);
     let limit = Duration::from_secs(app.settings.sessions.grant_wait_seconds);
     let mut read = place.read.subscribe();
-    let heard = async { read.wait_for(|read| *read >= prepared.statement).await.is_ok() };
+    let statement = prepared.statement;
+    let heard = async { read.wait_for(|read| *read >= statement).await.is_ok() };
     let heard = prepared.acknowledged || tokio::time::timeout(limit, heard).await.unwrap_or(false);
     let app = Arc::clone(app);
     blocking(move || if heard { app.certify(&prepared) } else { Err(app.give_up(&prepared)) }).await
