@@ -17,6 +17,8 @@ const SIGN_IN: Duration = Duration::from_secs(240);
 const PERIODS: [u32; 2] = [1_000, 50_000];
 /// Sessions on one host of the fleet.
 const SESSIONS: usize = 5;
+/// Agents that share the fleet's sessions, as in a company.
+const AGENTS: usize = 100;
 /// Real hosts of the fleet.
 const REAL: [&str; 4] = ["web-01", "web-02", "web-03", "web-04"];
 
@@ -97,7 +99,7 @@ fn fleet(suite: Suite, released: &Released<'_>, size: Size) -> Result<Row> {
     Ok(row("fleet", samples, "p99 at most 1 s"))
 }
 
-/// A fleet beside the realm's hosts; a hundred agents share the sessions, as in a company.
+/// A fleet beside the realm's hosts.
 pub(super) fn fleet_of(
     realm: &Realm,
     released: &Released<'_>,
@@ -105,8 +107,6 @@ pub(super) fn fleet_of(
     sessions: usize,
     at_once: usize,
 ) -> Result<Fleet> {
-    let agents: Vec<String> = (0..100).map(|number| format!("agent-{number}")).collect();
-    agents.iter().try_for_each(|name| realm.register_agent(name))?;
     let subject = realm.files.path().join("alice");
     std::fs::write(&subject, realm.provider.sign_in(&ALICE)?)?;
     let folder = realm.files.path().join("fleet");
@@ -119,8 +119,7 @@ pub(super) fn fleet_of(
         courier: released.courier.clone(),
         hosts,
         sessions,
-        agents,
-        keys: realm.files.path().to_owned(),
+        agents: AGENTS,
         subject,
         at_once,
     })

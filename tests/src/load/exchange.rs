@@ -2,15 +2,14 @@
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
-use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
-use tether_centrallink::wire::Certified;
+use tether_centrallink::wire::{Certified, NewAgent};
 use tether_centrallink::{Caller, Central, Credential, random};
 use tether_identity::{HostId, Name};
 use tether_oauth::issue::{Assertion, PrivateKey};
 use tether_oauth::{GRANT_TYPE, TOKEN_TYPE_ID, TOKEN_TYPE_JWT};
 
-/// An agent and its own key.
+/// What exchanges took.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Exchanged {
     /// Microseconds of each token and certificate together.
@@ -19,20 +18,22 @@ pub struct Exchanged {
     pub seconds: f64,
 }
 
-/// An agent as it asks.
+/// An agent and its own key.
 pub(super) struct Runtime {
-    pub(super) agent: Name,
+    agent: Name,
     key: PrivateKey,
     instance: Name,
 }
 
 impl Runtime {
-    /// An agent by its name, with its key in a folder as the realm keeps it.
-    pub(super) fn load(folder: &Path, name: &str) -> Result<Self> {
-        let path: PathBuf = folder.join(format!("{name}.key"));
-        let seed: [u8; 32] =
-            std::fs::read(&path)?.try_into().map_err(|_| anyhow::anyhow!("{} is no key", path.display()))?;
-        Ok(Self { agent: name.parse()?, key: PrivateKey::from_seed(&seed)?, instance: "run-7".parse()? })
+    /// Makes an agent's key, and registers it.
+    pub(super) fn register(central: &Central, token: &str, name: &str) -> Result<Self> {
+        let key = PrivateKey::from_seed(&random::seed()?)?;
+        let agent: Name = name.parse()?;
+        let (team, owner) = ("secops".parse()?, "carol@example.org".to_owned());
+        let new = NewAgent { name: agent.clone(), team, owner, key: key.jwk() };
+        let _registered: serde_json::Value = central.post("/v1/admin/agents", &new, Credential::Bearer(token))?;
+        Ok(Self { agent, key, instance: "run-7".parse()? })
     }
 
     /// Token and certificate for one host; how long both took together, in microseconds.

@@ -30,10 +30,8 @@ pub struct Fleet {
     pub hosts: u32,
     /// How many sessions.
     pub sessions: usize,
-    /// The agents; their keys are in `keys` as `NAME.key`. They take turns.
-    pub agents: Vec<String>,
-    /// The folder of the agents' keys.
-    pub keys: PathBuf,
+    /// How many agents take turns.
+    pub agents: usize,
     /// A file with the human's ID token.
     pub subject: PathBuf,
     /// How many ask at a time.
@@ -139,8 +137,10 @@ impl Fleet {
 
     fn exchange(&self, hosts: &[HostId]) -> Result<Exchanged> {
         let subject = std::fs::read_to_string(&self.subject)?;
-        let agents: Vec<Runtime> =
-            self.agents.iter().map(|name| Runtime::load(&self.keys, name)).collect::<Result<_>>()?;
+        let (central, token) = self.admin.open()?;
+        let agents: Vec<Runtime> = (0..self.agents)
+            .map(|number| Runtime::register(&central, &token, &format!("agent-{number}")))
+            .collect::<Result<_>>()?;
         let (next, took) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
         let begun = Instant::now();
         self.together(|central, _| {
