@@ -86,6 +86,10 @@ impl Place {
         for name in ["bin", "lib", "lib64"] {
             bwrap.args(["--symlink", &format!("usr/{name}"), &format!("/{name}")]);
         }
+        // Folders on the way that bwrap made by itself would be root's alone.
+        for folder in ["/etc", "/run", "/var", "/var/lib", "/var/spool", "/var/spool/tether"] {
+            bwrap.args(["--perms", "0755", "--dir", folder]);
+        }
         for (flag, name, at) in [
             ("--ro-bind", "etc", "/etc/tether"),
             ("--ro-bind", "key", "/var/lib/tether-courier"),

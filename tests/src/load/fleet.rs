@@ -4,7 +4,7 @@ use super::courier::Place;
 use super::exchange::{Exchanged, Runtime};
 use super::reader::{self, Ends};
 use super::{Admin, revoke, say};
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::process::Child;
@@ -16,6 +16,11 @@ use tether_identity::HostId;
 
 /// How long all hosts together may take to hear of a revocation before they are given up.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long all couriers together may take to connect.
+const LISTENING: Duration = Duration::from_secs(240);
+/// What couriers say, all in one file of the fleet's folder.
+const LOG: &str = "couriers.log";
 
 /// What a fleet is made of.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -53,7 +58,7 @@ impl Fleet {
     pub(super) fn run(&self) -> Result<()> {
         let places = self.enrol()?;
         let hosts: Vec<HostId> = places.iter().map(|place| place.host.clone()).collect();
-        let log = self.folder.join("couriers.log");
+        let log = self.folder.join(LOG);
         let mut couriers: Vec<Child> =
             places.iter().map(|place| place.start(&self.courier, &log)).collect::<Result<_>>()?;
         let ends = Ends::default();
@@ -64,11 +69,9 @@ impl Fleet {
                 std::process::exit(1);
             }
         });
-        self.wait_listening(hosts.len())?;
+        self.wait_listening(&mut couriers)?;
         let exchanged = self.exchange(&hosts)?;
-        for courier in &mut couriers {
-            ensure!(courier.try_wait()?.is_none(), "a courier ended: {}", std::fs::read_to_string(&log)?);
-        }
+        self.alive(&mut couriers)?;
         let pids = couriers.iter().map(Child::id).collect();
         say(&Fled { exchanged, couriers: couriers.len(), pids })?;
         if let Some(line) = std::io::stdin().lines().next() {
@@ -113,7 +116,8 @@ impl Fleet {
     }
 
     /// Every courier's feed stands, and the host has read what it began with.
-    fn wait_listening(&self, wanted: usize) -> Result<()> {
+    fn wait_listening(&self, couriers: &mut [Child]) -> Result<()> {
+        let wanted = couriers.len();
         let (central, token) = self.admin.open()?;
         let begun = Instant::now();
         loop {
@@ -127,12 +131,22 @@ impl Fleet {
             if here == wanted {
                 return Ok(());
             }
-            if begun.elapsed() > Duration::from_secs(240) {
-                let log = std::fs::read_to_string(self.folder.join("couriers.log")).unwrap_or_default();
-                bail!("{here} of {wanted} couriers listen after 240 s: {}", log.lines().last().unwrap_or_default());
-            }
+            self.alive(couriers)?;
+            ensure!(begun.elapsed() < LISTENING, "{here} of {wanted} couriers listen: {}", self.last_words());
             std::thread::sleep(Duration::from_millis(200));
         }
+    }
+
+    fn alive(&self, couriers: &mut [Child]) -> Result<()> {
+        for courier in couriers {
+            ensure!(courier.try_wait()?.is_none(), "a courier ended: {}", self.last_words());
+        }
+        Ok(())
+    }
+
+    fn last_words(&self) -> String {
+        let log = std::fs::read_to_string(self.folder.join(LOG)).unwrap_or_default();
+        log.lines().last().unwrap_or_default().to_owned()
     }
 
     fn exchange(&self, hosts: &[HostId]) -> Result<Exchanged> {
