@@ -56,8 +56,7 @@ impl Story<'_> {
             let account = self.events("session.reserved").find(of_it).map(|link| get(&link.event.details, "account"));
             let token = |name: &str| token.map(|about| get(about, name)).unwrap_or_default();
             let account = account.unwrap_or_else(|| "no account".to_owned());
-            let what =
-                format!("{session} on {} as {account}, bundle {}", self.bold(&token("host")), token("bundle"));
+            let what = format!("{session} on {} as {account}, bundle {}", self.bold(&token("host")), token("bundle"));
             self.row(out, &format!("session #{number}"), &what);
         }
         out.push('\n');
@@ -173,7 +172,13 @@ mod tests {
             "issuer": "https://idp.example.org", "auth_time": 0, "amr": ["pwd", "otp"],
         });
         let records = [
-            link("web-01", 2_000_000, "sudo.command", Some("S1"), json!({"argv": ["cat", "/x\u{1b}[2J"], "code": "c.d"})),
+            link(
+                "web-01",
+                2_000_000,
+                "sudo.command",
+                Some("S1"),
+                json!({"argv": ["cat", "/x\u{1b}[2J"], "code": "c.d"}),
+            ),
             link("web-01", 1_500_000, "session.reserved", Some("S1"), json!({"account": "ag-1", "bundle": "triage"})),
             link("central", 1_000_000, "token.issued", Some("S1"), token),
             link("central", 3_000_000, "token.refused", None, json!({"why": "revoked", "code": "human.revoked"})),

@@ -1,8 +1,8 @@
 //! The story that `cargo xtask demo` tells, and what its `--json` promises to programs.
 
 use anyhow::ensure;
-use tether_testhost::Suite;
 use tether::linked::linked;
+use tether_testhost::Suite;
 use tether_tests::demo::{self, Told};
 use tether_tests::on_both_suites;
 

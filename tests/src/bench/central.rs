@@ -48,7 +48,12 @@ fn exchange(realm: &mut Realm, released: &Released<'_>, size: Size) -> Result<Ve
     let done: Fled = load.read()?;
     let each_second = done.exchanged.took.len() as f64 / done.exchanged.seconds;
     Ok(vec![
-        row("exchange", "us", Figures::of(done.exchanged.took.clone()), "no target; token and certificate, 8 at a time"),
+        row(
+            "exchange",
+            "us",
+            Figures::of(done.exchanged.took.clone()),
+            "no target; token and certificate, 8 at a time",
+        ),
         row(
             "exchange per second",
             "1/s",

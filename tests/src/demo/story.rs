@@ -139,10 +139,7 @@ fn find(connection: &Connection<'_>, attacker: &Host) -> Result<(String, String)
 
 fn refused(connection: &Connection<'_>, command: &str) -> Result<((), String)> {
     let ran = connection.run(&format!("sudo {command}"))?;
-    ensure!(
-        ran.code == 1 && ran.out.is_empty() && ran.err.contains("[bundle.no_rule]"),
-        "it was not refused: {ran:?}"
-    );
+    ensure!(ran.code == 1 && ran.out.is_empty() && ran.err.contains("[bundle.no_rule]"), "it was not refused: {ran:?}");
     // The hint is the same each time.
     Ok(((), ran.err.lines().next().unwrap_or_default().to_owned()))
 }

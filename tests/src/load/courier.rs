@@ -82,7 +82,16 @@ impl Place {
     /// Starts its courier. It dies with the thread that called this.
     pub(super) fn start(&self, courier: &Path, log: &Path) -> Result<Child> {
         let mut bwrap = Command::new("bwrap");
-        bwrap.args(["--die-with-parent", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID", "--ro-bind", "/usr", "/usr"]);
+        bwrap.args([
+            "--die-with-parent",
+            "--cap-add",
+            "CAP_SETUID",
+            "--cap-add",
+            "CAP_SETGID",
+            "--ro-bind",
+            "/usr",
+            "/usr",
+        ]);
         for name in ["bin", "lib", "lib64"] {
             bwrap.args(["--symlink", &format!("usr/{name}"), &format!("/{name}")]);
         }

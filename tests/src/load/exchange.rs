@@ -60,8 +60,9 @@ impl Runtime {
         let exchanged: tether_centrallink::wire::Exchanged =
             central.form("/oauth/token", &form, own).context("no delegation")?;
         let caller = Caller { key: &session, token: Some(&exchanged.access_token) };
-        let _certified: Certified =
-            central.post("/v1/certificate", &serde_json::json!({}), Credential::Key(caller)).context("no certificate")?;
+        let _certified: Certified = central
+            .post("/v1/certificate", &serde_json::json!({}), Credential::Key(caller))
+            .context("no certificate")?;
         Ok(begun.elapsed().as_secs_f64() * 1e6)
     }
 }

@@ -9,7 +9,7 @@ mod reader;
 
 pub use exchange::Exchanged;
 pub use feeds::{Feeds, feed_seed};
-pub use fleet::{Fleet, Fled};
+pub use fleet::{Fled, Fleet};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::de::DeserializeOwned;
