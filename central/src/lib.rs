@@ -4,7 +4,7 @@
 //! - [`access`]: who may, decided by policies in Cedar.
 //! - [`store`]: what is kept, behind a trait.
 //! - [`hub`]: hosts that listen, and how far they have read.
-//! - [`providers`]: identity providers and their keys.
+//! - [`providers`]: identity providers, who sends signals for them, and the keys of both.
 //! - [`keys`]: central's own keys, a role each. The root and the bundle key are not among them.
 //! - [`http`]: the protocol.
 #![forbid(unsafe_code)]
@@ -23,5 +23,7 @@ pub mod keys;
 pub mod nonces;
 pub mod providers;
 pub mod store;
+#[cfg(test)]
+mod tests;
 
 pub use command::main;

@@ -3,15 +3,16 @@
 use crate::agent::{Agent, Ran};
 use crate::central::random_name;
 use crate::programs::Programs;
-use crate::provider::Provider;
+use crate::provider::{Provider, ask};
 use crate::scene::{SHIPPED_BUNDLE, package};
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tether_audit::Link;
+use tether_central::store::{self, Sqlite, Which};
 use tether_hostlink::StatusReport;
 use tether_testhost::{Host, HostSpec, Image, Lab, Storage, Suite};
 
@@ -29,6 +30,8 @@ when {
 };
 @id("admins")
 permit (principal in Group::"tether-admins", action == Action::"administer", resource) when { context.multi_factor };
+@id("auditors")
+permit (principal in Group::"auditors", action == Action::"audit", resource) when { context.signed_in < 600 };
 "#;
 
 /// Central as a process. It is killed when it is dropped.
@@ -42,7 +45,23 @@ pub struct Central {
 
 impl Central {
     /// Makes one that trusts a provider, and starts it.
-    pub fn start(lab: &Lab, provider: &Provider, programs: Programs, storage: Storage) -> Result<Self> {
+    pub fn start(lab: &Lab, provider: &Provider) -> Result<Self> {
+        Self::start_with(lab, provider, "")
+    }
+
+    /// The same with more settings for `central.toml`.
+    pub fn start_with(lab: &Lab, provider: &Provider, more: &str) -> Result<Self> {
+        Self::start_from(lab, provider, Programs::of_tests()?, Storage::Memory, more)
+    }
+
+    /// The same from these programs, with its folder on a storage.
+    pub fn start_from(
+        lab: &Lab,
+        provider: &Provider,
+        programs: Programs,
+        storage: Storage,
+        more: &str,
+    ) -> Result<Self> {
         // Other tests' flushes would make a central on a disk slow. What it promises of flushes is the store's.
         let folder = match storage {
             Storage::Memory => tempfile::tempdir_in("/dev/shm")?,
@@ -60,9 +79,10 @@ impl Central {
         // Hosts under test share two cores and a kernel that makes namespaces one after another.
         let mut settings =
             settings.replace("providers = []\n", "").replace("grant_wait_seconds = 5\n", "grant_wait_seconds = 15\n");
+        settings = settings.replace("[feed]\nhead_seconds = 10\n", "");
         settings.push_str(&format!(
-            "\n[[providers]]\nissuer = \"{}\"\naudiences = [\"{}\"]\nnamespaces = [\"@example.org\"]\n\
-             groups_claim = \"groups\"\nauthority = \"{}\"\n",
+            "{more}\n[[providers]]\nissuer = \"{}\"\naudiences = [\"{}\"]\nnamespaces = [\"@example.org\"]\n\
+             groups_claim = \"groups\"\nauthority = \"{}\"\n[providers.signals]\n",
             provider.issuer(),
             crate::provider::CLIENT,
             provider.authority().display()
@@ -192,6 +212,61 @@ impl Central {
         Ok(serde_json::from_str(&ran.out)?)
     }
 
+    /// A directory's token for a provider's humans.
+    pub fn directory(&self, name: &str, issuer: &str) -> Result<String> {
+        Ok(self.command(&["scim", "token", name, "--issuer", issuer])?.trim().to_owned())
+    }
+
+    /// A directory's request; its answer must be a success.
+    pub fn scim(&self, token: &str, method: &str, path: &str, body: &Value) -> Result<Value> {
+        let mut about = json!({"url": format!("{}/scim/v2{path}", self.url()), "method": method, "headers": {
+            "authorization": format!("Bearer {token}"), "content-type": "application/scim+json",
+        }});
+        if !body.is_null() {
+            about["body"] = body.to_string().into();
+        }
+        let (status, answer) = ask(&self.lab, &self.authority(), &about)?;
+        ensure!((200..300).contains(&status), "{method} {path}: {status} {answer}");
+        Ok(if answer.is_empty() { Value::Null } else { serde_json::from_str(&answer)? })
+    }
+
+    /// Pushes a security event; how it was answered.
+    pub fn push(&self, event: &str) -> Result<(u16, String)> {
+        let headers = json!({"content-type": "application/secevent+jwt"});
+        let url = format!("{}/ssf/events", self.url());
+        ask(&self.lab, &self.authority(), &json!({"url": url, "method": "POST", "headers": headers, "body": event}))
+    }
+
+    /// A one-time token with which a host may enrol.
+    pub fn admit(&self, host: &str, address: &str, label: &str) -> Result<String> {
+        let made = self.administer(&["hosts", "admit", host, "--address", address, "--label", label])?;
+        Ok(made["token"].as_str().context("no token")?.to_owned())
+    }
+
+    /// Registers an agent by its public key.
+    pub fn register(&self, name: &str, key: &Path) -> Result<()> {
+        let path = key.display().to_string();
+        let owner = "carol@example.org";
+        self.administer(&["agents", "register", name, "--team", "secops", "--owner", owner, "--key", &path])?;
+        Ok(())
+    }
+
+    /// All that it keeps but its audit log, in words: equal if nothing was changed.
+    pub fn ledger(&self) -> Result<String> {
+        let store = Sqlite::open_to_read(&self.path("central.db"))?;
+        store::look(&store, |act| {
+            let hosts = act.hosts()?;
+            let feeds: Vec<_> = hosts.iter().map(|host| act.position(&host.id)).collect::<Result<_, _>>()?;
+            let issued = act.delegations(&Which::default(), usize::MAX)?;
+            Ok::<_, anyhow::Error>(format!(
+                "{:?}\n{:?}\n{hosts:?}\n{feeds:?}\n{issued:?}\n{:?}",
+                act.agents()?,
+                act.humans()?,
+                act.bundles()?
+            ))
+        })
+    }
+
     /// Its audit records; the chain was checked.
     pub fn trail(&self) -> Result<Vec<Link>> {
         let text = self.command(&["audit"])?;
@@ -231,6 +306,8 @@ pub struct Stage<'s> {
     pub programs: Programs,
     /// Where the files of hosts and central are.
     pub storage: Storage,
+    /// More settings for `central.toml`.
+    pub central: &'s str,
 }
 
 /// Everything.
@@ -255,9 +332,18 @@ impl Realm {
 
     /// The same with these hosts.
     pub fn with_hosts(suite: Suite, names: &[&str]) -> Result<Self> {
-        let stage = Stage { package: &package()?, programs: Programs::of_tests()?, storage: Storage::Memory };
+        Self::with_settings(suite, names, "", "")
+    }
+
+    /// The same with more settings for `central.toml`, and some for `[times]` of the hosts.
+    pub fn with_settings(suite: Suite, names: &[&str], central: &str, times: &str) -> Result<Self> {
+        let (package, programs) = (package()?, Programs::of_tests()?);
+        let stage = Stage { package: &package, programs, storage: Storage::Memory, central };
         let realm = Self::start(suite, names, &stage)?;
         realm.enrol_all()?;
+        if !times.is_empty() {
+            realm.hosts.iter().try_for_each(|host| realm.set_times(host, times))?;
+        }
         Ok(realm)
     }
 
@@ -268,7 +354,7 @@ impl Realm {
         let boot = |name: &&str| lab.boot(HostSpec::new(name, &image).storage(stage.storage));
         let hosts: Vec<Host> = names.iter().map(boot).collect::<Result<_, _>>()?;
         let provider = Provider::start(&lab, 9443, "RS256")?;
-        let central = Central::start(&lab, &provider, stage.programs.clone(), stage.storage)?;
+        let central = Central::start_from(&lab, &provider, stage.programs.clone(), stage.storage, stage.central)?;
         let realm = Self { hosts, central, provider, lab, files: tempfile::tempdir()? };
         realm.register_agent("triage")?;
         realm.publish(SHIPPED_BUNDLE)?;
@@ -284,6 +370,14 @@ impl Realm {
         Ok(())
     }
 
+    /// No host: for what concerns central alone. The provider signs with EdDSA.
+    pub fn without_hosts() -> Result<Self> {
+        let lab = Lab::new()?;
+        let provider = Provider::start(&lab, 9443, "EdDSA")?;
+        let central = Central::start(&lab, &provider)?;
+        Ok(Self { hosts: Vec::new(), central, provider, lab, files: tempfile::tempdir()? })
+    }
+
     /// The first host.
     pub fn host(&self) -> Result<&Host> {
         self.hosts.first().context("no host")
@@ -296,19 +390,7 @@ impl Realm {
         ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let public = self.files.path().join(format!("{name}.jwk"));
         std::fs::write(&public, output.stdout)?;
-        let path = public.display().to_string();
-        self.central.administer(&[
-            "agents",
-            "register",
-            name,
-            "--team",
-            "secops",
-            "--owner",
-            "carol@example.org",
-            "--key",
-            &path,
-        ])?;
-        Ok(())
+        self.central.register(name, &public)
     }
 
     /// The security team signs a bundle and confirms it; an admin brings both.
@@ -337,12 +419,24 @@ impl Realm {
         })
     }
 
+    fn set_times(&self, host: &Host, times: &str) -> Result<()> {
+        let mut settings = String::from_utf8(host.read_file("/etc/tether/host.toml")?)?;
+        settings.push_str(&format!("[times]\n{times}"));
+        host.write_file("/etc/tether/host.toml", settings, 0o644)?;
+        host.sh("systemctl restart tether-agentd")?;
+        self.wait(host, "the host to admit", |status| {
+            status.state == "admitting" && status.bundles.iter().any(|bundle| bundle.state == "usable")
+        })
+    }
+
+    /// What `tether doctor` says on a host.
+    pub fn doctor(&self, host: &Host) -> Result<String> {
+        Ok(String::from_utf8(host.exec(&["tether", "doctor"])?.stdout)?)
+    }
+
     /// A one-time token for a host.
     pub fn admit(&self, host: &Host, label: &str) -> Result<String> {
-        let address = host.address().to_string();
-        let made =
-            self.central.administer(&["hosts", "admit", host.name(), "--address", &address, "--label", label])?;
-        Ok(made["token"].as_str().context("no token")?.to_owned())
+        self.central.admit(host.name(), &host.address().to_string(), label)
     }
 
     /// `tether enroll` on a host.

@@ -5,14 +5,19 @@ mod bundles;
 mod certificate;
 mod exchange;
 mod host;
+mod people;
 mod reach;
 mod revoke;
+mod scim;
+mod signals;
 
 pub use admin::{Admin, Standing};
 pub use certificate::{CERTIFICATE_PATH, Prepared};
 pub use exchange::TOKEN_PATH;
 pub use host::{Batch, ENROL_PATH, FEED_PATH, REPORT_PATH, hash};
 pub use revoke::REVOKE_PATH;
+pub use scim::Directory;
+pub use signals::{SIGNALS_PATH, standard_error};
 
 use crate::access::Access;
 use crate::audit::{self, Record};

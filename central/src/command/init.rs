@@ -60,6 +60,7 @@ pub(super) fn run(folder: &Path, init: &Init) -> Result<()> {
         scheme: tether_identity::Scheme::default(),
         roots: BTreeMap::from([(root.kid.clone(), root.public())]),
         sessions: crate::config::Sessions::default(),
+        feed: crate::config::Feed::default(),
         providers: Vec::new(),
     };
     let break_glass = format!("break-glass-{}", tether_centrallink::random::name(32)?);

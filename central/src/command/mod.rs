@@ -2,7 +2,8 @@
 
 mod init;
 mod offline;
-mod run;
+pub(crate) mod run;
+mod scim;
 
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -40,6 +41,9 @@ enum Command {
         /// The copy
         file: PathBuf,
     },
+    /// Tokens of directories, which provision and deprovision (SCIM)
+    #[command(subcommand)]
+    Scim(scim::Command),
     /// What is done with keys that central does not have
     #[command(subcommand)]
     Offline(offline::Command),
@@ -47,20 +51,29 @@ enum Command {
 
 /// Runs the command line.
 pub fn main() -> ExitCode {
-    let Arguments { folder, command } = Arguments::parse();
-    let done = match command {
-        Command::Init(init) => init::run(&folder, &init),
-        Command::Serve => run::serve(&folder),
-        Command::Audit => run::audit(&folder),
-        Command::Backup { file } => run::back_up(&folder, &file),
-        Command::Restore { file } => run::restore(&folder, &file),
-        Command::Offline(command) => offline::run(&command),
-    };
-    match done {
+    match run(Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("tether-central: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Runs a command line of a test's.
+#[cfg(test)]
+pub(crate) fn run_from(arguments: &[&str]) -> anyhow::Result<()> {
+    run(Arguments::try_parse_from([&["tether-central"], arguments].concat())?)
+}
+
+fn run(Arguments { folder, command }: Arguments) -> anyhow::Result<()> {
+    match command {
+        Command::Init(init) => init::run(&folder, &init),
+        Command::Serve => run::serve(&folder),
+        Command::Audit => run::audit(&folder),
+        Command::Backup { file } => run::back_up(&folder, &file),
+        Command::Restore { file } => run::restore(&folder, &file),
+        Command::Scim(command) => scim::run(&folder, &command),
+        Command::Offline(command) => offline::run(&command),
     }
 }

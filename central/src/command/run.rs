@@ -16,7 +16,8 @@ const STORE: &str = "central.db";
 /// How many records are read at a time.
 const PAGE: usize = 10_000;
 
-pub(super) fn serve(folder: &Path) -> Result<()> {
+/// Central, from its folder.
+pub(crate) fn load(folder: &Path) -> Result<(App, tokio_rustls::TlsAcceptor)> {
     let settings = Settings::load(folder)?;
     let read = |name: &str| {
         let path = folder.join(name);
@@ -24,14 +25,19 @@ pub(super) fn serve(folder: &Path) -> Result<()> {
     };
     let parts = Parts {
         keys: Keys::load(&folder.join("keys"))?,
-        providers: Providers::new(&settings.providers, folder)?,
+        providers: Providers::new(&settings.providers, folder, &settings.url)?,
         access: Access::parse(&read("policies.cedar")?)?,
         store: Arc::new(Sqlite::open(&folder.join(STORE))?),
         authority: read("tls/authority.pem")?,
         settings,
     };
     let tls = http::tls(&folder.join("tls/chain.pem"), &folder.join("tls/key.pem"))?;
-    let app = Arc::new(App::new(parts)?);
+    Ok((App::new(parts)?, tls))
+}
+
+pub(super) fn serve(folder: &Path) -> Result<()> {
+    let (app, tls) = load(folder)?;
+    let app = Arc::new(app);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("threads")?;
     runtime.block_on(async {
         let address = app.settings.listen;

@@ -9,6 +9,7 @@ use crate::app::{App, Batch, FEED_PATH, Failed, fault};
 use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::Query;
+use axum::extract::rejection::QueryRejection;
 use axum::http::{HeaderMap, StatusCode, header::CACHE_CONTROL, header::CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
@@ -17,10 +18,9 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 use tether_identity::HostId;
+use tether_oauth::{Refusal, Standard};
 use tokio::sync::mpsc;
 
-/// How often a head is signed.
-const HEAD_EVERY: Duration = Duration::from_secs(10);
 /// How many events wait for a slow connection; then the feed waits too.
 const WAITING: usize = 16;
 
@@ -31,14 +31,21 @@ pub(super) struct From {
     after: u64,
 }
 
-pub(super) async fn feed(Extension(app): Shared, Query(from): Query<From>, headers: HeaderMap) -> Response {
+pub(super) async fn feed(
+    Extension(app): Shared,
+    from: Result<Query<From>, QueryRejection>,
+    headers: HeaderMap,
+) -> Response {
     let asked = Arc::clone(&app);
-    let host = blocking(move || {
+    let found = blocking(move || {
         let proof = asked.prove(header(&headers, "dpop"), "GET", FEED_PATH, None)?;
-        asked.host_of(&proof)
+        // Whose feed is said by the key, and by nothing else.
+        let host = asked.host_of(&proof)?;
+        let Query(from) = from.map_err(|error| Refusal::new(Standard::InvalidRequest, "request.query", error))?;
+        Ok((host, from))
     });
-    match host.await {
-        Ok(host) => {
+    match found.await {
+        Ok((host, from)) => {
             let (events, body) = mpsc::channel::<Bytes>(WAITING);
             tokio::spawn(run(Arc::clone(&app), host, from.after, events));
             let stream = futures_util::stream::unfold(body, |mut body| async {
@@ -57,6 +64,7 @@ async fn run(app: Arc<App>, host: HostId, after: u64, events: mpsc::Sender<Bytes
     place.turn.send_modify(|turn| *turn = turn.wrapping_add(1));
     let (mut turn, mut news, mut common) = (place.turn.subscribe(), place.news.subscribe(), app.hub.common.subscribe());
     let mut sent = Sent { number: after, texts: BTreeMap::new() };
+    let head_every = Duration::from_secs(app.settings.feed.head_seconds);
     loop {
         // Marked as seen before the store is looked at: what comes in between wakes us again.
         news.mark_unchanged();
@@ -81,7 +89,7 @@ async fn run(app: Arc<App>, host: HostId, after: u64, events: mpsc::Sender<Bytes
         tokio::select! {
             _ = news.changed() => {}
             _ = common.changed() => {}
-            () = tokio::time::sleep(HEAD_EVERY) => {}
+            () = tokio::time::sleep(head_every) => {}
             _ = turn.changed() => return,
             () = events.closed() => return,
         }

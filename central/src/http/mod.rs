@@ -5,11 +5,13 @@ mod answer;
 mod feed;
 mod hosts;
 mod oauth;
+mod scim;
 mod serve;
+mod ssf;
 
 pub use serve::{serve, tls};
 
-use crate::app::App;
+use crate::app::{App, SIGNALS_PATH};
 use axum::extract::DefaultBodyLimit;
 use axum::http::HeaderMap;
 use axum::routing::{get, post};
@@ -52,6 +54,9 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/admin/access", post(admin::explain))
         .route("/v1/admin/reach", post(admin::reach))
         .route("/v1/admin/revoke", post(admin::revoke))
+        .route("/v1/admin/hosts/mark", post(admin::accept_mark))
+        .route(SIGNALS_PATH, post(ssf::push))
+        .nest("/scim/v2", scim::router())
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .merge(bundles)
         .layer(Extension(app))

@@ -42,7 +42,7 @@ impl<'p> Released<'p> {
     /// Hosts, enrolled, with a released central that has no limit of sessions.
     pub fn realm(&self, suite: Suite, hosts: &[&str]) -> Result<Realm> {
         let programs = Programs::of_tests()?.with_central(&self.central);
-        let stage = Stage { package: self.package, programs, storage: Storage::Disk };
+        let stage = Stage { package: self.package, programs, storage: Storage::Disk, central: "" };
         let mut realm = Realm::start(suite, hosts, &stage)?;
         realm.central.kill();
         let (settings, policies) = (realm.central.path("central.toml"), realm.central.path("policies.cedar"));

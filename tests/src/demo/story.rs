@@ -79,7 +79,7 @@ pub fn run_with(suite: Suite, package: &Path, tell: &mut dyn FnMut(Told<'_>)) ->
 }
 
 fn start(suite: Suite, package: &Path) -> Result<(Realm, String)> {
-    let stage = Stage { package, programs: Programs::of_tests()?, storage: Storage::Memory };
+    let stage = Stage { package, programs: Programs::of_tests()?, storage: Storage::Memory, central: "" };
     let realm = Realm::start(suite, &HOSTS, &stage)?;
     let hosts: Vec<String> = realm.hosts.iter().map(|host| format!("{} at {}", host.name(), host.address())).collect();
     let shown = format!(

@@ -24,7 +24,7 @@ enum Tier {
     Tool,
 }
 
-const MEMBERS: [(&str, Tier); 24] = [
+const MEMBERS: [(&str, Tier); 25] = [
     ("tether-identity", Tier::Pure),
     ("tether-accountfile", Tier::Pure),
     ("tether-statement", Tier::Pure),
@@ -34,6 +34,7 @@ const MEMBERS: [(&str, Tier); 24] = [
     ("tether-bundle", Tier::Pure),
     ("tether-audit", Tier::Pure),
     ("tether-oauth", Tier::Pure),
+    ("tether-scim", Tier::Pure),
     ("tether-hostlink", Tier::Link),
     ("tether-centrallink", Tier::Wire),
     ("tether-faults", Tier::Link),
