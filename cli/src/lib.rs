@@ -9,6 +9,7 @@ mod chain;
 mod confine;
 mod doctor;
 mod host;
+pub mod linked;
 mod render;
 mod run;
 mod session;

@@ -6,10 +6,10 @@ use std::fmt::Write;
 use std::io::IsTerminal;
 use tether_audit::{Known, Link, Outcome};
 
-const BOLD: &str = "\x1b[1m";
-const RED: &str = "\x1b[31m";
-const GREEN: &str = "\x1b[32m";
-const PLAIN: &str = "\x1b[0m";
+pub(crate) const BOLD: &str = "\x1b[1m";
+pub(crate) const RED: &str = "\x1b[31m";
+pub(crate) const GREEN: &str = "\x1b[32m";
+pub(crate) const PLAIN: &str = "\x1b[0m";
 
 /// The trail of one session's records.
 pub fn trail(links: &[&Link]) -> String {
@@ -56,7 +56,7 @@ fn line(out: &mut String, link: &Link, colour: bool) {
         writeln!(out, "{}  {}  {:<17} {what}{code}", clock(link.time_us), painted(mark, paint, colour), event.event);
 }
 
-fn summary(link: &Link) -> String {
+pub(crate) fn summary(link: &Link) -> String {
     let details = &link.event.details;
     let get = |name: &str| details.get(name).map(text).unwrap_or_default();
     match link.event.event.as_str() {
@@ -83,7 +83,7 @@ fn ended(status: Option<&Value>) -> String {
 }
 
 /// As it was typed; a long one is an object with its beginning.
-fn command(details: &Map<String, Value>) -> String {
+pub(crate) fn command(details: &Map<String, Value>) -> String {
     let Some(argv) = details.get("argv") else { return String::new() };
     let by = if details.get("by").and_then(Value::as_str) == Some("run") { "tether run" } else { "sudo" };
     let words = argv.as_array().map(|words| words.iter().map(|word| quoted(&text(word))).collect::<Vec<_>>());
@@ -99,11 +99,11 @@ fn quoted(word: &str) -> String {
     }
 }
 
-fn list(value: &Value) -> String {
+pub(crate) fn list(value: &Value) -> String {
     value.as_array().map(|all| all.iter().map(text).collect::<Vec<_>>().join(", ")).unwrap_or_default()
 }
 
-fn text(value: &Value) -> String {
+pub(crate) fn text(value: &Value) -> String {
     match value {
         Value::String(text) => printable(text),
         Value::Null => String::new(),
@@ -112,15 +112,15 @@ fn text(value: &Value) -> String {
 }
 
 /// An agent chooses some of these texts: no control character reaches the reader's terminal.
-fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
-fn painted(text: &str, colour: &str, on: bool) -> String {
+pub(crate) fn painted(text: &str, colour: &str, on: bool) -> String {
     if on { format!("{colour}{text}{PLAIN}") } else { text.to_owned() }
 }
 
-fn seconds(value: &Value) -> String {
+pub(crate) fn seconds(value: &Value) -> String {
     value.as_u64().map_or_else(|| "at an unknown time".to_owned(), |s| moment(s.saturating_mul(1_000_000)))
 }
 
@@ -132,7 +132,7 @@ pub fn moment(micros: u64) -> String {
     format!("{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02}", of_day / 3600, of_day / 60 % 60, of_day % 60)
 }
 
-fn clock(micros: u64) -> String {
+pub(crate) fn clock(micros: u64) -> String {
     let text = moment(micros);
     format!("{}.{:03}", text.split(' ').nth(1).unwrap_or_default(), micros / 1000 % 1000)
 }

@@ -2,6 +2,7 @@
 
 use crate::agent::{Agent, Ran};
 use crate::central::random_name;
+use crate::programs::Programs;
 use crate::provider::{Provider, ask};
 use crate::scene::{SHIPPED_BUNDLE, package};
 use anyhow::{Context, Result, bail, ensure};
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 use tether_audit::Link;
 use tether_central::store::{self, Sqlite, Which};
 use tether_hostlink::StatusReport;
-use tether_testhost::{Host, HostSpec, Image, Lab, Suite};
+use tether_testhost::{Host, HostSpec, Image, Lab, Storage, Suite};
 
 /// How long a host may take to be ready.
 const READY: Duration = Duration::from_secs(60);
@@ -36,16 +37,10 @@ permit (principal in Group::"auditors", action == Action::"audit", resource) whe
 /// Central as a process. It is killed when it is dropped.
 pub struct Central {
     lab: Lab,
+    programs: Programs,
     folder: tempfile::TempDir,
     child: Option<Child>,
     break_glass: String,
-}
-
-/// A program that is built with the tests.
-fn built(name: &str) -> Result<PathBuf> {
-    let own = std::env::current_exe()?;
-    let found = own.ancestors().skip(1).take(2).map(|folder| folder.join(name)).find(|path| path.exists());
-    found.with_context(|| format!("{name} is not built beside {}: cargo build -p tether-tests --bins", own.display()))
 }
 
 impl Central {
@@ -56,10 +51,24 @@ impl Central {
 
     /// The same with more settings for `central.toml`.
     pub fn start_with(lab: &Lab, provider: &Provider, more: &str) -> Result<Self> {
-        // Not on a disk: other tests' flushes would make this central slow. What it promises of flushes is the store's.
-        let folder = tempfile::tempdir_in("/dev/shm")?;
-        let mut central = Self { lab: lab.clone(), folder, child: None, break_glass: String::new() };
-        let listen = format!("{}:{PORT}", lab.client_address());
+        Self::start_from(lab, provider, Programs::of_tests()?, Storage::Memory, more)
+    }
+
+    /// The same from these programs, with its folder on a storage.
+    pub fn start_from(
+        lab: &Lab,
+        provider: &Provider,
+        programs: Programs,
+        storage: Storage,
+        more: &str,
+    ) -> Result<Self> {
+        // Other tests' flushes would make a central on a disk slow. What it promises of flushes is the store's.
+        let folder = match storage {
+            Storage::Memory => tempfile::tempdir_in("/dev/shm")?,
+            Storage::Disk => tempfile::tempdir()?,
+        };
+        let mut central = Self { lab: lab.clone(), programs, folder, child: None, break_glass: String::new() };
+        let listen = central.listens();
         let made =
             central.command(&["init", "--url", &central.url(), "--listen", &listen, "--namespace", "@example.org"])?;
         let word = made.split_whitespace().find(|word| word.starts_with("break-glass-"));
@@ -104,13 +113,37 @@ impl Central {
         &self.break_glass
     }
 
-    /// Starts serving; returns once it answers.
-    pub fn serve(&mut self) -> Result<()> {
-        let mut command = self.lab.client_command(&built("test-central")?.display().to_string())?;
+    /// Where it listens.
+    pub fn listens(&self) -> String {
+        format!("{}:{PORT}", self.lab.client_address())
+    }
+
+    /// Starts serving.
+    pub fn spawn(&mut self) -> Result<()> {
+        let mut command = self.lab.client_command(&self.programs.central.display().to_string())?;
         command.arg("--folder").arg(self.folder.path()).arg("serve");
         let log = std::fs::File::options().create(true).append(true).open(self.path("log"))?;
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().context("test-central")?;
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().context("tether-central")?;
         self.child = Some(child);
+        Ok(())
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> Result<u32> {
+        Ok(self.child.as_ref().context("central does not run")?.id())
+    }
+
+    /// What it holds of the machine's memory (PSS), in KiB.
+    pub fn pss(&self) -> Result<f64> {
+        let text = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid()?))?;
+        let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
+        let number = line.and_then(|line| line.split_whitespace().next()).context("no Pss in smaps_rollup")?;
+        Ok(number.parse()?)
+    }
+
+    /// Starts serving; returns once it answers.
+    pub fn serve(&mut self) -> Result<()> {
+        self.spawn()?;
         let begun = Instant::now();
         while self.admin(&["agents", "list"])?.code != 0 {
             if begun.elapsed() > Duration::from_secs(20) {
@@ -150,12 +183,12 @@ impl Central {
 
     /// Runs `tether-central` on its folder; what it printed.
     pub fn command(&self, arguments: &[&str]) -> Result<String> {
-        let output = Command::new(built("test-central")?)
+        let output = Command::new(&self.programs.central)
             .arg("--folder")
             .arg(self.folder.path())
             .args(arguments)
             .output()
-            .context("test-central")?;
+            .context("tether-central")?;
         ensure!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         Ok(String::from_utf8(output.stdout)?)
     }
@@ -167,7 +200,7 @@ impl Central {
 
     /// `tether …` with a token.
     pub fn as_admin(&self, token: &Path, arguments: &[&str]) -> Result<Ran> {
-        let mut command = self.lab.client_command(&built("test-tether")?.display().to_string())?;
+        let mut command = self.lab.client_command(&self.programs.tether.display().to_string())?;
         command.args(["--json"]).args(arguments).stdin(Stdio::null());
         command.env("TETHER_CENTRAL", self.url()).env("TETHER_CENTRAL_AUTHORITY", self.authority());
         Ok(command.env("TETHER_TOKEN_FILE", token).output().context("tether")?.into())
@@ -265,6 +298,19 @@ pub struct Opened {
     pub certificate: PathBuf,
 }
 
+/// What a realm is made of.
+#[derive(Debug)]
+pub struct Stage<'s> {
+    /// The package for hosts.
+    pub package: &'s Path,
+    /// The programs that run on the machine.
+    pub programs: Programs,
+    /// Where the files of hosts and central are.
+    pub storage: Storage,
+    /// More settings for `central.toml`.
+    pub central: &'s str,
+}
+
 /// Everything.
 pub struct Realm {
     /// The hosts.
@@ -292,23 +338,37 @@ impl Realm {
 
     /// The same with more settings for `central.toml`, and some for `[times]` of the hosts.
     pub fn with_settings(suite: Suite, names: &[&str], central: &str, times: &str) -> Result<Self> {
-        let image = Image::ensure(suite, &mut |line| eprintln!("{line}"))?.with_deb(&package()?)?;
+        let (package, programs) = (package()?, Programs::of_tests()?);
+        let stage = Stage { package: &package, programs, storage: Storage::Memory, central };
+        let realm = Self::start(suite, names, &stage)?;
+        realm.enrol_all()?;
+        if !times.is_empty() {
+            realm.hosts.iter().try_for_each(|host| realm.set_times(host, times))?;
+        }
+        Ok(realm)
+    }
+
+    /// Hosts with a package, not enrolled yet; a provider; a central that knows the agent and the shipped bundle.
+    pub fn start(suite: Suite, names: &[&str], stage: &Stage<'_>) -> Result<Self> {
+        let image = Image::ensure(suite, &mut |line| eprintln!("{line}"))?.with_deb(stage.package)?;
         let lab = Lab::new()?;
-        let hosts: Vec<Host> =
-            names.iter().map(|name| lab.boot(HostSpec::new(name, &image))).collect::<Result<_, _>>()?;
+        let boot = |name: &&str| lab.boot(HostSpec::new(name, &image).storage(stage.storage));
+        let hosts: Vec<Host> = names.iter().map(boot).collect::<Result<_, _>>()?;
         let provider = Provider::start(&lab, 9443, "RS256")?;
-        let central = Central::start_with(&lab, &provider, central)?;
+        let central = Central::start_from(&lab, &provider, stage.programs.clone(), stage.storage, stage.central)?;
         let realm = Self { hosts, central, provider, lab, files: tempfile::tempdir()? };
         realm.register_agent("triage")?;
         realm.publish(SHIPPED_BUNDLE)?;
-        for host in &realm.hosts {
-            host.wait_ready(READY)?;
-            realm.enrol(host)?;
-            if !times.is_empty() {
-                realm.set_times(host, times)?;
-            }
-        }
         Ok(realm)
+    }
+
+    /// Enrols all hosts, each once it is ready.
+    pub fn enrol_all(&self) -> Result<()> {
+        for host in &self.hosts {
+            host.wait_ready(READY)?;
+            self.enrol(host)?;
+        }
+        Ok(())
     }
 
     /// No host: for what concerns central alone. The provider signs with EdDSA.
@@ -327,7 +387,7 @@ impl Realm {
     /// Makes an agent's key and registers it.
     pub fn register_agent(&self, name: &str) -> Result<()> {
         let key = self.files.path().join(format!("{name}.key"));
-        let output = Command::new(built("test-agent")?).arg("keygen").arg(&key).output()?;
+        let output = Command::new(&self.central.programs.agent).arg("keygen").arg(&key).output()?;
         ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let public = self.files.path().join(format!("{name}.jwk"));
         std::fs::write(&public, output.stdout)?;
@@ -434,12 +494,12 @@ impl Realm {
         let out = self.files.path().join(format!("session-{}", random_name(8)?));
         let subject = self.files.path().join(format!("subject-{}", random_name(8)?));
         std::fs::write(&subject, token)?;
-        let mut open = self.lab.client_command(&built("test-agent")?.display().to_string())?;
+        let mut open = self.lab.client_command(&self.central.programs.agent.display().to_string())?;
         open.args(["open", "--json", "--instance", "run-7", "--agent", agent, "--host", host]);
         open.arg("--central").arg(self.central.url()).arg("--authority").arg(self.central.authority());
         open.arg("--key").arg(self.files.path().join(format!("{agent}.key")));
         open.arg("--subject-token").arg(&subject).arg("--out").arg(&out).stdin(Stdio::null());
-        Ok((open.output().context("test-agent")?.into(), out))
+        Ok((open.output().context("tether-agent")?.into(), out))
     }
 
     /// The same; it must succeed.

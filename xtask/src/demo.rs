@@ -1,36 +1,57 @@
-//! The demo: builds the package, then tells the story step by step.
+//! The demo: builds what it needs, then tells the story step by step, and the trail that is left of it.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use anyhow::Result;
+use tether::linked::linked;
 use tether_testhost::{Image, Suite};
-use tether_tests::demo::{self, Step};
+use tether_tests::demo::{self, Told};
 
-use crate::run::say;
+use crate::run::{self, cargo, say};
 use crate::{deb, setup};
+
+/// The widest line of what a step shows.
+const WIDE: usize = 150;
 
 pub(crate) fn run(suite: Suite, json: bool) -> Result<ExitCode> {
     setup::ensure()?;
-    let package = deb::build()?;
+    setup::provider()?;
+    let package = deb::package()?;
+    say("building central and the agent's tool");
+    run::run(&mut cargo(&["build", "--quiet", "--locked", "--package", "tether-tests", "--bins"]))?;
     Image::ensure(suite, &mut |line| say(line))?;
-    let mut tell = |step: &Step, shown: &str| show(step, shown);
-    let story = demo::run_with(suite, &package, &mut tell)?;
+    // The attacker's host.
+    Image::ensure(Suite::Bookworm, &mut |line| say(line))?;
+    eprintln!();
+    let story = demo::run_with(suite, &package, &mut show)?;
     if json {
         println!("{}", serde_json::to_string(&story)?);
     } else {
         let total: u64 = story.steps.iter().map(|step| step.milliseconds).sum();
-        eprintln!();
-        println!("{}", story.trail);
-        eprintln!("{} steps in {total} ms; every record names the human and the agent", story.steps.len());
+        let seconds = total as f64 / 1000.0;
+        eprintln!("{seconds:>7.1} s   {} steps\n", story.steps.len());
+        print!("{}", linked(&story.events, std::io::stdout().is_terminal()));
     }
     Ok(if story.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn show(step: &Step, shown: &str) {
-    let (bold, plain) = if std::io::stderr().is_terminal() { ("\x1b[1m", "\x1b[0m") } else { ("", "") };
-    eprintln!("{:>6} ms  {bold}{}{plain}", step.milliseconds, step.name);
-    for line in shown.lines() {
-        eprintln!("           {}", line.chars().take(150).collect::<String>());
-    }
+/// On a terminal a step is there as soon as it begins, and its line is written anew when it is done.
+fn show(told: Told<'_>) {
+    let mut err = std::io::stderr().lock();
+    let colour = err.is_terminal();
+    // Nobody reads on if stderr is gone; the story goes on for its outcome.
+    let _ = match told {
+        Told::Begun(name) if colour => write!(err, "    ...    {name}").and_then(|()| err.flush()),
+        Told::Begun(_) => Ok(()),
+        Told::Done(step, shown) => {
+            let (start, bold, dim, plain) =
+                if colour { ("\r\x1b[K", "\x1b[1m", "\x1b[2m", "\x1b[0m") } else { ("", "", "", "") };
+            let head = writeln!(err, "{start}{:>6} ms  {bold}{}{plain}", step.milliseconds, step.name);
+            shown.trim_end().lines().fold(head, |done, line| {
+                let line: String = line.chars().filter(|c| !c.is_control()).take(WIDE).collect();
+                done.and_then(|()| writeln!(err, "           {dim}{line}{plain}"))
+            })
+        }
+    };
 }

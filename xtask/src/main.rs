@@ -5,6 +5,7 @@
 
 mod ablation;
 mod bench;
+mod bench_central;
 mod bench_confine;
 mod check;
 mod deb;
@@ -40,7 +41,7 @@ enum Task {
     /// Throw-away hosts to try things on; they stay until they are taken down
     #[command(subcommand)]
     Host(host::Command),
-    /// Tell the analyst's story on one host: a reverse shell is found, root's hands are refused, nothing is left
+    /// Tell the story whole: a sign-in, an agent on two hosts, a reverse shell that is found, a right that is taken back
     Demo {
         /// Print one JSON object to stdout instead of words
         #[arg(long)]
@@ -49,10 +50,14 @@ enum Task {
         #[arg(long, default_value = "bookworm")]
         suite: Suite,
     },
-    /// Measure on real hosts, each figure beside what it is compared with: `bench host`, `bench confine`
+    /// Measure on real hosts, each figure beside what it is compared with: `host`, `confine`, `central`,
+    /// `revocation`
     Bench {
         /// Which bench
         name: String,
+        /// `central` and `revocation` with few rounds, to see whether they run; no figures for the record
+        #[arg(long)]
+        quick: bool,
         /// Print one JSON object to stdout instead of a table
         #[arg(long)]
         json: bool,
@@ -87,7 +92,7 @@ fn main() -> ExitCode {
         }),
         Task::Host(command) => host::run(command),
         Task::Demo { json, suite } => demo::run(suite, json),
-        Task::Bench { name, json, suite } => bench::run(&name, suite, json),
+        Task::Bench { name, quick, json, suite } => bench::run(&name, suite, quick, json),
         Task::Test { long } => test::run(long),
         Task::Ablation => ablation::build().map(|path| {
             println!("{}", path.display());

@@ -1,12 +1,16 @@
 //! `cargo xtask bench host` and `confine`: what Tether costs on a host, each figure with what it is measured beside,
-//! both sides in turn in one run.
+//! both sides in turn in one run. `central` and `revocation`: what central does, with real hosts and couriers.
 
+pub mod central;
 pub mod commands;
 mod figures;
 mod logins;
 mod lookups;
 mod memory;
 mod pair;
+mod released;
+pub mod revocation;
+mod stamps;
 mod sudo;
 
 use anyhow::Result;
@@ -16,13 +20,14 @@ use tether_testhost::Suite;
 
 pub use figures::Figures;
 use pair::Pair;
+pub use released::Released;
 
 /// One line of the table.
 #[derive(Debug, Clone, Serialize)]
 pub struct Row {
     /// What was measured.
     pub case: String,
-    /// `us`, `ns` or `KiB`.
+    /// `us`, `ns`, `KiB` or `1/s`.
     pub unit: &'static str,
     /// Ours.
     pub ours: Figures,
@@ -45,7 +50,7 @@ pub struct Beside {
 /// The whole table.
 #[derive(Debug, Clone, Serialize)]
 pub struct Bench {
-    /// `host`, `confine`.
+    /// `host`, `confine`, `central`, `revocation`.
     pub bench: &'static str,
     /// The rows.
     pub rows: Vec<Row>,
