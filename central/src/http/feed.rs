@@ -35,7 +35,9 @@ pub(super) async fn feed(Extension(app): Shared, Query(from): Query<From>, heade
     let asked = Arc::clone(&app);
     let host = blocking(move || {
         let proof = asked.prove(header(&headers, "dpop"), "GET", FEED_PATH, None)?;
-        asked.host_of(&proof)
+        let host = asked.host_of(&proof)?;
+        asked.admit_feed(&host)?;
+        Ok(host)
     });
     match host.await {
         Ok(host) => {
@@ -53,6 +55,8 @@ pub(super) async fn feed(Extension(app): Shared, Query(from): Query<From>, heade
 
 /// Sends until the connection ends or a newer one takes over.
 async fn run(app: Arc<App>, host: HostId, after: u64, events: mpsc::Sender<Bytes>) {
+    let _counted = app.metrics.feed();
+    let mut stop = app.hub.stop.subscribe();
     let place = app.hub.place(&host);
     place.turn.send_modify(|turn| *turn = turn.wrapping_add(1));
     let (mut turn, mut news, mut common) = (place.turn.subscribe(), place.news.subscribe(), app.hub.common.subscribe());
@@ -83,6 +87,7 @@ async fn run(app: Arc<App>, host: HostId, after: u64, events: mpsc::Sender<Bytes
             _ = common.changed() => {}
             () = tokio::time::sleep(HEAD_EVERY) => {}
             _ = turn.changed() => return,
+            _ = stop.wait_for(|stop| *stop) => return,
             () = events.closed() => return,
         }
     }
