@@ -29,5 +29,7 @@ pub mod providers;
 pub mod rotation;
 pub mod rules;
 pub mod store;
+#[cfg(test)]
+mod tests;
 
 pub use command::{main, main_with};

@@ -100,6 +100,12 @@ impl Limit {
         Err(Exceeded { retry_after: missing.div_ceil(second).max(1), first })
     }
 
+    /// How many callers are remembered.
+    #[cfg(test)]
+    pub(crate) fn callers_for_tests(&self) -> usize {
+        self.rows.lock().unwrap().iter().flatten().filter(|slot| slot.tag != 0).count()
+    }
+
     fn full(&self) -> u64 {
         u64::from(self.rate.burst).saturating_mul(PARTS)
     }

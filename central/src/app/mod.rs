@@ -134,6 +134,12 @@ impl App {
         Ok(app)
     }
 
+    /// The store itself.
+    #[cfg(test)]
+    pub(crate) fn store_for_tests(&self) -> &dyn Store {
+        &*self.store
+    }
+
     /// Whether certificates are good through a gateway alone.
     fn has_gateway(&self) -> bool {
         !self.settings.gateway.addresses.is_empty()

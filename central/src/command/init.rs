@@ -21,19 +21,19 @@ use tether_statement::{Key, Role, Typ};
 const POLICIES: &str = include_str!("../../../packaging/policies.cedar.example");
 
 #[derive(Args)]
-pub(super) struct Init {
+pub(crate) struct Init {
     /// How central is reached, https://HOST:PORT; also the issuer of its tokens
     #[arg(long)]
-    url: String,
+    pub(crate) url: String,
     /// Where it listens
     #[arg(long, default_value = "[::]:8443")]
-    listen: SocketAddr,
+    pub(crate) listen: SocketAddr,
     /// A namespace of humans' names, such as @example.org; once for each
     #[arg(long = "namespace", required = true)]
-    namespaces: Vec<String>,
+    pub(crate) namespaces: Vec<String>,
 }
 
-pub(super) fn run(folder: &Path, init: &Init) -> Result<()> {
+pub(crate) fn run(folder: &Path, init: &Init) -> Result<()> {
     ensure!(init.url.starts_with("https://"), "--url: {:?} does not begin with https://", init.url);
     if folder.join(FILE).exists() {
         bail!("{} is there already; a new central needs a folder of its own", folder.join(FILE).display());

@@ -1,11 +1,14 @@
 //! The command line.
 
 mod check;
-mod init;
+pub(crate) mod init;
 mod keys;
 mod offline;
 mod serve;
 mod store;
+
+#[cfg(test)]
+pub(crate) use init::Init;
 
 use anyhow::{Context, Result};
 use axum::Router;

@@ -9,6 +9,7 @@ use crate::app::{App, Batch, FEED_PATH, Failed, fault};
 use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::Query;
+use axum::extract::rejection::QueryRejection;
 use axum::http::{HeaderMap, StatusCode, header::CACHE_CONTROL, header::CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
@@ -17,6 +18,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 use tether_identity::HostId;
+use tether_oauth::{Refusal, Standard};
 use tokio::sync::mpsc;
 
 /// How often a head is signed.
@@ -31,18 +33,23 @@ pub(super) struct From {
     after: u64,
 }
 
-pub(super) async fn feed(Extension(app): Shared, Query(from): Query<From>, headers: HeaderMap) -> Response {
+pub(super) async fn feed(
+    Extension(app): Shared,
+    from: Result<Query<From>, QueryRejection>,
+    headers: HeaderMap,
+) -> Response {
     let asked = Arc::clone(&app);
     let host = blocking(move || {
         let proof = asked.prove(header(&headers, "dpop"), "GET", FEED_PATH, None)?;
         let host = asked.host_of(&proof)?;
         asked.admit_feed(&host)?;
-        Ok(host)
+        let Query(from) = from.map_err(|error| Refusal::new(Standard::InvalidRequest, "request.query", error))?;
+        Ok((host, from.after))
     });
     match host.await {
-        Ok(host) => {
+        Ok((host, after)) => {
             let (events, body) = mpsc::channel::<Bytes>(WAITING);
-            tokio::spawn(run(Arc::clone(&app), host, from.after, events));
+            tokio::spawn(run(Arc::clone(&app), host, after, events));
             let stream = futures_util::stream::unfold(body, |mut body| async {
                 body.recv().await.map(|event| (Ok::<_, Infallible>(event), body))
             });

@@ -26,6 +26,9 @@ const PACKAGE: &str = "TETHER_DEB";
 /// Tells the tests where the programs are that fail on purpose.
 const FAULTY: &str = "TETHER_FAULTY";
 
+/// The same for central's package.
+const CENTRAL_PACKAGE: &str = "TETHER_CENTRAL_DEB";
+
 /// Tells the tests that take minutes to run.
 const LONG: &str = "TETHER_TEST_LONG";
 
@@ -62,6 +65,7 @@ fn settings(long: bool) -> Result<Settings> {
     let mut environment = Vec::new();
     if deb::is_described()? {
         environment.push((PACKAGE, deb::build()?.into()));
+        environment.push((CENTRAL_PACKAGE, deb::build_central()?.into()));
         environment.push((FAULTY, faulty::build()?.into()));
     }
     if long {
