@@ -23,11 +23,11 @@ use tally::{Tally, Verdict};
 /// Tells the tests which package to install; without it they do not use one.
 const PACKAGE: &str = "TETHER_DEB";
 
-/// Tells the tests where the programs are that fail on purpose.
-const FAULTY: &str = "TETHER_FAULTY";
-
 /// The same for central's package.
 const CENTRAL_PACKAGE: &str = "TETHER_CENTRAL_DEB";
+
+/// Tells the tests where the programs are that fail on purpose.
+const FAULTY: &str = "TETHER_FAULTY";
 
 /// Tells the tests that take minutes to run.
 const LONG: &str = "TETHER_TEST_LONG";
