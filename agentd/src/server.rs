@@ -72,8 +72,7 @@ pub fn run(host: &Shared, watch: &Watch, sockets: &Sockets) -> io::Result<()> {
     watch.add_other(&sockets.root, ROOT)?;
     watch.add_other(&sockets.principals, PRINCIPALS)?;
     let (roots, principals, running) = (Count::default(), Count::default(), Count::default());
-    let mut pass = Pass::list();
-    let mut came = false;
+    let mut looks = Looks::at(INBOX_FOLDER);
     let mut flushed = Moment::now();
     let mut due = flushed;
     loop {
@@ -87,12 +86,12 @@ pub fn run(host: &Shared, watch: &Watch, sockets: &Sockets) -> io::Result<()> {
             lock(host).flush_refusals();
             flushed = now;
         }
-        for ready in watch.wait(if pass.is_over() { next } else { Duration::ZERO })? {
+        for ready in watch.wait(if looks.are_over() { next } else { Duration::ZERO })? {
             match ready {
                 Ready::Gone(watched) => lock(host).process_gone(watched),
                 Ready::Other(INBOX) => {
                     drain(&sockets.inbox);
-                    came = true;
+                    looks.note_news();
                 }
                 Ready::Came(door) => admit(host, watch, door, &running),
                 Ready::Other(ROOT) => accept(host, &sockets.root, Listener::Root, &roots),
@@ -101,41 +100,57 @@ pub fn run(host: &Shared, watch: &Watch, sockets: &Sockets) -> io::Result<()> {
                 }
             }
         }
-        if pass.is_over() && std::mem::take(&mut came) {
-            pass = Pass::list();
-        }
-        pass.go_on(host);
+        looks.go_on(|inbox, item, name| {
+            let looked = inbox.look(item, name);
+            lock(host).take_file(inbox, item, name, looked);
+        });
     }
 }
 
 /// How many files of the inbox are read before anything else is looked at again.
 const FILES_AT_A_TIME: usize = 16;
 
-/// One look at the inbox, taken in parts: a courier that fills it keeps nobody waiting, neither by the loop nor
+/// Looks at the inbox, each taken in parts: a courier that fills it keeps nobody waiting, neither by the loop nor
 /// by the lock.
-struct Pass(Option<(Inbox, std::vec::IntoIter<(Item, String)>)>);
+struct Looks<'f> {
+    folder: &'f str,
+    /// What is left of this look.
+    listed: Option<(Inbox, std::vec::IntoIter<(Item, String)>)>,
+    /// Whether something came since this look began: the next one is due at once, not with what comes then.
+    news: bool,
+}
 
-impl Pass {
-    fn list() -> Self {
-        let listed = Inbox::open(INBOX_FOLDER).and_then(|inbox| Ok((inbox.items()?.into_iter(), inbox)));
-        match listed {
-            Ok((items, inbox)) => Self(Some((inbox, items))),
-            Err(errno) => {
-                warn(format_args!("{INBOX_FOLDER} cannot be read: {errno}; nothing is taken from it"));
-                Self(None)
-            }
+impl<'f> Looks<'f> {
+    /// What lies there already is news.
+    fn at(folder: &'f str) -> Self {
+        Self { folder, listed: None, news: true }
+    }
+
+    fn note_news(&mut self) {
+        self.news = true;
+    }
+
+    fn are_over(&self) -> bool {
+        !self.news && self.listed.is_none()
+    }
+
+    fn go_on(&mut self, mut take: impl FnMut(&Inbox, &Item, &str)) {
+        if self.listed.is_none() && std::mem::take(&mut self.news) {
+            self.list();
+        }
+        let Some((inbox, items)) = &mut self.listed else { return };
+        for (item, name) in items.by_ref().take(FILES_AT_A_TIME) {
+            take(inbox, &item, &name);
+        }
+        if items.len() == 0 {
+            self.listed = None;
         }
     }
 
-    fn is_over(&self) -> bool {
-        self.0.as_ref().is_none_or(|(_, items)| items.len() == 0)
-    }
-
-    fn go_on(&mut self, host: &Shared) {
-        let Some((inbox, items)) = &mut self.0 else { return };
-        for (item, name) in items.by_ref().take(FILES_AT_A_TIME) {
-            let looked = inbox.look(&item, &name);
-            lock(host).take_file(inbox, &item, &name, looked);
+    fn list(&mut self) {
+        match Inbox::open(self.folder).and_then(|inbox| Ok((inbox.items()?.into_iter(), inbox))) {
+            Ok((items, inbox)) => self.listed = Some((inbox, items)),
+            Err(errno) => warn(format_args!("{} cannot be read: {errno}; nothing is taken from it", self.folder)),
         }
     }
 }
@@ -276,4 +291,34 @@ fn drain(inbox: &OwnedFd) {
     let mut buffer = [std::mem::MaybeUninit::uninit(); 4096];
     let mut reader = inotify::Reader::new(inbox, &mut buffer);
     while reader.next().is_ok() {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_during_a_look_is_not_left_until_more_comes() {
+        let folder = tempfile::tempdir().unwrap();
+        let put = |number: usize| std::fs::write(folder.path().join(format!("feed-{number}.jws")), "").unwrap();
+        (0..=FILES_AT_A_TIME).for_each(put);
+        let mut looks = Looks::at(folder.path().to_str().unwrap());
+        let mut met = Vec::new();
+        let mut go_on = |looks: &mut Looks| {
+            looks.go_on(|_, _, name| {
+                std::fs::remove_file(folder.path().join(name)).unwrap();
+                met.push(name.to_owned());
+            });
+        };
+        go_on(&mut looks);
+        assert!(!looks.are_over(), "one is left");
+        put(99);
+        looks.note_news();
+        go_on(&mut looks);
+        assert!(!looks.are_over(), "the loop would wait, and the new file with it");
+        go_on(&mut looks);
+        assert!(looks.are_over());
+        assert_eq!(met.len(), FILES_AT_A_TIME + 2);
+        assert_eq!(met.last().map(String::as_str), Some("feed-99.jws"));
+    }
 }

@@ -180,7 +180,10 @@ fn people_work_all_the_while(suite: Suite) -> Result {
     // Not even with agentd down does a session outlive the package.
     let (_, agent) = scene.session()?;
     let connection = agent.connect()?;
-    let mut waiting = connection.start("(setsid sleep 1001 &) ; exec sleep 1000")?;
+    // ssh says that it is in before sshd has opened the session: the session's own word is waited for.
+    let mut waiting = connection.start("echo in; (setsid sleep 1001 &) ; exec sleep 1000")?;
+    let mut first = [0; 3];
+    std::io::Read::read_exact(waiting.stdout.as_mut().context("it is piped")?, &mut first).context("no session")?;
     scene.host.sh("systemctl stop tether-agentd")?;
     ensure!(connection.run("echo on")?.out == "on\n", "the session ended with agentd");
     while_people_work(&people, &scene.host, ("purge", 1), || done(&scene.host, &["-P", "tether"]))?;

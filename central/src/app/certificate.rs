@@ -27,6 +27,8 @@ pub struct Prepared {
     pub host: HostId,
     /// The statement that the host has to acknowledge.
     pub statement: u64,
+    /// Whether it has done so already: asked again, perhaps after a restart of ours, it says nothing new.
+    pub acknowledged: bool,
     proof: Proof,
 }
 
@@ -70,7 +72,8 @@ impl App {
                 Some(issued) => (delegation.clone(), issued.clone()),
                 None => self.grant(act, delegation, &proof, now)?,
             };
-            Ok(Prepared { delegation, host: host.id, statement: issued.statement, proof: proof.clone() })
+            let acknowledged = act.seen(&host.id)?.number >= issued.statement;
+            Ok(Prepared { delegation, host: host.id, statement: issued.statement, acknowledged, proof: proof.clone() })
         })?;
         self.hub.tell(&prepared.host);
         Ok(prepared)
