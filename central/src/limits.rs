@@ -94,10 +94,9 @@ impl Limit {
             slot.parts = left;
             return Ok(());
         }
-        let missing = PARTS - slot.parts;
-        let second = u64::from(self.rate.per_minute).saturating_mul(PARTS / 60).max(1);
+        let (missing, minute) = (PARTS - slot.parts, u64::from(self.rate.per_minute).saturating_mul(PARTS).max(1));
         let first = !std::mem::replace(&mut slot.told, true);
-        Err(Exceeded { retry_after: missing.div_ceil(second).max(1), first })
+        Err(Exceeded { retry_after: (missing * 60).div_ceil(minute).max(1), first })
     }
 
     /// How many callers are remembered.

@@ -49,7 +49,8 @@ fn ask_everything(realm: &Realm, alice: &str) -> Result {
     let (opened, _) = realm.open(realm.host()?, alice)?;
     let (ran, _) = realm.try_open("web-01", &realm.provider.sign_in(&DAVE)?)?;
     assert!(ran.code == 1, "{ran:?}");
-    let asked = ["--agent", "triage", "--human", "alice@example.org", "--host", "web-01"];
+    let asked =
+        ["--agent", "triage", "--human", "alice@example.org", "--host", "web-01", "--amr", "otp", "--amr", "pwd"];
     for command in [
         &["access", "explain"][..],
         &["access", "list"],
@@ -137,7 +138,7 @@ fn metrics_say_it(text: &str) -> Result {
     for line in [
         "tether_exchanges_total{outcome=\"allowed\",code=\"\"} ",
         "tether_exchanges_total{outcome=\"refused\",code=\"access.none\"} 1",
-        "tether_exchanges_total{outcome=\"refused\",code=\"rate.limited\"} 1",
+        "tether_certificates_total{outcome=\"refused\",code=\"rate.limited\"} 1",
         "tether_certificates_total{outcome=\"allowed\",code=\"\"} 2",
         "tether_revocations_total{kind=\"session\"} 1",
         "tether_revocations_total{kind=\"agent\"} 1",
@@ -180,7 +181,7 @@ fn central_gets_other_keys_while_a_session_lives() -> Result {
     // Both are named, the old ones sign.
     let set = realm.files.path().join("set.json");
     let roles = ["feed", "grant", "revocation", "token", "ca"].map(|role| ["--role", role]).concat();
-    std::fs::write(&set, realm.central.command(&[&["keys", "next"], &roles[..]].concat())?)?;
+    std::fs::write(&set, realm.central.command(&[&["keys", "next"][..], &roles].concat())?)?;
     let early = realm.central.command(&["keys", "rotate"]);
     ensure!(early.is_err(), "hosts do not know the new keys yet: {early:?}");
     publish_keys(&realm, &set)?;

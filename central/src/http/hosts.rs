@@ -42,7 +42,8 @@ async fn after_the_host(app: &Arc<App>, prepared: Prepared) -> Result<Certified,
     let place = app.hub.place(&prepared.host);
     let limit = Duration::from_secs(app.settings.sessions.grant_wait_seconds);
     let (begun, mut read) = (Instant::now(), place.read.subscribe());
-    let heard = async { read.wait_for(|read| *read >= prepared.statement).await.is_ok() };
+    let statement = prepared.statement;
+    let heard = async { read.wait_for(|read| *read >= statement).await.is_ok() };
     let heard = prepared.acknowledged || tokio::time::timeout(limit, heard).await.unwrap_or(false);
     if heard && !prepared.acknowledged {
         app.metrics.grant_acknowledged(begun.elapsed());

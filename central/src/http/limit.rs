@@ -1,6 +1,6 @@
 //! Who asks too often from one address is answered before the body is read.
 
-use super::answer::{refused, with_nonce};
+use super::answer::{blocking, refused, with_nonce};
 use super::{Peer, Shared};
 use crate::app::Attempt;
 use axum::Extension;
@@ -16,10 +16,16 @@ pub(super) async fn by_address(
     request: Request,
     next: Next,
 ) -> Response {
-    let asked = Arc::clone(&app);
-    // The first refusal of a flood is written down, so it may wait for the disk; the others do not get there.
-    match super::answer::blocking(move || asked.admit_address(attempt, peer.0.ip())).await {
-        Ok(()) => next.run(request).await,
-        Err(refusal) => with_nonce(&app, refused(&refusal)),
-    }
+    let refusal = match app.admit_address(attempt, peer.0.ip()) {
+        Ok(()) => return next.run(request).await,
+        Err(held) if held.is_new() => {
+            let asked = Arc::clone(&app);
+            match blocking(move || Ok(asked.note(held))).await {
+                Ok(refusal) | Err(refusal) => refusal,
+            }
+        }
+        // The rest of a flood does not get as far as the disk.
+        Err(held) => held.refusal,
+    };
+    with_nonce(&app, refused(&refusal))
 }
