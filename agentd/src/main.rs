@@ -3,7 +3,7 @@
 
 use anyhow::Context;
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use tether_agentd::config::Config;
 use tether_agentd::host::Host;
 use tether_agentd::log::{note, warn};
@@ -33,6 +33,8 @@ fn run() -> anyhow::Result<()> {
         let (host, queue) = (Arc::clone(&host), Arc::clone(&queue));
         std::thread::Builder::new().name("teardown".to_owned()).spawn(move || server::work(&host, &queue))?;
     }
+    let ground = host.lock().unwrap_or_else(PoisonError::into_inner).ground.clone();
+    std::thread::Builder::new().name("ground".to_owned()).spawn(move || ground.keep())?;
     notify_ready();
     note("tether-agentd is ready");
     server::run(&host, &watch, &sockets).context("the main loop")

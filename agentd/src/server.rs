@@ -25,8 +25,9 @@ use tether_hostlink::{Connection, Deadline, LinkError, Request, paths};
 const EXCHANGE: Duration = Duration::from_secs(2);
 /// How many connections each listener serves at a time.
 const CONNECTIONS_MAX: usize = 64;
-/// How many connections of `tether run` are served at a time: of one session, and of all. Each waits for its command;
-/// who comes then waits for a place.
+/// How many connections of `tether run` are served at a time: of one session, and of all beyond each one's first. Each
+/// waits for its command; who comes then waits for a place. The first is every session's own, so that others, however
+/// many they are and whatever they run, keep nobody waiting for it.
 const RUN_MAX: [usize; 2] = [16, 48];
 /// How many sessions are taken down at a time.
 pub const WORKERS: usize = 4;
@@ -172,11 +173,12 @@ fn accept(host: &Shared, listener: &UnixListener, which: Listener, busy: &Count)
 /// Lets one in who waits at a session's own listener, or lets it wait: what is not taken is not closed here.
 fn admit(host: &Shared, watch: &Watch, door: Arc<Door>, running: &Count) {
     let limits = [(&door.busy, RUN_MAX[0]), (running, RUN_MAX[1])];
-    let Some(guard) = Busy::within(&limits, Some(watch)) else {
+    let limits = if door.busy.load(Ordering::SeqCst) == 0 { &limits[..1] } else { &limits[..] };
+    let Some(guard) = Busy::within(limits, Some(watch)) else {
         let room = |(count, most): (&Count, usize)| count.load(Ordering::SeqCst) < most;
         watch.let_wait(Arc::clone(&door));
         // Whoever left between the two saw nobody waiting.
-        if limits.into_iter().all(room) {
+        if limits.iter().copied().all(room) {
             watch.let_in_waiting();
         }
         return;
@@ -236,6 +238,10 @@ fn serve(host: &Shared, connection: &Connection, which: &Listener) {
     let mut deadline = Deadline::after(EXCHANGE);
     // Who asks nothing, or nonsense, gets nothing. What came with it is dropped last, and not under the lock.
     let Ok((request, lent)) = question(connection, which, deadline) else { return };
+    if matches!(request, Request::Decide(_) | Request::Run { .. }) {
+        let ground = lock(host).ground.clone();
+        ground.wait();
+    }
     let response = lock(host).answer(which, connection.peer, request, &lent);
     let Response { mut reply, descriptors, lent: more, awaited } = response;
     if let Some((plan, awaited)) = awaited {

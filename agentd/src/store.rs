@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// A file of state that cannot be read or written.
@@ -92,8 +92,18 @@ impl Store {
 
 /// Writes beside, flushes and renames. Also for files outside the store.
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace_with(path, bytes, 0o600)
+}
+
+/// The same, for everybody to read. It is readable before it has its name: who is woken by the name reads it at once,
+/// and is not woken again.
+pub fn replace_readable(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace_with(path, bytes, 0o644)
+}
+
+fn replace_with(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let (beside, file) = write_beside(path, bytes)?;
-    if let Err(error) = file.sync_data() {
+    if let Err(error) = file.set_permissions(fs::Permissions::from_mode(mode)).and_then(|()| file.sync_data()) {
         fs::remove_file(&beside)?;
         return Err(error);
     }
@@ -123,4 +133,33 @@ fn make_private(folder: &Path) -> Result<(), StoreError> {
 
 pub(crate) fn at(path: &Path, source: io::Error) -> StoreError {
     StoreError { path: path.to_owned(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_woken_by_a_name_can_read_the_file_at_once() {
+        use std::os::unix::fs::MetadataExt;
+        use std::sync::atomic::{AtomicBool, Ordering};
+        let folder = tempfile::tempdir().unwrap();
+        let (path, over) = (folder.path().join("told"), AtomicBool::new(false));
+        replace_readable(&path, b"0").unwrap();
+        let modes = std::thread::scope(|scope| {
+            let looks = scope.spawn(|| {
+                let mut modes = std::collections::BTreeSet::new();
+                while !over.load(Ordering::SeqCst) {
+                    modes.insert(fs::metadata(&path).unwrap().mode() & 0o777);
+                }
+                modes
+            });
+            (0..2000).for_each(|round: u32| replace_readable(&path, &round.to_be_bytes()).unwrap());
+            over.store(true, Ordering::SeqCst);
+            looks.join().unwrap()
+        });
+        assert_eq!(modes.into_iter().collect::<Vec<_>>(), [0o644]);
+        replace(&path, b"x").unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600, "what is not for everybody is not");
+    }
 }

@@ -36,9 +36,26 @@ pub struct Settings {
     /// Gateways.
     #[serde(default)]
     pub gateway: Gateway,
+    /// Hosts' feeds.
+    #[serde(default)]
+    pub feed: Feed,
     /// Identity providers.
     #[serde(default)]
     pub providers: Vec<ProviderSettings>,
+}
+
+/// `[feed]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Feed {
+    /// How often a head is signed, in seconds: hosts' `max_silence` has to be well above it.
+    pub head_seconds: u64,
+}
+
+impl Default for Feed {
+    fn default() -> Self {
+        Self { head_seconds: 10 }
+    }
 }
 
 /// `[sessions]`.
@@ -178,6 +195,23 @@ pub struct ProviderSettings {
     /// The authority that signed its TLS certificate, a PEM file; the machine's own if left out.
     #[serde(default)]
     pub authority: Option<PathBuf>,
+    /// Its events, such as a session that was ended there (Shared Signals).
+    #[serde(default)]
+    pub signals: Option<SignalSettings>,
+}
+
+/// `[providers.signals]`: who sends events about a provider's humans, and how they are checked.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SignalSettings {
+    /// The sender's `iss`; the provider's if left out.
+    pub issuer: Option<String>,
+    /// The `aud` of events that are for us; central's URL if left out.
+    pub audience: Option<String>,
+    /// Where its keys are; found by its discovery document (`/.well-known/ssf-configuration`) if left out.
+    pub jwks_uri: Option<String>,
+    /// SHA-256, base64url, of the `Authorization` header that it has to send; none is asked for if left out.
+    pub authorization_sha256: Option<String>,
 }
 
 impl Limits {
@@ -234,12 +268,23 @@ impl Settings {
         for network in &self.gateway.addresses {
             ensure!(is_network(network), "[gateway] {network:?} is no address and no ADDRESS/BITS");
         }
+        // A courier takes 30 s without a word for a dead connection.
+        ensure!((1..=20).contains(&self.feed.head_seconds), "[feed]: head_seconds must be from 1 to 20");
         let mut owners: BTreeMap<String, &str> = BTreeMap::new();
+        let mut senders: Vec<&str> = Vec::new();
         for provider in &self.providers {
             ensure!(provider.issuer.starts_with("https://"), "{}: an issuer begins with https://", provider.issuer);
             ensure!(provider.issuer != self.url, "{} is central itself", provider.issuer);
             ensure!(!provider.audiences.is_empty(), "{}: audiences is empty", provider.issuer);
             ensure!(!provider.namespaces.is_empty(), "{}: namespaces is empty", provider.issuer);
+            if let Some(signals) = &provider.signals {
+                let sender = signals.issuer.as_deref().unwrap_or(&provider.issuer);
+                let https = |url: &str| url.starts_with("https://");
+                ensure!(https(sender), "{sender}: the issuer of signals begins with https://");
+                ensure!(signals.jwks_uri.as_deref().is_none_or(https), "{sender}: jwks_uri begins with https://");
+                ensure!(!senders.contains(&sender), "{sender} sends signals for two providers");
+                senders.push(sender);
+            }
             for namespace in &provider.namespaces {
                 ensure!(namespace.starts_with('@') && namespace.len() > 1, "{namespace:?} does not begin with '@'");
                 if let Some(other) = owners.insert(namespace.to_lowercase(), &provider.issuer) {

@@ -4,7 +4,7 @@
 //! - [`access`]: who may, decided by policies in Cedar.
 //! - [`store`]: what is kept, behind a trait.
 //! - [`hub`]: hosts that listen, and how far they have read.
-//! - [`providers`]: identity providers and their keys.
+//! - [`providers`]: identity providers, who sends signals for them, and the keys of both.
 //! - [`rules`]: policies and providers, which can be read anew while central runs.
 //! - [`limits`], [`metrics`]: how much one caller may ask for; what is counted.
 //! - [`keys`]: central's own keys, a role each. The root and the bundle key are not among them.

@@ -1,15 +1,16 @@
-//! Identity providers: discovery and keys, cached, fetched anew when a token names a key that is not known.
+//! Identity providers: discovery and keys, cached, fetched anew when a token names a key that is not known. The same
+//! for whoever sends signals for them.
 //!
 //! What a token says can make central ask its provider, so that is bounded: a few fetches at once, then one each
 //! ten seconds.
 
-use crate::config::ProviderSettings;
+use crate::config::{ProviderSettings, SignalSettings};
 use anyhow::{Context, Result};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tether_centrallink::{Http, SYSTEM_AUTHORITIES};
-use tether_oauth::{JwkSet, Provider, Refusal, Standard, parse_json};
+use tether_oauth::{JwkSet, Provider, Refusal, Standard, Transmitter, parse_json};
 
 /// How long keys are used without asking again.
 const FRESH: Duration = Duration::from_secs(300);
@@ -25,15 +26,35 @@ const REFILL: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 struct Known {
     provider: Provider,
-    http: Http,
-    cache: Mutex<Cache>,
+    keys: Keys,
+    signals: Option<Signals>,
 }
 
+/// Who sends events about a provider's humans.
 #[derive(Debug)]
-struct Cache {
-    keys: Option<(JwkSet, Instant)>,
-    fetches_left: u32,
-    refilled: Instant,
+struct Signals {
+    transmitter: Transmitter,
+    authorization: Option<String>,
+    keys: Keys,
+}
+
+/// Whom an event is from, as far as is known before its signature is checked.
+#[derive(Debug, Clone, Copy)]
+pub struct Sender<'p> {
+    /// What its events have to say.
+    pub transmitter: &'p Transmitter,
+    /// The hash of the header that it has to send, if it has to.
+    pub authorization: Option<&'p str>,
+    /// The provider whose humans it may speak of.
+    pub provider: &'p Provider,
+    signals: &'p Signals,
+}
+
+impl Sender<'_> {
+    /// Its keys, with the one that is named, if it has it.
+    pub fn keys(&self, kid: Option<&str>) -> Result<JwkSet, Refusal> {
+        self.signals.keys.get(kid)
+    }
 }
 
 /// All trusted providers.
@@ -41,8 +62,8 @@ struct Cache {
 pub struct Providers(Vec<Known>);
 
 impl Providers {
-    /// From the settings; nothing is fetched before a token asks for it.
-    pub fn new(settings: &[ProviderSettings], folder: &Path) -> Result<Self> {
+    /// From the settings; nothing is fetched before a token asks for it. `url` is central's own.
+    pub fn new(settings: &[ProviderSettings], folder: &Path, url: &str) -> Result<Self> {
         let known = settings.iter().map(|one| {
             let path = one.authority.as_ref().map_or_else(|| SYSTEM_AUTHORITIES.into(), |path| folder.join(path));
             let pem = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -55,8 +76,9 @@ impl Providers {
                 namespaces: one.namespaces.clone(),
                 acr: one.acr.clone(),
             };
-            let cache = Cache { keys: None, fetches_left: BURST, refilled: Instant::now() };
-            Ok(Known { provider, http, cache: Mutex::new(cache) })
+            let keys = Keys::new(&one.issuer, Source::OpenId, &http);
+            let signals = one.signals.as_ref().map(|signals| Signals::new(signals, &one.issuer, url, &http));
+            Ok(Known { provider, keys, signals })
         });
         known.collect::<Result<_>>().map(Self)
     }
@@ -67,12 +89,70 @@ impl Providers {
             let why = format!("the subject token is refused: {issuer:?} is no trusted provider");
             Refusal::new(Standard::InvalidRequest, "subject.unknown_issuer", why)
         })?;
-        known.keys(kid).map(|keys| (&known.provider, keys))
+        known.keys.get(kid).map(|keys| (&known.provider, keys))
+    }
+
+    /// A provider by its issuer.
+    pub fn named(&self, issuer: &str) -> Option<&Provider> {
+        self.0.iter().map(|known| &known.provider).find(|provider| provider.issuer == issuer)
+    }
+
+    /// Who sends events under this issuer.
+    pub fn sender(&self, issuer: &str) -> Option<Sender<'_>> {
+        self.0.iter().find_map(|known| {
+            let signals = known.signals.as_ref().filter(|signals| signals.transmitter.issuer == issuer)?;
+            let authorization = signals.authorization.as_deref();
+            Some(Sender { transmitter: &signals.transmitter, authorization, provider: &known.provider, signals })
+        })
     }
 }
 
-impl Known {
-    fn keys(&self, kid: Option<&str>) -> Result<JwkSet, Refusal> {
+impl Signals {
+    fn new(settings: &SignalSettings, provider: &str, url: &str, http: &Http) -> Self {
+        let issuer = settings.issuer.clone().unwrap_or_else(|| provider.to_owned());
+        let source = settings.jwks_uri.clone().map_or(Source::SharedSignals, Source::At);
+        Self {
+            keys: Keys::new(&issuer, source, http),
+            authorization: settings.authorization_sha256.clone(),
+            transmitter: Transmitter { issuer, audience: settings.audience.clone().unwrap_or_else(|| url.to_owned()) },
+        }
+    }
+}
+
+/// Where keys are found.
+#[derive(Debug, Clone)]
+enum Source {
+    /// By OpenID Connect Discovery.
+    OpenId,
+    /// By the discovery of Shared Signals.
+    SharedSignals,
+    /// There.
+    At(String),
+}
+
+/// An issuer's keys.
+#[derive(Debug)]
+struct Keys {
+    issuer: String,
+    source: Source,
+    http: Http,
+    cache: Mutex<Cache>,
+}
+
+#[derive(Debug)]
+struct Cache {
+    keys: Option<(JwkSet, Instant)>,
+    fetches_left: u32,
+    refilled: Instant,
+}
+
+impl Keys {
+    fn new(issuer: &str, source: Source, http: &Http) -> Self {
+        let cache = Cache { keys: None, fetches_left: BURST, refilled: Instant::now() };
+        Self { issuer: issuer.to_owned(), source, http: http.clone(), cache: Mutex::new(cache) }
+    }
+
+    fn get(&self, kid: Option<&str>) -> Result<JwkSet, Refusal> {
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((keys, at)) = &cache.keys
             && at.elapsed() < FRESH
@@ -88,28 +168,46 @@ impl Known {
             }
             (Err(_), Some((keys, at))) if at.elapsed() < STALE_MAX => Ok(keys.clone()),
             (Err(error), _) => {
-                let why = format!("the keys of {} cannot be had: {error:#}", self.provider.issuer);
+                let why = format!("the keys of {} cannot be had: {error:#}", self.issuer);
                 Err(Refusal::new(Standard::TemporarilyUnavailable, "provider.unreachable", why))
             }
         }
     }
 
     fn fetch(&self) -> Result<JwkSet> {
-        let issuer = &self.provider.issuer;
-        let about = self.get(&format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/')))?;
-        let about = parse_json(&about)?;
+        let about = match &self.source {
+            Source::At(url) => return self.fetch_keys(url),
+            Source::OpenId => format!("{}/.well-known/openid-configuration", self.issuer.trim_end_matches('/')),
+            Source::SharedSignals => shared_signals(&self.issuer),
+        };
+        let about = parse_json(&self.read(&about)?)?;
         let text = |name: &str| about.get(name).and_then(serde_json::Value::as_str);
-        anyhow::ensure!(text("issuer") == Some(issuer), "it says that it is {:?}", text("issuer"));
-        let keys = JwkSet::parse(&self.get(text("jwks_uri").context("it names no jwks_uri")?)?)?;
+        anyhow::ensure!(text("issuer") == Some(&self.issuer), "it says that it is {:?}", text("issuer"));
+        self.fetch_keys(text("jwks_uri").context("it names no jwks_uri")?)
+    }
+
+    fn fetch_keys(&self, url: &str) -> Result<JwkSet> {
+        let keys = JwkSet::parse(&self.read(url)?)?;
         anyhow::ensure!(!keys.is_empty(), "it has no key that can be used");
         Ok(keys)
     }
 
-    fn get(&self, url: &str) -> Result<Vec<u8>> {
+    fn read(&self, url: &str) -> Result<Vec<u8>> {
         let answer = self.http.get(url, &[("Accept", "application/json")])?;
         anyhow::ensure!(answer.status == 200, "{url} answered with the status {}", answer.status);
         Ok(answer.body)
     }
+}
+
+/// The well-known part comes between host and path (Shared Signals 1.0, 7.2).
+fn shared_signals(issuer: &str) -> String {
+    let issuer = issuer.trim_end_matches('/');
+    let path = issuer
+        .find("://")
+        .and_then(|at| issuer.get(at + 3..))
+        .and_then(|rest| rest.find('/').map(|at| rest.len() - at));
+    let (host, path) = issuer.split_at(issuer.len() - path.unwrap_or(0));
+    format!("{host}/.well-known/ssf-configuration{path}")
 }
 
 impl Cache {
@@ -122,5 +220,21 @@ impl Cache {
         let may = self.fetches_left > 0;
         self.fetches_left = self.fetches_left.saturating_sub(1);
         may
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_document_of_signals_is_between_host_and_path() {
+        for (issuer, wanted) in [
+            ("https://idp.example.org", "https://idp.example.org/.well-known/ssf-configuration"),
+            ("https://idp.example.org/", "https://idp.example.org/.well-known/ssf-configuration"),
+            ("https://idp.example.org:8443/a/b", "https://idp.example.org:8443/.well-known/ssf-configuration/a/b"),
+        ] {
+            assert_eq!(shared_signals(issuer), wanted);
+        }
     }
 }

@@ -33,7 +33,7 @@ impl Rules {
         let access = Access::parse(&text).with_context(|| format!("{}", path.display()))?;
         Ok(Self {
             access: Arc::new(access),
-            providers: Arc::new(Providers::new(&settings.providers, folder)?),
+            providers: Arc::new(Providers::new(&settings.providers, folder, &settings.url)?),
             digest: hash(&text),
             issuers: settings.providers.iter().map(|provider| provider.issuer.clone()).collect(),
         })

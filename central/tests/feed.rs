@@ -35,8 +35,7 @@ fn events_come_at_once() {
     let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
     let port = listener.local_addr().unwrap().port();
     let router = Router::new().route("/feed", get(feed)).layer(Extension(feeds));
-    let (_never, stop) = tokio::sync::watch::channel(false);
-    runtime.spawn(async move { tether_central::http::serve(listener, tls, router, 0, stop).await });
+    runtime.spawn(async move { tether_central::http::serve(listener, tls, router).await });
 
     let central = Central::new(&format!("https://localhost:{port}"), certificate.pem().as_bytes()).unwrap();
     let key = tether_oauth::issue::PrivateKey::from_seed(&[7; 32]).unwrap();

@@ -62,6 +62,10 @@ fn agentd() -> Check {
         Ok(status) if status.version != env!("CARGO_PKG_VERSION") => {
             Some(format!("agentd is version {}, this command {}", status.version, env!("CARGO_PKG_VERSION")))
         }
+        Ok(status) if status.state == "stale" => {
+            let age = status.head_age_s.unwrap_or_default();
+            Some(format!("agentd is stale: the feed was last known to be whole {age} s ago; agents are refused"))
+        }
         Ok(status) if status.state != "admitting" => Some(format!("agentd is {}", status.state)),
         Ok(_) => None,
         Err(error) => Some(format!("{error:#}")),
@@ -72,6 +76,9 @@ fn agentd() -> Check {
         }
         Some(why) if why.ends_with("starting") => {
             "central has to answer /run/tether/resume-request.json; is the courier running?"
+        }
+        Some(why) if why.contains("stale") => {
+            "systemctl status tether-courier; journalctl -u tether-courier; is central up, and is the network?"
         }
         _ => "systemctl status tether-agentd; journalctl -u tether-agentd",
     };

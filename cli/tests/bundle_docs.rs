@@ -46,7 +46,7 @@ fn every_code_is_explained() {
     let docs = read("docs/codes.md");
     let documented: BTreeSet<&str> = docs.split('`').collect();
     let mut found = BTreeSet::new();
-    for folder in ["crates/bundle/src", "cli/src/bundle"] {
+    for folder in ["crates/bundle/src", "cli/src/bundle", "crates/scim/src"] {
         codes_below(&root().join(folder), &mut found);
     }
     assert!(found.len() > 50, "{found:?}");
@@ -63,7 +63,7 @@ fn codes_below(folder: &Path, found: &mut BTreeSet<String>) {
         }
         let text = std::fs::read_to_string(&path).unwrap();
         let is_code = |text: &&str| {
-            let known = ["rule.", "source.", "bundle.", "lint."].iter().any(|start| text.starts_with(start));
+            let known = ["rule.", "source.", "bundle.", "lint.", "scim."].iter().any(|start| text.starts_with(start));
             known && text.bytes().all(|b| b.is_ascii_lowercase() || matches!(b, b'.' | b'_')) && !text.ends_with('.')
         };
         found.extend(text.split('"').filter(is_code).map(str::to_owned));

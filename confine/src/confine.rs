@@ -51,6 +51,10 @@ impl Agentd {
     fn begin(&mut self, plan: &Plan) -> Result<(), Refusal> {
         let link = self.link.take().ok_or_else(|| Refusal::new(codes::INTERNAL, "there is no agentd to ask"))?;
         self.was_asked = true;
+        // agentd waits as long as the plan is good, and no longer.
+        if plan::boottime_ms() > plan.deadline_boottime_ms {
+            return Err(late());
+        }
         let request = Request::Begin { plan: plan.plan.clone() };
         match link.ask(&request, Deadline::after(GO)).map_err(unreachable_agentd)?.reply {
             Reply::Done => Ok(()),
@@ -210,6 +214,12 @@ fn take(numbers: &[RawFd]) -> Result<Given, Refusal> {
 
 fn unreachable_agentd(error: LinkError) -> Refusal {
     Refusal::new(codes::UNREACHABLE, format!("{error}; nothing was run"))
+}
+
+fn late() -> Refusal {
+    let why = "looking at what may be read took longer than the plan's two seconds; nothing was run";
+    Refusal::new("confine.expired", format!("the plan is void: {why}"))
+        .hint("run it again, the second time is faster; if it happens often, the bundle should name narrower trees")
 }
 
 fn not_run(plan: &Plan, error: &std::io::Error) -> Refusal {

@@ -74,7 +74,8 @@ fn check_confinement(plan: &Plan) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn boottime_ms() -> u64 {
+/// What plans count in.
+pub fn boottime_ms() -> u64 {
     let now = clock_gettime(ClockId::Boottime);
     now.tv_sec.unsigned_abs() * 1000 + now.tv_nsec.unsigned_abs() / 1_000_000
 }

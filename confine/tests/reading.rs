@@ -3,11 +3,12 @@
 
 mod common;
 
-use common::{Launch, own_run};
+use common::{Launch, clean_ground, own_run};
 use rustix::mount::{MountFlags, mount, mount_bind};
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::process::Command;
+use tether_hostlink::Ground;
 
 /// A copy of /etc and an empty /srv and /var/tmp of the test's own.
 fn host() -> bool {
@@ -19,10 +20,15 @@ fn host() -> bool {
     assert!(Command::new("cp").args(["-a", "/etc", "/mnt/etc"]).status().unwrap().success());
     write("/mnt/etc/shadow", "root:SECRET:1::::::\n", 0o600);
     mount_bind("/mnt/etc", "/etc").unwrap();
-    for folder in ["/srv", "/opt", "/var/tmp"] {
-        tmpfs(folder);
-    }
+    ["/srv", "/opt", "/var/tmp"].into_iter().chain(OWN_PROGRAMS).for_each(tmpfs);
     true
+}
+
+/// Folders of programs that are the test's own, and empty.
+const OWN_PROGRAMS: [&str; 2] = ["/usr/local/share", "/usr/games"];
+
+fn is_own(path: &str) -> bool {
+    OWN_PROGRAMS.contains(&path)
 }
 
 fn write(path: &str, text: &str, mode: u32) {
@@ -33,11 +39,17 @@ fn write(path: &str, text: &str, mode: u32) {
 
 /// Those of the paths that a confined command can read, having made sure that root can read all.
 fn readable(trees: &[&str], named: &[&str], paths: &[&str]) -> Vec<String> {
+    readable_on(&clean_ground(), trees, named, paths)
+}
+
+/// The same, with what agentd knows of the folders of programs.
+fn readable_on(ground: &[Ground], trees: &[&str], named: &[&str], paths: &[&str]) -> Vec<String> {
     for path in paths {
         assert!(fs::read(path).is_ok(), "root cannot read {path}");
     }
     let script = format!("for f in {}; do head -c1 $f >/dev/null 2>&1 && echo $f; done; true", paths.join(" "));
     let mut launch = Launch::shell(&script).reading(trees);
+    launch.plan.confinement.ground = ground.to_vec();
     launch.plan.confinement.named = named.iter().map(|path| (*path).to_owned()).collect();
     launch.output().lines().map(str::to_owned).collect()
 }
@@ -108,11 +120,95 @@ fn the_never_list_holds_by_every_route() {
         "/srv/deep/etc/shadow",
         "/proc/self/root/etc/shadow",
     ];
-    let trees = ["/etc", "/srv", "/mnt", "/usr"];
+    let trees = ["/etc", "/srv", "/mnt", "/usr/games"];
     assert_eq!(readable(&trees, &[], &secrets), Vec::<String>::new());
     assert_eq!(readable(&trees, &["/etc/shadow", "/mnt/hard"], &secrets), Vec::<String>::new(), "naming lifts nothing");
     let beside = ["/srv/home/.ssh/authorized_keys", "/srv/b/passwd", "/srv/deep/etc/passwd", "/mnt/etc/passwd"];
     assert_eq!(readable(&trees, &[], &beside), beside);
+}
+
+/// Where nobody looked before, and what is there is granted to every command.
+#[test]
+fn secrets_among_programs_stay_out() {
+    if !host() {
+        return;
+    }
+    let secrets = [
+        "/usr/local/share/app/tls.key",
+        "/usr/local/share/home/.ssh/id_ed25519",
+        "/usr/local/share/app/password",
+        "/usr/local/share/shut/notes",
+        "/usr/games/app/etc/shadow",
+    ];
+    let plain = ["/usr/local/share/app/notes", "/usr/games/fortune", "/usr/local/share/.ssh/authorized_keys"];
+    for path in plain.iter().chain(&secrets) {
+        write(path, "x", if path.ends_with("password") { 0o600 } else { 0o644 });
+    }
+    fs::set_permissions("/usr/local/share/shut", fs::Permissions::from_mode(0o750)).unwrap();
+    let all: Vec<&str> = plain.into_iter().chain(secrets).collect();
+    let small: Vec<Ground> = clean_ground().into_iter().filter(|folder| !is_own(&folder.path)).collect();
+    assert_eq!(readable_on(&small, &[], &[], &all), plain);
+    assert_eq!(readable_on(&small, &["/usr/local"], &[], &all), plain, "nor by a bundle's tree");
+    assert_eq!(readable(&[], &[], &all), all, "granted unseen they are read");
+    fs::set_permissions("/usr/games", fs::Permissions::from_mode(0o700)).unwrap();
+    assert_eq!(readable(&[], &[], &["/usr/games/fortune"]), Vec::<String>::new(), "others may not enter");
+}
+
+/// What agentd looked through is not looked through again: only what it found stays out.
+#[test]
+fn of_folders_that_agentd_knows_only_what_it_found_stays_out() {
+    if !host() {
+        return;
+    }
+    let all = ["/srv/x", "/usr/local/share/a/tls.key", "/usr/local/share/a/notes", "/usr/local/share/b/password"];
+    all.iter().for_each(|path| write(path, "x", 0o600));
+    let known = |closed: &[&str], inode: u64| {
+        let about = fs::metadata("/usr/local/share").unwrap();
+        let (path, closed) = ("/usr/local/share".to_owned(), closed.iter().map(|path| (*path).to_owned()).collect());
+        vec![Ground { path, device: about.dev(), inode: about.ino() + inode, closed }]
+    };
+    let readable = |ground: Vec<Ground>| {
+        let script = format!("for f in {}; do head -c1 $f >/dev/null 2>&1 && echo $f; done; true", all.join(" "));
+        let others = clean_ground().into_iter().filter(|folder| !is_own(&folder.path));
+        let mut launch = Launch::shell(&script);
+        launch.plan.confinement.ground = ground.into_iter().chain(others).collect();
+        launch.output().lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(readable(known(&[], 0)), all[1..]);
+    assert_eq!(readable(known(&["a/tls.key"], 0)), all[2..]);
+    assert_eq!(readable(known(&["a", "b/password"], 0)), Vec::<String>::new());
+    assert_eq!(readable(known(&[], 1)), Vec::<String>::new(), "another folder lies there now");
+    // What came to be mounted there meanwhile is looked at.
+    mount_bind("/srv", "/usr/local/share/a").unwrap();
+    write("/srv/tls.key", "x", 0o644);
+    write("/srv/notes", "x", 0o644);
+    assert_eq!(readable(known(&[], 0)), ["/usr/local/share/a/notes", "/usr/local/share/b/password"]);
+}
+
+/// A copy of what is in /etc/shadow, under a name that says nothing.
+#[test]
+fn a_file_for_a_group_that_guards_secrets_stays_out() {
+    if !host() {
+        return;
+    }
+    let group = |name: &str| {
+        let text = fs::read_to_string("/etc/group").unwrap();
+        let line = text.lines().find(|line| line.starts_with(&format!("{name}:"))).unwrap().to_owned();
+        line.split(':').nth(2).unwrap().parse::<u32>().unwrap()
+    };
+    let (shadow, adm) = (group("shadow"), group("adm"));
+    let all = ["/srv/log/backup.txt", "/srv/log/syslog", "/srv/log/public", "/srv/shut/x"];
+    all.iter().for_each(|path| write(path, "x", 0o640));
+    fs::set_permissions(all[2], fs::Permissions::from_mode(0o644)).unwrap();
+    fs::set_permissions("/srv/shut", fs::Permissions::from_mode(0o750)).unwrap();
+    for (path, group) in [(all[0], shadow), (all[1], adm), (all[2], shadow), ("/srv/shut", shadow)] {
+        chown(path, None, Some(group)).unwrap();
+    }
+    for trees in [&["/srv"][..], &["/srv/log", "/srv/shut/x"]] {
+        let expected = if trees.len() == 1 { &all[1..3] } else { &all[1..] };
+        assert_eq!(readable(trees, &[], &all), expected);
+    }
+    assert_eq!(readable(&[], &["/srv/log/backup.txt", "/srv/log"], &all), all[1..3], "naming lifts nothing");
 }
 
 /// A key whose other name says nothing, met before the key itself: the rules made for it would hold for the key, too.

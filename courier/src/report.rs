@@ -19,7 +19,9 @@ impl Reports {
     pub fn open(path: &Path) -> io::Result<Self> {
         let watch = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
         let folder = path.parent().unwrap_or(Path::new("/"));
-        inotify::add_watch(&watch, folder, inotify::WatchFlags::MOVED_TO | inotify::WatchFlags::CLOSE_WRITE)?;
+        // Its mode, too: what cannot be read yet is read when it can.
+        let news = inotify::WatchFlags::MOVED_TO | inotify::WatchFlags::CLOSE_WRITE | inotify::WatchFlags::ATTRIB;
+        inotify::add_watch(&watch, folder, news)?;
         Ok(Self { watch, path: path.to_owned() })
     }
 

@@ -1,9 +1,11 @@
 // A real OpenID provider. Its users sign in with a password and, if they give it, a one-time code; the ID token
-// says which (amr), to which class (acr) and when (auth_time). New signing keys at every start.
+// says which (amr), to which class (acr) and when (auth_time). New signing keys at every start; they are written down
+// for tests that forge with them: a provider whose every claim somebody else chooses.
+// It signs security events, too (Shared Signals): a test posts the claims to /events and pushes what it gets.
 //
 // node provider.mjs SETTINGS.json; prints "ready" once it listens.
-import { generateKeyPairSync, randomUUID } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { createPrivateKey, generateKeyPairSync, randomUUID, sign } from 'node:crypto';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:https';
 import { Provider } from 'oidc-provider';
 import { totp } from './totp.mjs';
@@ -22,11 +24,33 @@ function signingKey() {
     EdDSA: () => generateKeyPairSync('ed25519'),
   };
   const { privateKey } = made[settings.algorithm]();
-  return { ...privateKey.export({ format: 'jwk' }), kid: randomUUID(), use: 'sig', alg: settings.algorithm };
+  const jwk = { ...privateKey.export({ format: 'jwk' }), kid: randomUUID(), use: 'sig', alg: settings.algorithm };
+  writeFileSync(settings.signing_key, JSON.stringify(jwk), { mode: 0o600 });
+  return jwk;
+}
+
+const key = signingKey();
+
+function event(claims) {
+  const encode = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
+  const signed = `${encode({ alg: key.alg, typ: 'secevent+jwt', kid: key.kid })}.${encode(claims)}`;
+  const own = { key: createPrivateKey({ key, format: 'jwk' }), dsaEncoding: 'ieee-p1363' };
+  return `${signed}.${sign(key.alg === 'EdDSA' ? null : 'sha256', Buffer.from(signed), own).toString('base64url')}`;
+}
+
+async function signals(request, response) {
+  if (request.method !== 'POST') {
+    response.setHeader('content-type', 'application/json');
+    response.end(JSON.stringify({ issuer: settings.issuer, jwks_uri: `${settings.issuer}/jwks` }));
+    return;
+  }
+  let body = '';
+  for await (const part of request) body += part;
+  response.end(event(JSON.parse(body)));
 }
 
 const provider = new Provider(settings.issuer, {
-  jwks: { keys: [signingKey()] },
+  jwks: { keys: [key] },
   clients: settings.clients.map((id) => ({
     client_id: id,
     token_endpoint_auth_method: 'none',
@@ -86,8 +110,9 @@ async function interact(request, response) {
 const callback = provider.callback();
 const tls = { key: readFileSync(settings.key), cert: readFileSync(settings.certificate) };
 const server = createServer(tls, (request, response) => {
-  if (!request.url.startsWith('/interaction/')) return callback(request, response);
-  interact(request, response).catch((error) => {
+  const own = ['/events', '/.well-known/ssf-configuration'].includes(request.url);
+  if (!own && !request.url.startsWith('/interaction/')) return callback(request, response);
+  (own ? signals : interact)(request, response).catch((error) => {
     response.statusCode = 403;
     response.end(String(error.message));
   });

@@ -152,6 +152,11 @@ impl Central {
         bail!("{} is taken away each time", beside.display())
     }
 
+    /// Whether a file lies in the host's inbox.
+    pub fn lies_there(&self, host: &Host, name: &str) -> Result<bool> {
+        Ok(inbox(host)?.join(name).exists())
+    }
+
     /// Signs and delivers the newest head.
     pub fn head(&self, host: &Host) -> Result<()> {
         let head = Head { host: HOST.parse()?, position: self.feed.position().clone(), time: self.now() };

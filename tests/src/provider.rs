@@ -1,11 +1,13 @@
 //! A real OpenID provider (npm's oidc-provider), and people who sign in there.
 
 use anyhow::{Context, Result, ensure};
+use base64ct::{Base64UrlUnpadded, Encoding};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
+use tether_oauth::issue::PrivateKey;
 use tether_testhost::Lab;
 
 /// The client that people sign in to.
@@ -28,6 +30,8 @@ pub const ALICE: Person = Person { sub: "u-alice", email: "alice@example.org", g
 pub const BOB: Person = Person { sub: "u-bob", email: "bob@example.org", groups: &["analysts"] };
 /// An admin of central.
 pub const CAROL: Person = Person { sub: "u-carol", email: "carol@example.org", groups: &["tether-admins"] };
+/// Somebody who may look at central.
+pub const ERIN: Person = Person { sub: "u-erin", email: "erin@example.org", groups: &["auditors"] };
 /// Somebody whom no policy names.
 pub const DAVE: Person = Person { sub: "u-dave", email: "dave@example.org", groups: &["sales"] };
 
@@ -83,6 +87,14 @@ impl Provider {
         Ok(())
     }
 
+    /// What it signs with now, and that key's name; of one that signs with EdDSA.
+    pub fn signing_key(&self) -> Result<(PrivateKey, String)> {
+        let jwk: Value = serde_json::from_slice(&std::fs::read(self.folder.path().join("signing.jwk"))?)?;
+        let text = |name: &str| jwk[name].as_str().with_context(|| format!("the signing key has no {name}"));
+        let seed = Base64UrlUnpadded::decode_vec(text("d")?).ok().and_then(|seed| seed.try_into().ok());
+        Ok((PrivateKey::from_seed(&seed.context("the signing key is not Ed25519")?)?, text("kid")?.to_owned()))
+    }
+
     /// It does not answer any more.
     pub fn stop(&mut self) {
         let _ = self.child.kill();
@@ -97,6 +109,15 @@ impl Provider {
     /// Signs a person in with a password only.
     pub fn sign_in_without_code(&self, person: &Person) -> Result<String> {
         self.sign_in_with(person, "")
+    }
+
+    /// A security event with these claims, signed as its tokens are.
+    pub fn event(&self, claims: &Value) -> Result<String> {
+        let url = format!("{}/events", self.issuer());
+        let about = json!({"url": url, "method": "POST", "body": claims.to_string()});
+        let (status, event) = ask(&self.lab, &self.authority(), &about)?;
+        ensure!(status == 200, "{status} {event}");
+        Ok(event)
     }
 
     fn sign_in_with(&self, person: &Person, secret: &str) -> Result<String> {
@@ -120,6 +141,20 @@ impl Drop for Provider {
     }
 }
 
+/// One request from where agents are: `url`, `method`, `headers`, `body`. The answer's status and body.
+pub fn ask(lab: &Lab, authority: &Path, about: &Value) -> Result<(u16, String)> {
+    let file = tempfile::NamedTempFile::new()?;
+    std::fs::write(file.path(), about.to_string())?;
+    let folder = program()?;
+    let mut node = lab.client_command(&node(&folder))?;
+    node.arg(folder.join("ask.mjs")).arg(file.path()).env("NODE_EXTRA_CA_CERTS", authority);
+    let output = node.output().context("ask.mjs")?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let answer: Value = serde_json::from_slice(&output.stdout)?;
+    let status = answer["status"].as_u64().and_then(|status| status.try_into().ok()).context("no status")?;
+    Ok((status, answer["body"].as_str().unwrap_or_default().to_owned()))
+}
+
 fn issuer(lab: &Lab, port: u16) -> String {
     format!("https://{}:{port}", lab.client_address())
 }
@@ -137,7 +172,8 @@ fn run(lab: &Lab, own: &Path, port: u16, algorithm: &str) -> Result<Child> {
     let settings = json!({
         "issuer": issuer(lab, port), "address": lab.client_address().to_string(), "port": port,
         "key": own.join("key.pem"), "certificate": own.join("certificate.pem"), "algorithm": algorithm,
-        "clients": [CLIENT, "another"], "users": [user(&ALICE), user(&BOB), user(&CAROL), user(&DAVE)],
+        "signing_key": own.join("signing.jwk"),
+        "clients": [CLIENT, "another"], "users": [user(&ALICE), user(&BOB), user(&CAROL), user(&DAVE), user(&ERIN)],
     });
     let path = own.join("provider.json");
     std::fs::write(&path, settings.to_string())?;

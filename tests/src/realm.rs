@@ -2,15 +2,16 @@
 
 use crate::agent::{Agent, Ran};
 use crate::central::random_name;
-use crate::provider::Provider;
+use crate::provider::{Provider, ask};
 use crate::scene::{SHIPPED_BUNDLE, package};
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tether_audit::Link;
+use tether_central::store::{self, Sqlite, Which};
 use tether_hostlink::StatusReport;
 use tether_testhost::{Host, HostSpec, Image, Lab, Suite};
 
@@ -28,6 +29,8 @@ when {
 };
 @id("admins")
 permit (principal in Group::"tether-admins", action == Action::"administer", resource) when { context.multi_factor };
+@id("auditors")
+permit (principal in Group::"auditors", action == Action::"audit", resource) when { context.signed_in < 600 };
 "#;
 
 /// Central as a process. It is killed when it is dropped.
@@ -45,9 +48,19 @@ fn built(name: &str) -> Result<PathBuf> {
     found.with_context(|| format!("{name} is not built beside {}: cargo build -p tether-tests --bins", own.display()))
 }
 
+fn without_limits(settings: &str) -> String {
+    let line = |line: &str| if line.starts_with("per_minute = ") { "per_minute = 0" } else { line }.to_owned();
+    settings.lines().map(line).collect::<Vec<_>>().join("\n") + "\n"
+}
+
 impl Central {
     /// Makes one that trusts a provider, and starts it.
     pub fn start(lab: &Lab, provider: &Provider) -> Result<Self> {
+        Self::start_with(lab, provider, "")
+    }
+
+    /// The same with more settings for `central.toml`.
+    pub fn start_with(lab: &Lab, provider: &Provider, more: &str) -> Result<Self> {
         // Not on a disk: other tests' flushes would make this central slow. What it promises of flushes is the store's.
         let folder = tempfile::tempdir_in("/dev/shm")?;
         let mut central = Self { lab: lab.clone(), folder, child: None, break_glass: String::new() };
@@ -62,9 +75,12 @@ impl Central {
         // Hosts under test share two cores and a kernel that makes namespaces one after another.
         let mut settings =
             settings.replace("providers = []\n", "").replace("grant_wait_seconds = 5\n", "grant_wait_seconds = 15\n");
+        settings = settings.replace("[feed]\nhead_seconds = 10\n", "");
+        // Tests ask more than anybody else from one address; what tests the limits sets its own.
+        settings = without_limits(&settings);
         settings.push_str(&format!(
-            "\n[[providers]]\nissuer = \"{}\"\naudiences = [\"{}\"]\nnamespaces = [\"@example.org\"]\n\
-             groups_claim = \"groups\"\nauthority = \"{}\"\n",
+            "{more}\n[[providers]]\nissuer = \"{}\"\naudiences = [\"{}\"]\nnamespaces = [\"@example.org\"]\n\
+             groups_claim = \"groups\"\nauthority = \"{}\"\n[providers.signals]\n",
             provider.issuer(),
             crate::provider::CLIENT,
             provider.authority().display()
@@ -202,6 +218,61 @@ impl Central {
         Ok(serde_json::from_str(&ran.out)?)
     }
 
+    /// A directory's token for a provider's humans.
+    pub fn directory(&self, name: &str, issuer: &str) -> Result<String> {
+        Ok(self.command(&["scim", "token", name, "--issuer", issuer])?.trim().to_owned())
+    }
+
+    /// A directory's request; its answer must be a success.
+    pub fn scim(&self, token: &str, method: &str, path: &str, body: &Value) -> Result<Value> {
+        let mut about = json!({"url": format!("{}/scim/v2{path}", self.url()), "method": method, "headers": {
+            "authorization": format!("Bearer {token}"), "content-type": "application/scim+json",
+        }});
+        if !body.is_null() {
+            about["body"] = body.to_string().into();
+        }
+        let (status, answer) = ask(&self.lab, &self.authority(), &about)?;
+        ensure!((200..300).contains(&status), "{method} {path}: {status} {answer}");
+        Ok(if answer.is_empty() { Value::Null } else { serde_json::from_str(&answer)? })
+    }
+
+    /// Pushes a security event; how it was answered.
+    pub fn push(&self, event: &str) -> Result<(u16, String)> {
+        let headers = json!({"content-type": "application/secevent+jwt"});
+        let url = format!("{}/ssf/events", self.url());
+        ask(&self.lab, &self.authority(), &json!({"url": url, "method": "POST", "headers": headers, "body": event}))
+    }
+
+    /// A one-time token with which a host may enrol.
+    pub fn admit(&self, host: &str, address: &str, label: &str) -> Result<String> {
+        let made = self.administer(&["hosts", "admit", host, "--address", address, "--label", label])?;
+        Ok(made["token"].as_str().context("no token")?.to_owned())
+    }
+
+    /// Registers an agent by its public key.
+    pub fn register(&self, name: &str, key: &Path) -> Result<()> {
+        let path = key.display().to_string();
+        let owner = "carol@example.org";
+        self.administer(&["agents", "register", name, "--team", "secops", "--owner", owner, "--key", &path])?;
+        Ok(())
+    }
+
+    /// All that it keeps but its audit log, in words: equal if nothing was changed.
+    pub fn ledger(&self) -> Result<String> {
+        let store = Sqlite::open_to_read(&self.path("central.db"))?;
+        store::look(&store, |act| {
+            let hosts = act.hosts()?;
+            let feeds: Vec<_> = hosts.iter().map(|host| act.position(&host.id)).collect::<Result<_, _>>()?;
+            let issued = act.delegations(&Which::default(), usize::MAX)?;
+            Ok::<_, anyhow::Error>(format!(
+                "{:?}\n{:?}\n{hosts:?}\n{feeds:?}\n{issued:?}\n{:?}",
+                act.agents()?,
+                act.humans()?,
+                act.bundles()?
+            ))
+        })
+    }
+
     /// Its audit records; the chain was checked.
     pub fn trail(&self) -> Result<Vec<Link>> {
         let text = self.command(&["audit"])?;
@@ -254,20 +325,36 @@ impl Realm {
 
     /// The same with these hosts.
     pub fn with_hosts(suite: Suite, names: &[&str]) -> Result<Self> {
+        Self::with_settings(suite, names, "", "")
+    }
+
+    /// The same with more settings for `central.toml`, and some for `[times]` of the hosts.
+    pub fn with_settings(suite: Suite, names: &[&str], central: &str, times: &str) -> Result<Self> {
         let image = Image::ensure(suite, &mut |line| eprintln!("{line}"))?.with_deb(&package()?)?;
         let lab = Lab::new()?;
         let hosts: Vec<Host> =
             names.iter().map(|name| lab.boot(HostSpec::new(name, &image))).collect::<Result<_, _>>()?;
         let provider = Provider::start(&lab, 9443, "RS256")?;
-        let central = Central::start(&lab, &provider)?;
+        let central = Central::start_with(&lab, &provider, central)?;
         let realm = Self { hosts, central, provider, lab, files: tempfile::tempdir()? };
         realm.register_agent("triage")?;
         realm.publish(SHIPPED_BUNDLE)?;
         for host in &realm.hosts {
             host.wait_ready(READY)?;
             realm.enrol(host)?;
+            if !times.is_empty() {
+                realm.set_times(host, times)?;
+            }
         }
         Ok(realm)
+    }
+
+    /// No host: for what concerns central alone. The provider signs with EdDSA.
+    pub fn without_hosts() -> Result<Self> {
+        let lab = Lab::new()?;
+        let provider = Provider::start(&lab, 9443, "EdDSA")?;
+        let central = Central::start(&lab, &provider)?;
+        Ok(Self { hosts: Vec::new(), central, provider, lab, files: tempfile::tempdir()? })
     }
 
     /// The first host.
@@ -282,19 +369,7 @@ impl Realm {
         ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let public = self.files.path().join(format!("{name}.jwk"));
         std::fs::write(&public, output.stdout)?;
-        let path = public.display().to_string();
-        self.central.administer(&[
-            "agents",
-            "register",
-            name,
-            "--team",
-            "secops",
-            "--owner",
-            "carol@example.org",
-            "--key",
-            &path,
-        ])?;
-        Ok(())
+        self.central.register(name, &public)
     }
 
     /// The security team signs a bundle and confirms it; an admin brings both.
@@ -323,12 +398,24 @@ impl Realm {
         })
     }
 
+    fn set_times(&self, host: &Host, times: &str) -> Result<()> {
+        let mut settings = String::from_utf8(host.read_file("/etc/tether/host.toml")?)?;
+        settings.push_str(&format!("[times]\n{times}"));
+        host.write_file("/etc/tether/host.toml", settings, 0o644)?;
+        host.sh("systemctl restart tether-agentd")?;
+        self.wait(host, "the host to admit", |status| {
+            status.state == "admitting" && status.bundles.iter().any(|bundle| bundle.state == "usable")
+        })
+    }
+
+    /// What `tether doctor` says on a host.
+    pub fn doctor(&self, host: &Host) -> Result<String> {
+        Ok(String::from_utf8(host.exec(&["tether", "doctor"])?.stdout)?)
+    }
+
     /// A one-time token for a host.
     pub fn admit(&self, host: &Host, label: &str) -> Result<String> {
-        let address = host.address().to_string();
-        let made =
-            self.central.administer(&["hosts", "admit", host.name(), "--address", &address, "--label", label])?;
-        Ok(made["token"].as_str().context("no token")?.to_owned())
+        self.central.admit(host.name(), &host.address().to_string(), label)
     }
 
     /// `tether enroll` on a host.

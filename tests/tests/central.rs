@@ -81,6 +81,7 @@ fn ask_everything(realm: &Realm, alice: &str) -> Result {
         ("/v1/host/enrol", Some("{}")),
         ("/v1/host/report", Some("{}")),
         ("/v1/certificate", Some("")),
+        ("/v1/admin/hosts/mark", Some("{}")),
     ] {
         curl(realm, path, data)?;
     }

@@ -1,7 +1,7 @@
 //! Taking back, by each of the seven targets, on live sessions: what falls under it ends, what does not goes on.
 
 use anyhow::{Context, Result, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::io::BufRead;
 use std::process::Child;
 use tether_testhost::{Host, Suite};
@@ -10,8 +10,14 @@ use tether_tests::central::now;
 use tether_tests::on_both_suites;
 use tether_tests::provider::{ALICE, BOB};
 use tether_tests::realm::{Opened, POLICIES, Realm};
+use tether_tests::scene::SHIPPED_BUNDLE;
 
-on_both_suites!(each_target_ends_what_falls_under_it, a_host_enrols_once, central_killed_forgets_nothing);
+on_both_suites!(
+    each_target_ends_what_falls_under_it,
+    a_host_enrols_once,
+    central_killed_forgets_nothing,
+    directories_and_signals_end_what_runs
+);
 
 /// The second agent may do the same.
 const SECOND_AGENT: &str = r#"
@@ -19,6 +25,14 @@ const SECOND_AGENT: &str = r#"
 permit (principal == Agent::"patch", action == Action::"connect", resource)
 when { context.human in Group::"analysts" && resource.labels.contains("role=web") && context.multi_factor };
 "#;
+
+/// A rule for a command that runs until it is ended.
+const ANY_SCRIPT: &str = "
+[[rule]]
+id = 'any-script'
+program = '/usr/bin/dash'
+arguments = 'any'
+";
 
 /// A session that is in use.
 struct Live<'a> {
@@ -170,6 +184,75 @@ fn central_killed_forgets_nothing(suite: Suite) -> Result<()> {
     let copy = realm.central.path("copy.db");
     realm.central.command(&["backup", &copy.display().to_string()])?;
     ensure!(copy.exists(), "no backup");
+    Ok(())
+}
+
+/// SCIM and Shared Signals go the way of every revocation: what runs ends, under sudo too, and bystanders go on.
+fn directories_and_signals_end_what_runs(suite: Suite) -> Result<()> {
+    let realm = Realm::new(suite)?;
+    realm.publish(&format!("{}{ANY_SCRIPT}", SHIPPED_BUNDLE.replace("version = 1\n", "version = 2\n")))?;
+    let issuer = realm.provider.issuer();
+    let host = realm.host()?;
+    realm.wait(host, "the bundle", |status| {
+        status.bundles.iter().any(|bundle| bundle.version == Some(2) && bundle.state == "usable")
+    })?;
+    let (opened, kept) = realm.open(host, &realm.provider.sign_in(&BOB)?)?;
+    let bystander = Live::new((opened, &kept))?;
+
+    let directory = realm.central.directory("okta", &issuer)?;
+    let new = json!({"schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"], "userName": ALICE.email});
+    let user = realm.central.scim(&directory, "POST", "/Users", &new)?;
+    let path = format!("/Users/{}", user["id"].as_str().context("no id")?);
+    let set_active = |active: &str| {
+        let operation = json!({"op": "Replace", "path": "active", "value": active});
+        let schema = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
+        realm.central.scim(&directory, "PATCH", &path, &json!({"schemas": [schema], "Operations": [operation]}))
+    };
+    let token = realm.provider.sign_in(&ALICE)?;
+    ends_with_its_command(&realm, &token, "SCIM", || set_active("False").map(drop))?;
+    bystander.goes_on()?;
+    let during = realm.provider.sign_in(&ALICE)?;
+    refused(&realm, "triage", "web-01", &during, "human.inactive")?;
+    set_active("True")?;
+    refused(&realm, "triage", "web-01", &during, "human.revoked")?;
+
+    after_this_second();
+    let token = realm.provider.sign_in(&ALICE)?;
+    let event = realm.provider.event(&json!({
+        "iss": issuer, "aud": realm.central.url(), "iat": now(), "jti": "event-1",
+        "sub_id": {"format": "complex", "user": {"format": "iss_sub", "iss": issuer, "sub": ALICE.sub}},
+        "events": {"https://schemas.openid.net/secevent/caep/event-type/session-revoked": {"event_timestamp": now()}},
+    }))?;
+    ends_with_its_command(&realm, &token, "CAEP", || {
+        let (status, answer) = realm.central.push(&event)?;
+        ensure!(status == 202 && answer.is_empty(), "{status} {answer}");
+        Ok(())
+    })?;
+    bystander.goes_on()?;
+    refused(&realm, "triage", "web-01", &token, "human.revoked")?;
+    // The provider's sign-in is no event, though the same key has signed it.
+    let (status, answer) = realm.central.push(&token)?;
+    ensure!(status == 400 && answer.contains("set.typ"), "{status} {answer}");
+    Ok(())
+}
+
+/// A session with a shell that waits and a command under sudo that does not end by itself.
+fn ends_with_its_command(realm: &Realm, token: &str, what: &str, end: impl FnOnce() -> Result<()>) -> Result<()> {
+    let host = realm.host()?;
+    let (opened, agent) = realm.open(host, token)?;
+    let live = Live::new((opened, &agent))?;
+    let mut command = live.connection.start("sudo dash -c 'echo started; exec sleep 1234'")?;
+    let mut line = String::new();
+    std::io::BufReader::new(command.stdout.as_mut().context("no stdout")?).read_line(&mut line)?;
+    ensure!(line == "started\n", "{what}: nothing runs under sudo: {line:?}");
+    ensure!(host.sh("pgrep -c -f '^sleep 1234'")?.trim() == "1", "{what}: it does not run");
+    let begun = std::time::Instant::now();
+    end()?;
+    command.wait()?;
+    eprintln!("{what}: from the request to the end of the command's ssh: {} ms", begun.elapsed().as_millis());
+    live.ends(realm, host)?;
+    ensure!(host.sh("pgrep -c -f '^sleep 1234' || true")?.trim() == "0", "{what}: the command runs on");
+    ensure!(agent.run("true")?.code != 0, "{what}: the certificate still lets it in");
     Ok(())
 }
 

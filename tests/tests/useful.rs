@@ -51,7 +51,7 @@ fn trixie() -> Result {
 }
 
 fn compare(suite: Suite) -> Result {
-    let mut scene = Scene::with_packages(suite, more::PACKAGES)?;
+    let mut scene = Scene::with_packages(suite, &more::packages(suite))?;
     scene.host.sh(PLANT)?;
     let commands = useful::commands()?;
     let mut resolved = BTreeMap::new();

@@ -57,22 +57,24 @@ fn launcher() -> Result<Vec<Row>> {
         let beside = Some(Beside { name, figures: figures(other)? });
         Ok(Row { case: case.to_owned(), unit: "us", ours: figures(ours)?, beside, target })
     };
-    let mut rows = vec![
-        row("confine", "confine", "bare exec", "bare", "at most +2 ms")?,
-        row("confine, no trees", "confine minimal", "bare exec", "bare", "at most +2 ms")?,
-    ];
-    if figures("bubblewrap").is_ok() {
-        rows.push(row("confine bubblewrap", "confine", "bubblewrap", "bubblewrap", "no target")?);
-    } else {
+    let has_bubblewrap = figures("bubblewrap").is_ok();
+    if !has_bubblewrap {
         say("bubblewrap is not installed: no row for it");
     }
-    rows.push(row(
-        "confine proc-links 1000",
-        "proc-links 1000",
-        "without the grant",
-        "confine 1000",
-        "at most +80 ms",
-    )?);
+    let mut rows = Vec::new();
+    // Processor time of all processes of a launch besides, since other load on the machine does not change it much.
+    for of in ["", ", cpu"] {
+        let mut add = |case: &str, ours: &str, name, other: &str, target| -> Result<()> {
+            rows.push(row(&format!("{case}{of}"), &format!("{ours}{of}"), name, &format!("{other}{of}"), target)?);
+            Ok(())
+        };
+        add("confine", "confine", "bare exec", "bare", "at most +2 ms")?;
+        add("confine, no trees", "confine minimal", "bare exec", "bare", "at most +2 ms")?;
+        if has_bubblewrap {
+            add("confine bubblewrap", "confine", "bubblewrap", "bubblewrap", "no target")?;
+        }
+        add("confine proc-links 1000", "proc-links 1000", "without the grant", "confine 1000", "at most +80 ms")?;
+    }
     Ok(rows)
 }
 

@@ -84,6 +84,9 @@ impl Host {
         let before = self.trust.position().clone();
         match self.trust.take_statement(text) {
             Ok(taken) => {
+                if let Some(refused) = taken.unheeded {
+                    self.refuse_item(&Item::Statement(number), &refused.into());
+                }
                 // A grant must not be met twice, a revocation must not be lost, whenever agentd dies.
                 if let Body::Revocation(revocation) = &taken.body {
                     self.revoke(revocation);
@@ -143,11 +146,9 @@ impl Host {
 
     /// Puts the CA's keys where sshd looks for them, for agents' accounts only.
     pub fn write_ca_keys(&self) -> std::io::Result<()> {
-        use std::os::unix::fs::PermissionsExt;
         let path = std::path::Path::new(tether_hostlink::paths::USER_CA_KEYS);
         let lines = self.trust.any_key_set().map(|set| set.user_ca.join("\n")).unwrap_or_default();
-        crate::store::replace(path, format!("{lines}\n").as_bytes())?;
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o644))
+        crate::store::replace_readable(path, format!("{lines}\n").as_bytes())
     }
 
     /// The bundles have a file of their own: they are long, and change seldom.
@@ -265,6 +266,7 @@ impl Host {
         reserved?;
         crash_point!(ReserveRecorded);
         self.sessions.insert(id.clone(), session);
+        self.ground.want();
         if let Err(why) = self.make_visible(&id) {
             self.end_session(&id, Reason::Broken);
             return Err(("host.world", why));

@@ -2,7 +2,7 @@
 
 use super::{CommandEnd, Host, OpenPlan, Over, PlanPhase, RunPart, TearDown, file_of, ids_of};
 use crate::clock::Moment;
-use crate::log::warn;
+use crate::log::{note, warn};
 use crate::session::{Effect, Input, Monitor, Phase, Reason, Refused, Session};
 use crate::store::StoreError;
 use crate::watch::Watched;
@@ -167,6 +167,9 @@ impl Host {
         }
         crash_point!(GoneFile);
         self.sessions.remove(id);
+        if self.sessions.is_empty() {
+            self.ground.let_go();
+        }
     }
 
     /// A watched process is gone.
@@ -237,12 +240,33 @@ impl Host {
 
     /// Ends what is over. Returns when to look again.
     pub fn run_deadlines(&mut self, now: Moment) -> Duration {
+        self.tell_of_silence(now);
         self.end_sessions_that_are_over(now);
         self.kill_unbound(now);
         self.ask_again_if_unanswered(now);
         self.retry_stuck(now);
         self.end_late_plans(now);
         Duration::from_millis(500)
+    }
+
+    /// Says once that central is not heard any more, and once that it is heard again: whoever withholds statements is
+    /// seen, by people who read the journal and in the chain.
+    fn tell_of_silence(&mut self, now: Moment) {
+        let (silence, most) = (self.trust.silence(now), self.config.host.times.silence());
+        if (silence > most) == self.silent {
+            return;
+        }
+        self.silent = !self.silent;
+        let ids = Ids::unknown("of the host");
+        let about =
+            json!({"seconds": silence.as_secs(), "most": most.as_secs(), "position": self.trust.position().number});
+        if self.silent {
+            return self.record_error("feed.silent", "feed.stale", ids, about);
+        }
+        note("central is heard again");
+        if let Err(error) = self.record_done("feed.heard", ids, about) {
+            warn(error);
+        }
     }
 
     /// Plans that the launcher did not come for, and commands whose time is over.

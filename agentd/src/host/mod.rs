@@ -19,6 +19,7 @@ use crate::watch::Watch;
 use crate::world::accounts::Accounts;
 use crate::world::cgroup::Cgroups;
 use crate::world::doors::Doors;
+use crate::world::ground::Ground;
 use crate::world::namespaces::World;
 use crate::world::program::Programs;
 use crate::world::uids::Uids;
@@ -113,6 +114,8 @@ pub struct Host {
     pub cgroups: Cgroups,
     /// Digests of programs.
     pub programs: Programs,
+    /// What of the folders of programs is not to be read.
+    pub ground: Ground,
     /// Commands that were allowed and are not over.
     pub plans: BTreeMap<String, OpenPlan>,
     /// Refusals that are counted rather than recorded one by one.
@@ -123,6 +126,8 @@ pub struct Host {
     pub kept_floor: u64,
     /// Whether the admin stopped all agents.
     pub stopped: bool,
+    /// Whether it was said that central is not heard.
+    pub silent: bool,
     /// Who watches processes.
     pub watch: Watch,
     /// Who takes sessions down.

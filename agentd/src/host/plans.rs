@@ -1,6 +1,7 @@
 //! Commands under sudo and `tether run`: allowed, begun, over.
 
 use crate::clock::Moment;
+use crate::requests::Planned;
 use rustix::pipe::{PipeFlags, pipe_with};
 use std::io;
 use std::net::SocketAddr;
@@ -107,8 +108,8 @@ pub struct RunPart {
 /// What the runner takes.
 #[derive(Debug)]
 pub struct Handed {
-    /// The plan's own descriptors, for the launcher.
-    pub descriptors: Vec<OwnedFd>,
+    /// What the launcher gets, but for the sealing.
+    pub planned: Planned,
     /// The end of a pipe whose other end the connection's thread holds.
     pub lifeline: OwnedFd,
     /// The command's 0, 1 and 2.

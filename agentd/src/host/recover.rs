@@ -12,6 +12,7 @@ use crate::watch::Watch;
 use crate::world::accounts::Accounts;
 use crate::world::cgroup::Cgroups;
 use crate::world::doors::Doors;
+use crate::world::ground::Ground;
 use crate::world::namespaces::World;
 use crate::world::process;
 use crate::world::program::Programs;
@@ -52,11 +53,13 @@ impl Host {
             doors: Doors::open(paths::RUN_FOLDER).map_err(|source| system(paths::RUN_FOLDER, source))?,
             cgroups: Cgroups::open().map_err(|source| system("the cgroup of sessions", source))?,
             programs: Programs::default(),
+            ground: Ground::new().map_err(|source| system("an eventfd", source))?,
             plans: BTreeMap::new(),
             refusals: Refusals::default(),
             stuck: BTreeMap::new(),
             kept_floor,
             stopped: store.get::<bool>(STOPPED_FILE)?.unwrap_or(false),
+            silent: false,
             config,
             boot,
             store,
@@ -76,6 +79,9 @@ impl Host {
         for id in ids {
             self.take_up(&id);
         }
+        if !self.sessions.is_empty() {
+            self.ground.want();
+        }
         Ok(self)
     }
 
@@ -89,7 +95,7 @@ impl Host {
     /// Puts the question to central where the courier finds it.
     fn write_question(&self) -> io::Result<()> {
         let request = self.trust.resume_request(&self.boot, self.uids.mark());
-        write_readable(super::feed::RESUME_REQUEST, &serde_json::to_vec(&request)?)
+        crate::store::replace_readable(super::feed::RESUME_REQUEST.as_ref(), &serde_json::to_vec(&request)?)
     }
 
     /// Asks anew when central has been silent since the start: an answer is worth only as much time as it took.
@@ -221,12 +227,6 @@ fn read_sessions(store: &Store) -> Result<BTreeMap<SessionId, Session>, HostErro
 fn make_run_folders() -> io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o755).create("/run/tether")?;
     std::fs::DirBuilder::new().recursive(true).mode(0o755).create(paths::HOME)
-}
-
-fn write_readable(path: &str, bytes: &[u8]) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    crate::store::replace(path.as_ref(), bytes)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o644))
 }
 
 fn boot_id() -> io::Result<String> {

@@ -48,6 +48,7 @@ pub fn orders(
         net: net.unwrap_or_default(),
         cwd: cwd.to_owned(),
         arguments: u32::try_from(arguments.len()).unwrap_or(u32::MAX),
+        ground: Vec::new(),
     };
     Ok(Orders { confinement, arguments })
 }

@@ -28,6 +28,8 @@ mod principals;
 mod run;
 mod sudo;
 
+pub use plan::Planned;
+
 use crate::host::{Awaited, Host, Lent};
 use crate::session::Monitor;
 use crate::world::cgroup;

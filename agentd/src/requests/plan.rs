@@ -1,7 +1,6 @@
 //! From a command line to a plan: the program that would run, the rule that allows it, and what the launcher is to
 //! enforce.
 
-use super::Response;
 use super::confinement::{Orders, orders};
 use super::sudo::{internal, shortened, start_of};
 use crate::clock::Moment;
@@ -20,8 +19,10 @@ use tether_bundle::{Command, Decision, Denied, PathArgument, Policy, Rule};
 use tether_hostlink::{CommandLine, Plan, Refusal, Reply};
 use tether_identity::{Name, SessionId};
 
-/// How long a plan is good for.
-const PLAN_SPAN: Duration = Duration::from_secs(2);
+/// How long a plan is good for, once who runs the launcher has it.
+pub(super) const PLAN_SPAN: Duration = Duration::from_secs(2);
+/// How long systemd may take to start a runner, which then takes the plan.
+const RUNNER_SPAN: Duration = Duration::from_secs(6);
 /// How many commands one session may have at a time.
 const PLANS_MAX: usize = 32;
 const MIB: u64 = 1 << 20;
@@ -40,6 +41,39 @@ struct Decided {
     output_limit: u64,
 }
 
+/// A plan that was opened, with what is to go with it.
+#[derive(Debug)]
+pub struct Planned {
+    plan: Plan,
+    /// The program, the host's mounts and network, and what path arguments mean.
+    others: Vec<OwnedFd>,
+}
+
+impl Planned {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.plan.plan
+    }
+
+    /// What who asked is told.
+    pub fn reply(&self) -> Reply {
+        Reply::Plan { plan: self.plan.plan.clone(), output_limit: self.plan.output_limit }
+    }
+
+    /// The same plan, void only after `until`.
+    pub fn good_until(mut self, until: Moment) -> Self {
+        self.plan.deadline_boottime_ms = until.millis();
+        self
+    }
+
+    /// The launcher's descriptors, first the sealed plan.
+    pub fn descriptors(mut self) -> std::io::Result<Vec<OwnedFd>> {
+        let sealed = sealed(&self.plan)?;
+        self.others.insert(0, sealed);
+        Ok(self.others)
+    }
+}
+
 impl Host {
     pub(super) fn plan(
         &mut self,
@@ -47,7 +81,7 @@ impl Host {
         peer: &Process,
         line: &CommandLine,
         way: Way,
-    ) -> Result<Response, Refusal> {
+    ) -> Result<Planned, Refusal> {
         let session = self.standing(id)?.clone();
         let typed = line.argv.first().ok_or_else(|| Refusal::new("program.not_found", "no command was given"))?;
         if self.plans.values().filter(|plan| plan.session == *id).count() >= PLANS_MAX {
@@ -72,10 +106,10 @@ impl Host {
         program: Program,
         decided: Decided,
         way: Way,
-    ) -> std::io::Result<Response> {
+    ) -> std::io::Result<Planned> {
         let name = crate::host::random_id()?;
         let id = &session.grant.session;
-        let until = Moment::now().plus(PLAN_SPAN);
+        let until = Moment::now().plus(if way == Way::Run { RUNNER_SPAN } else { PLAN_SPAN });
         let plan = Plan {
             plan: name.clone(),
             session: id.clone(),
@@ -90,8 +124,8 @@ impl Host {
             terminals: way == Way::Sudo,
             confinement: decided.orders.confinement,
         };
-        let mut descriptors = descriptors(&plan, program)?;
-        descriptors.extend(decided.orders.arguments.into_iter().map(|reached| reached.descriptor));
+        let mut others = around(program)?;
+        others.extend(decided.orders.arguments.into_iter().map(|reached| reached.descriptor));
         let asker = peer.pin()?;
         self.watch.add(asker.try_clone()?, Watched::Asker { plan: name.clone() })?;
         let open = OpenPlan {
@@ -99,16 +133,15 @@ impl Host {
             phase: PlanPhase::Allowed,
             until,
             time_limit: decided.time_limit,
-            net: plan.confinement.net,
+            net: plan.confinement.net.clone(),
             about: decided.about,
             asker,
             asker_pid: peer.pid,
             run: None,
         };
-        self.plans.insert(name.clone(), open);
+        self.plans.insert(name, open);
         crash_point!(DecidePlanned);
-        let reply = Reply::Plan { plan: name, output_limit: decided.output_limit };
-        Ok(Response::with(reply, descriptors))
+        Ok(Planned { plan, others })
     }
 
     /// The program that was typed. What the bundle has no rule for is one refusal in the agent's own words,
@@ -145,7 +178,8 @@ impl Host {
         };
         let cwd = rule.run.cwd.as_deref().unwrap_or(cwd);
         let ceiling = &self.config.ceiling;
-        let orders = orders(policy.bundle(), rule, &paths, cwd, ceiling)?;
+        let mut orders = orders(policy.bundle(), rule, &paths, cwd, ceiling)?;
+        orders.confinement.ground = self.ground.known();
         let most = MIB.saturating_mul(ceiling.command_output_mib);
         let seconds =
             rule.run.time_limit_s.map_or(ceiling.command_seconds, |own| ceiling.command_seconds.min(own.into()));
@@ -208,10 +242,10 @@ fn about(
     about
 }
 
-/// The sealed plan, the program, the host's mounts, the host's network.
-fn descriptors(plan: &Plan, program: Program) -> std::io::Result<Vec<OwnedFd>> {
+/// The program, the host's mounts, the host's network.
+fn around(program: Program) -> std::io::Result<Vec<OwnedFd>> {
     let open = |path: &str| openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
-    Ok(vec![sealed(plan)?, program.file, open("/proc/self/ns/mnt")?, open("/proc/self/ns/net")?])
+    Ok(vec![program.file, open("/proc/self/ns/mnt")?, open("/proc/self/ns/net")?])
 }
 
 /// Made for its reader, a model: what, by which rule of which version, what instead, that it is recorded.

@@ -1,6 +1,7 @@
 //! `tether run`: the same decision and the same launcher as under sudo, without sudo. agentd decides and hands over;
 //! the runner (`confine/src/runner.rs`) starts the launcher, since what agentd starts would have its unit's limits.
 
+use super::plan::PLAN_SPAN;
 use super::sudo::internal;
 use super::{Response, not_yours};
 use crate::clock::Moment;
@@ -37,13 +38,13 @@ impl Host {
         if lent.len() != 3 {
             return Err(Refusal::new("run.descriptors", "what the command gets as 0, 1 and 2 did not come with it"));
         }
-        let Response { reply, descriptors, .. } = self.plan(id, peer, line, Way::Run)?;
-        let Reply::Plan { plan: name, .. } = &reply else { return Err(not_yours()) };
+        let planned = self.plan(id, peer, line, Way::Run)?;
+        let (reply, name) = (planned.reply(), planned.name().to_owned());
         let (teller, awaited, lifeline) = awaiting().map_err(|error| internal(&error))?;
-        let plan = self.plans.get_mut(name).ok_or_else(not_yours)?;
-        let handed = Handed { descriptors, lifeline, lent: Lent::clone(lent) };
+        let plan = self.plans.get_mut(&name).ok_or_else(not_yours)?;
+        let handed = Handed { planned, lifeline, lent: Lent::clone(lent) };
         plan.run = Some(RunPart { handed: Some(handed), teller });
-        let awaited = Some((name.clone(), awaited));
+        let awaited = Some((name, awaited));
         Ok(Response { awaited, ..Response::with(reply, Vec::new()) })
     }
 
@@ -62,7 +63,13 @@ impl Host {
         let ipc = self.worlds.get(&id).ok_or_else(|| Refusal::new("host.world", NO_WORLD))?.ipc.try_clone();
         let ipc = ipc.map_err(|error| internal(&error))?;
         let part = self.plans.get_mut(name).and_then(|plan| plan.run.as_mut());
-        let Handed { mut descriptors, lifeline, lent } = part.and_then(|part| part.handed.take()).ok_or_else(void)?;
+        let Handed { planned, lifeline, lent } = part.and_then(|part| part.handed.take()).ok_or_else(void)?;
+        // Only now: how long systemd took is not the command's fault. `begin` looks again at all that may change.
+        let until = Moment::now().plus(PLAN_SPAN);
+        let mut descriptors = planned.good_until(until).descriptors().map_err(|error| internal(&error))?;
+        if let Some(plan) = self.plans.get_mut(name) {
+            plan.until = until;
+        }
         self.cgroups.enter_login(&id, peer.pid).map_err(|error| internal(&error))?;
         self.ask_through(name, peer.pid, asker).map_err(|error| internal(&error))?;
         descriptors.extend([lifeline, folder, ipc]);

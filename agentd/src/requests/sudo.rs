@@ -20,7 +20,11 @@ const LIST_MAX: usize = 40 * 1024;
 impl Host {
     /// May this agent run this?
     pub(super) fn decide(&mut self, id: &SessionId, peer: &Process, line: &CommandLine) -> Response {
-        match self.plan(id, peer, line, Way::Sudo) {
+        let planned = self.plan(id, peer, line, Way::Sudo).and_then(|planned| {
+            let reply = planned.reply();
+            Ok(Response::with(reply, planned.descriptors().map_err(|error| internal(&error))?))
+        });
+        match planned {
             Ok(response) => response,
             Err(refusal) => {
                 self.record_sudo_refused(id, line, Way::Sudo, &refusal);

@@ -40,6 +40,16 @@ pub enum BundleRefused {
     /// Its rules.
     #[error("the bundle is refused: {0}")]
     Rules(#[from] tether_bundle::BundleError),
+    /// A name was to mean something older than it means, or something else under the same version.
+    #[error("the feed names version {found} of {name}, version {known} was named before; a name never goes back")]
+    OldPin {
+        /// The name.
+        name: Name,
+        /// The version that it means.
+        known: u64,
+        /// The one that it was to mean.
+        found: u64,
+    },
     /// Confirmed at a time that has not come.
     #[error("{name} was confirmed at {found}, which is ahead of central's {now}")]
     ConfirmedAhead {
@@ -57,6 +67,7 @@ impl BundleRefused {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::NotPinned(_) => "bundle.not_pinned",
+            Self::OldPin { .. } => "bundle.old_pin",
             Self::ConfirmedAhead { .. } => "bundle.confirmed_ahead",
             Self::Jws(_) | Self::OtherVersion { .. } | Self::Rules(_) => "bundle.refused",
         }
@@ -151,13 +162,26 @@ impl Bundles {
         self.held.values().map(|held| held.text.clone()).collect()
     }
 
-    /// A name gets a meaning. An older version than the one pinned is not taken: `false`.
-    pub fn pin(&mut self, pin: BundlePin) -> bool {
-        if self.pins.get(&pin.name).is_some_and(|old| old.version >= pin.version) {
-            return false;
+    /// A name gets a meaning; a newer one than it has, or the one that it has.
+    pub fn pin(&mut self, pin: BundlePin) -> Result<(), BundleRefused> {
+        match self.pins.get(&pin.name) {
+            Some(old) if *old == pin => return Ok(()),
+            Some(old) if old.version >= pin.version => {
+                return Err(BundleRefused::OldPin { name: pin.name, known: old.version, found: pin.version });
+            }
+            _ => {}
         }
         self.pins.insert(pin.name.clone(), pin);
-        true
+        Ok(())
+    }
+
+    /// Whoever named bundles so far is not believed any more: names mean what is here, signed by the security team.
+    pub fn forget_pins(&mut self) {
+        let pin = |(name, held): (&Name, &Held)| {
+            let version = held.policy.bundle().version;
+            (name.clone(), BundlePin { name: name.clone(), version, sha256: held.digest.clone() })
+        };
+        self.pins = self.held.iter().map(pin).collect();
     }
 
     /// Takes a bundle that some name means.

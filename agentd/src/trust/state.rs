@@ -11,7 +11,7 @@ use tether_hostlink::{BundleSummary, SESSIONS_PAGE};
 use tether_identity::{HostId, Name};
 use tether_statement::{
     Body, BundleConfirmation, BundlePin, FeedError, FeedStatement, Head, JwsError, Position, Resume, ResumeRequest,
-    TrustedKeys, UnixTime,
+    Role, TrustedKeys, UnixTime,
 };
 
 /// What is kept on disk.
@@ -96,7 +96,7 @@ impl TrustError {
 }
 
 /// What a statement that was taken asks for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Taken {
     /// Its number.
     pub number: u64,
@@ -104,6 +104,8 @@ pub struct Taken {
     pub body: Body,
     /// Central saw this host read it before: the disk was put back since.
     pub replayed: bool,
+    /// It names a bundle, and the name keeps the meaning that it has.
+    pub unheeded: Option<BundleRefused>,
 }
 
 /// What this host believes.
@@ -127,11 +129,12 @@ pub struct Trust {
     passed: Passed,
 }
 
-fn shares_feed_key(old: &tether_statement::KeySet, new: &tether_statement::KeySet) -> bool {
-    let feed = |set: &tether_statement::KeySet| {
-        set.keys.iter().filter(|key| key.role == tether_statement::Role::Feed).map(|key| key.x.to_string()).collect()
+/// Whether a key has the role in both.
+fn share_a_key(role: Role, old: &TrustedKeys, new: &TrustedKeys) -> bool {
+    let of = |keys: &TrustedKeys| -> Vec<String> {
+        keys.set().keys.iter().filter(|key| key.role == role).map(|key| key.x.to_string()).collect()
     };
-    let (old, new): (Vec<String>, Vec<String>) = (feed(old), feed(new));
+    let (old, new) = (of(old), of(new));
     old.iter().any(|key| new.contains(key))
 }
 
@@ -199,12 +202,18 @@ impl Trust {
         {
             return Err(TrustError::OldKeys { found: keys.set().version, known });
         }
-        if self.keys.as_ref().is_some_and(|old| !shares_feed_key(old.set(), keys.set())) {
+        let replaced = |role| self.keys.as_ref().is_some_and(|old| !share_a_key(role, old, &keys));
+        let (feed, grants) = (replaced(Role::Feed), replaced(Role::Grant));
+        if feed {
             // The feed's keys were replaced, as after a theft. What they signed as seen from the future must not
             // shut out what the new ones sign; those have signed nothing before the root named them.
             self.floor = self.floor.min(keys.set().issued_at);
         }
         self.bundles = Bundles::restore(self.bundles.keep(), self.bundles.texts(), Some(&keys));
+        if grants {
+            // In the same way: a version that a thief gave to a name must not stand above all that come.
+            self.bundles.forget_pins();
+        }
         self.compact_keys = Some(compact.to_owned());
         self.keys = Some(keys);
         Ok(true)
@@ -269,11 +278,12 @@ impl Trust {
         }
         self.passed.add(std::mem::replace(&mut self.position, statement.position), statement.issued_at);
         self.note_complete();
-        if let Body::Pin(pin) = &statement.body {
-            self.bundles.pin(pin.clone());
-        }
+        let unheeded = match &statement.body {
+            Body::Pin(pin) => self.bundles.pin(pin.clone()).err(),
+            Body::Grant(_) | Body::Revocation(_) => None,
+        };
         let number = self.position.number;
-        Ok(Taken { number, body: statement.body, replayed: number <= self.seen })
+        Ok(Taken { number, body: statement.body, replayed: number <= self.seen, unheeded })
     }
 
     /// A bundle arrived. `true` if it was not here before.

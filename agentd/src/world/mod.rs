@@ -4,6 +4,7 @@ pub mod accounts;
 mod bpf;
 pub mod cgroup;
 pub mod doors;
+pub mod ground;
 pub mod keyrings;
 pub mod namespaces;
 pub mod net;

@@ -2,16 +2,17 @@
 //! be had there is the break-glass token. Every act names who did it.
 
 use super::host::hash;
-use super::{App, Failed, META_BREAK_GLASS, fault};
+use super::{App, Failed, META_BREAK_GLASS, fault, people};
 use crate::access::SignIn;
 use crate::audit::Record;
 use crate::clock;
-use crate::store::{Agent, Delegation, Enrolment, Host, Which};
+use crate::store::{Agent, Delegation, Enrolment, Host, Seen, Which};
 use serde_json::json;
 use std::collections::BTreeSet;
+use tether_accountfile::{UID_FIRST, UID_LAST};
 use tether_audit::Ids;
 use tether_centrallink::random;
-use tether_centrallink::wire::{EnrolToken, NewAgent, NewHost, NewHostToken};
+use tether_centrallink::wire::{EnrolToken, HostMark, NewAgent, NewHost, NewHostToken};
 use tether_identity::Name;
 use tether_oauth::{Jwk, Refusal, Standard, Subject, TokenType, claimed_issuer};
 
@@ -35,6 +36,8 @@ pub struct Standing {
     listening: bool,
     feed: u64,
     read: u64,
+    /// For how many seconds the oldest statement that it has not read was there to be read.
+    late: Option<u64>,
     heard: u64,
 }
 
@@ -45,17 +48,20 @@ fn refuse(code: &str, why: impl std::fmt::Display) -> Failed {
 impl App {
     /// Who a bearer token is of, if they may do `action`: `administer` or `audit`.
     pub fn admin(&self, token: Option<&str>, action: &str, peer: &str) -> Result<Admin, Refusal> {
-        self.try_admin(token, action).map_err(|failed| {
+        self.try_admin(token, action, peer).map_err(|failed| {
             let about = json!({"peer": peer, "action": action});
             self.refuse("admin.refused", Ids::unknown("an admin was not let in"), failed, about)
         })
     }
 
-    fn try_admin(&self, token: Option<&str>, action: &str) -> Result<Admin, Failed> {
+    fn try_admin(&self, token: Option<&str>, action: &str, peer: &str) -> Result<Admin, Failed> {
         let token = token.ok_or_else(|| Refusal::new(Standard::InvalidToken, "admin.none", "this needs an admin"))?;
         let kept = self.look(|act| Ok(act.meta(META_BREAK_GLASS)?))?;
         // Both sides are hashes, so how long the comparison takes says nothing of the token.
         if kept.is_some_and(|kept| kept == hash(token)) {
+            // Whoever has it goes around the provider, so that it was used is on record even where nothing is changed.
+            let about = json!({"peer": peer, "action": action});
+            self.record(&Record::done("admin.break_glass", Ids::unknown("an admin without a name"), about))?;
             return Ok(Admin { name: "break-glass".to_owned() });
         }
         let invalid = |refusal: Refusal| Refusal { error: Standard::InvalidToken, ..refusal };
@@ -64,11 +70,9 @@ impl App {
         let (provider, keys) = providers.find(&issuer, kid.as_deref()).map_err(invalid)?;
         let now = clock::now();
         let subject = Subject::verify(token, TokenType::Id, provider, &keys, now).map_err(invalid)?;
-        let revoked = self.look(|act| {
-            let known = act.human(&subject.human)?;
-            Ok(known.is_some_and(|known| {
-                !known.active || known.signed_in_after >= subject.auth_time && known.signed_in_after > 0
-            }))
+        self.look(|act| people::check_sign_in(act, &subject)).map_err(|failed| match failed {
+            Failed::Refused(refusal) => Failed::Refused(invalid(refusal)),
+            failed => failed,
         })?;
         let access = self.access();
         let sign_in = SignIn::from(&subject);
@@ -77,7 +81,7 @@ impl App {
             Ok(false) if action == "audit" => access.may("administer", &sign_in, now),
             other => other,
         };
-        if revoked || !may.map_err(|error| fault("access.failed", error))? {
+        if !may.map_err(|error| fault("access.failed", error))? {
             let why = format!("no policy lets {} {action} here", subject.human);
             return Err(Refusal::new(Standard::InsufficientScope, "admin.not_permitted", why).into());
         }
@@ -104,6 +108,7 @@ impl App {
                 active: true,
                 generation: known.map_or(0, |known| known.generation + 1),
                 since: clock::now(),
+                deleted: false,
             };
             act.put_agent(&agent)?;
             let about = json!({
@@ -119,7 +124,8 @@ impl App {
     /// Lets an agent act again. What was issued before it was deactivated stays void.
     pub fn activate(&self, admin: &Admin, name: &Name) -> Result<(), Refusal> {
         let done = self.act(|act| {
-            let mut agent = act.agent(name)?.ok_or_else(|| refuse("agent.unknown", "no such agent"))?;
+            let agent = act.agent(name)?.filter(|agent| !agent.deleted);
+            let mut agent = agent.ok_or_else(|| refuse("agent.unknown", "no such agent"))?;
             agent.active = true;
             act.put_agent(&agent)?;
             let about = json!({"by": admin.name, "agent": name.as_str(), "generation": agent.generation});
@@ -167,6 +173,24 @@ impl App {
         self.done(admin, "host.admitted", done)
     }
 
+    /// Accepts a host's uid mark that is above what was granted to it.
+    pub fn accept_mark(&self, admin: &Admin, mark: &HostMark) -> Result<(), Refusal> {
+        let done = self.act(|act| {
+            let host = act.host(&mark.host)?.ok_or_else(|| refuse("host.unknown", "no such host"))?;
+            let seen = act.seen(&host.id)?;
+            if !(UID_FIRST - 1..=UID_LAST).contains(&mark.mark) || mark.mark < seen.uid_mark {
+                let (least, most) = (seen.uid_mark.max(UID_FIRST - 1), UID_LAST);
+                return Err(refuse("host.mark", format_args!("a mark of this host is from {least} to {most}")));
+            }
+            let accepted = Seen { accepted_mark: mark.mark, accepted_at: seen.granted, ..seen };
+            act.put_seen(&host.id, &accepted)?;
+            let about = json!({"by": admin.name, "host": host.id.as_str(), "uid_mark": mark.mark});
+            self.write(act, &Record::done("host.mark_accepted", Ids::unknown("an admin's act"), about))?;
+            Ok(())
+        });
+        self.done(admin, "host.mark_accepted", done)
+    }
+
     /// All agents.
     pub fn agents(&self) -> Result<Vec<Agent>, Refusal> {
         self.list(|act| Ok(act.agents()?))
@@ -177,10 +201,13 @@ impl App {
         self.list(|act| {
             let standing = |host: Host| -> Result<Standing, Failed> {
                 let seen = act.seen(&host.id)?;
+                let unread = act.statements(&host.id, seen.number, 1)?;
+                let said_at = unread.first().and_then(|(_, text)| tether_statement::issued_at(text));
                 Ok(Standing {
                     listening: self.hub.place(&host.id).news.receiver_count() > 0,
                     feed: act.position(&host.id)?.number,
                     read: seen.number,
+                    late: said_at.map(|at| clock::now().saturating_sub(at)),
                     heard: seen.time,
                     host,
                 })

@@ -4,7 +4,7 @@
 use super::{App, Failed, fault};
 use crate::audit::{Record, ids_of};
 use crate::clock;
-use crate::store::{Act, Delegation, Host, Issued};
+use crate::store::{Act, Delegation, Host, Issued, Seen};
 use serde_json::json;
 use tether_centrallink::random;
 use tether_centrallink::wire::Certified;
@@ -148,6 +148,9 @@ impl App {
             amr: delegation.amr.clone(),
         };
         let statement = self.say(act, &delegation.host, &Body::Grant(Box::new(grant)), now)?;
+        // How far the host's uids may have gone by now.
+        let seen = act.seen(&delegation.host)?;
+        act.put_seen(&delegation.host, &Seen { granted: seen.granted.saturating_add(1), ..seen })?;
         let issued = Issued { serial, account, statement, certificate: None };
         delegation.issued = Some(issued.clone());
         act.put_delegation(&delegation)?;

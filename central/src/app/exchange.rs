@@ -1,10 +1,10 @@
 //! Token exchange: this human's sign-in and this agent's proof become a delegation for one host and one key.
 
-use super::{App, Failed, fault};
+use super::{App, Failed, fault, people};
 use crate::access::{Answer, Question, SignIn};
 use crate::audit::{KnownIds, Record, ids_of};
 use crate::clock;
-use crate::store::{Act, Agent, Delegation, Host, Human, Which};
+use crate::store::{Act, Agent, Delegation, Host, Which};
 use serde_json::json;
 use tether_centrallink::random;
 use tether_centrallink::wire::Exchanged;
@@ -56,7 +56,7 @@ impl App {
             let now = clock::now();
             use_up(act, &agent, &actor, now)?;
             check_may_act(&subject, &agent)?;
-            let human = known_human(act, &subject, now)?;
+            let human = people::seen(act, &subject, now)?;
             check_pair(act, &agent, &subject, self.settings.sessions.per_pair, now)?;
             let host = host(act, &request)?;
             let delegation = self.decide(&request, &subject, &agent, &actor, &host, &proof, now)?;
@@ -199,30 +199,6 @@ fn check_may_act(subject: &Subject, agent: &Agent) -> Result<(), Refusal> {
         }
         _ => Ok(()),
     }
-}
-
-/// The human's record as it will be, if they may be acted for.
-fn known_human(act: &dyn Act, subject: &Subject, now: u64) -> Result<Human, Failed> {
-    let refuse = |code: &str, why: String| Refusal::new(Standard::InvalidRequest, code, why);
-    let known = act.human(&subject.human)?;
-    if let Some(known) = &known {
-        if !known.active {
-            return Err(refuse("human.inactive", format!("{} is deactivated", known.name)).into());
-        }
-        if known.signed_in_after >= subject.auth_time && known.signed_in_after > 0 {
-            let why = format!("sign-ins of {} up to {} were revoked", known.name, known.signed_in_after);
-            return Err(refuse("human.revoked", why).into());
-        }
-    }
-    Ok(Human {
-        name: subject.human.clone(),
-        issuer: subject.issuer.clone(),
-        sub: subject.sub.clone(),
-        groups: subject.groups.clone(),
-        active: true,
-        signed_in_after: known.map_or(0, |known| known.signed_in_after),
-        seen: now,
-    })
 }
 
 fn check_pair(act: &dyn Act, agent: &Agent, subject: &Subject, most: usize, now: u64) -> Result<(), Failed> {

@@ -3,10 +3,11 @@
 use super::{App, Failed, META_KEYS, fault};
 use crate::audit::Record;
 use crate::clock;
-use crate::store::{Host, HostKey};
+use crate::store::{Host, HostKey, Seen};
 use base64ct::{Base64UrlUnpadded, Encoding};
 use serde_json::json;
 use sha2::{Digest, Sha256};
+use tether_accountfile::{UID_FIRST, UID_LAST};
 use tether_audit::Ids;
 use tether_centrallink::wire::{Enrolled, Reported};
 use tether_identity::HostId;
@@ -21,6 +22,8 @@ pub const FEED_PATH: &str = "/v1/host/feed";
 pub const REPORT_PATH: &str = "/v1/host/report";
 /// The most statements that are sent before a host is heard again.
 const BATCH_MAX: usize = 256;
+/// How many pairs of uids a host may have passed over: 3 in 100 of all that it has.
+const MARK_PAIRS_MARGIN: u64 = 512;
 
 /// What a host is to be sent now.
 #[derive(Debug, Clone)]
@@ -44,6 +47,15 @@ fn unknown_host() -> Refusal {
 /// SHA-256, base64url: how secrets are kept.
 pub fn hash(secret: &str) -> String {
     Base64UrlUnpadded::encode_string(&Sha256::digest(secret.as_bytes()))
+}
+
+/// The greatest uid mark that a host may have: each grant takes two uids, and some are passed over because somebody
+/// else has them. A courier reports the mark and may lie; what it claims the host never gives out.
+pub(super) fn most_mark(seen: &Seen) -> u32 {
+    let base = seen.accepted_mark.max(UID_FIRST - 1);
+    let pairs = seen.granted.saturating_sub(seen.accepted_at).saturating_add(MARK_PAIRS_MARGIN);
+    let rise = u32::try_from(pairs.saturating_mul(2)).unwrap_or(u32::MAX);
+    base.saturating_add(rise).min(UID_LAST)
 }
 
 impl App {
@@ -136,7 +148,7 @@ impl App {
 
     /// A host reports: it is told what its question at start is answered with.
     pub fn report(&self, host: &HostId, report: &ResumeRequest) -> Result<Reported, Refusal> {
-        let about = || json!({"host": host.as_str(), "number": report.position.number});
+        let about = || json!({"host": host.as_str(), "number": report.position.number, "uid_mark": report.uid_mark});
         self.try_report(host, report)
             .map_err(|failed| self.refuse("report.refused", Ids::unknown("of a host"), failed, about()))
     }
@@ -156,6 +168,16 @@ impl App {
             let position = act.position(host)?;
             let mut seen = act.seen(host)?;
             let before = seen.clone();
+            let most = most_mark(&seen);
+            if report.uid_mark > most {
+                let why = format!(
+                    "the host says that its uids go up to {}; by what was granted they go up to {most} at most: a \
+                     courier that lies, or a ledger of before. What agentd itself says is in \
+                     /run/tether/resume-request.json; `tether hosts accept-mark` accepts it",
+                    report.uid_mark
+                );
+                return Err(refuse("report.uid_mark", &why));
+            }
             seen.number = seen.number.max(number);
             seen.uid_mark = seen.uid_mark.max(report.uid_mark);
             seen.time = clock::now();

@@ -6,10 +6,13 @@ mod certificate;
 mod exchange;
 mod host;
 mod limits;
+mod people;
 mod reach;
 mod reload;
 mod resign;
 mod revoke;
+mod scim;
+mod signals;
 mod standing;
 
 pub use admin::{Admin, Standing};
@@ -18,6 +21,8 @@ pub use exchange::TOKEN_PATH;
 pub use host::{Batch, ENROL_PATH, FEED_PATH, REPORT_PATH, hash};
 pub use limits::Attempt;
 pub use revoke::REVOKE_PATH;
+pub use scim::Directory;
+pub use signals::{SIGNALS_PATH, standard_error};
 
 use crate::access::Access;
 use crate::audit::{self, Record};

@@ -1,6 +1,6 @@
 //! Taking back: what was issued is void here at once, and every host that has something of it is told.
 
-use super::{Admin, App, Failed};
+use super::{Admin, App, Failed, people};
 use crate::audit::{Record, ids_of};
 use crate::clock;
 use crate::store::{Act, Delegation, Human, Pair, Which};
@@ -23,7 +23,10 @@ impl App {
     /// Takes something back.
     pub fn revoke(&self, admin: &Admin, target: &Target) -> Result<Revoked, Refusal> {
         let wanted = serde_json::to_value(target).unwrap_or_default();
-        let done = self.act(|act| self.take_back(act, target, &admin.name));
+        let done = self.act(|act| match target {
+            Target::Human(human) => self.take_back_human(act, human, false, &admin.name),
+            other => self.take_back(act, other, &admin.name),
+        });
         self.tell_hosts(kind(target), done, json!({"by": admin.name, "target": wanted}))
     }
 
@@ -95,16 +98,10 @@ fn mark(act: &mut dyn Act, target: &Target, now: u64) -> Result<Vec<Delegation>,
     let live = Which { live_at: Some(now), ..Which::default() };
     let which = match target {
         Target::Human(human) => {
-            let known = act.human(human)?;
-            let record = known.unwrap_or_else(|| Human {
-                name: human.clone(),
-                issuer: String::new(),
-                sub: String::new(),
-                groups: std::collections::BTreeSet::new(),
-                active: true,
-                signed_in_after: 0,
-                seen: now,
-            });
+            let record = match act.human(human)? {
+                Some(known) => known,
+                None => people::unseen(human, now)?,
+            };
             act.put_human(&Human { signed_in_after: now, ..record })?;
             Which { human: Some(human.clone()), ..live }
         }

@@ -63,6 +63,7 @@ pub(crate) fn run(folder: &Path, init: &Init) -> Result<()> {
         limits: crate::config::Limits::default(),
         metrics: crate::config::Metrics::default(),
         gateway: crate::config::Gateway::default(),
+        feed: crate::config::Feed::default(),
         providers: Vec::new(),
     };
     let break_glass = format!("break-glass-{}", tether_centrallink::random::name(32)?);

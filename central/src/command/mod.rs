@@ -4,7 +4,8 @@ mod check;
 pub(crate) mod init;
 mod keys;
 mod offline;
-mod serve;
+mod scim;
+pub(crate) mod serve;
 mod store;
 
 #[cfg(test)]
@@ -60,6 +61,9 @@ enum Command {
         /// The copy
         file: PathBuf,
     },
+    /// Tokens of directories, which provision and deprovision (SCIM)
+    #[command(subcommand)]
+    Scim(scim::Command),
     /// What is done with keys that central does not have
     #[command(subcommand)]
     Offline(offline::Command),
@@ -72,8 +76,23 @@ pub fn main() -> ExitCode {
 
 /// The same with something around the routes: what tests look at requests with.
 pub fn main_with(wrap: fn(Router) -> Router) -> ExitCode {
-    let Arguments { folder, command } = Arguments::parse();
-    let done = match command {
+    match run(Arguments::parse(), wrap) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("tether-central: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs a command line of a test's.
+#[cfg(test)]
+pub(crate) fn run_from(arguments: &[&str]) -> Result<()> {
+    run(Arguments::try_parse_from([&["tether-central"], arguments].concat())?, |router| router)
+}
+
+fn run(Arguments { folder, command }: Arguments, wrap: fn(Router) -> Router) -> Result<()> {
+    match command {
         Command::Init(init) => init::run(&folder, &init),
         Command::Serve => serve::run(&folder, wrap),
         Command::Check => check::run(&folder),
@@ -81,14 +100,8 @@ pub fn main_with(wrap: fn(Router) -> Router) -> ExitCode {
         Command::Audit => store::audit(&folder),
         Command::Backup { file } => store::back_up(&folder, &file),
         Command::Restore { file } => store::restore(&folder, &file),
+        Command::Scim(command) => scim::run(&folder, &command),
         Command::Offline(command) => offline::run(&command),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("tether-central: {error:#}");
-            ExitCode::FAILURE
-        }
     }
 }
 

@@ -15,8 +15,10 @@ use std::sync::Arc;
 use tether_audit::Ids;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio_rustls::TlsAcceptor;
 
-pub(super) fn run(folder: &Path, wrap: fn(Router) -> Router) -> Result<()> {
+/// Central, from its folder.
+pub(crate) fn load(folder: &Path) -> Result<(App, TlsAcceptor)> {
     let settings = Settings::load(folder)?;
     let authority = folder.join(AUTHORITY);
     let parts = Parts {
@@ -28,7 +30,12 @@ pub(super) fn run(folder: &Path, wrap: fn(Router) -> Router) -> Result<()> {
         settings,
     };
     let tls = http::tls(&folder.join(CHAIN), &folder.join(TLS_KEY))?;
-    let app = Arc::new(App::new(parts)?);
+    Ok((App::new(parts)?, tls))
+}
+
+pub(super) fn run(folder: &Path, wrap: fn(Router) -> Router) -> Result<()> {
+    let (app, tls) = load(folder)?;
+    let app = Arc::new(app);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("threads")?;
     runtime.block_on(async {
         // Before anything is promised: a signal that comes early must not kill.
@@ -44,7 +51,7 @@ pub(super) fn run(folder: &Path, wrap: fn(Router) -> Router) -> Result<()> {
         tokio::spawn(reload_at(hangup, Arc::clone(&app), folder.to_owned()));
         let (stop, per_address) = (app.hub.stop.subscribe(), app.settings.limits.connections_per_address);
         let mut serving =
-            std::pin::pin!(http::serve(listener, tls, wrap(http::router(Arc::clone(&app))), per_address, stop));
+            std::pin::pin!(http::serve_until(listener, tls, wrap(http::router(Arc::clone(&app))), per_address, stop));
         notify("READY=1");
         tokio::select! {
             ended = &mut serving => return ended,

@@ -14,7 +14,7 @@ use axum::response::Response;
 use serde::Deserialize;
 use serde_json::json;
 use std::sync::Arc;
-use tether_centrallink::wire::{AccessQuestion, NewAgent, NewHost, ReachQuestion, SignedText, Target};
+use tether_centrallink::wire::{AccessQuestion, HostMark, NewAgent, NewHost, ReachQuestion, SignedText, Target};
 use tether_identity::{HostId, Human, Name};
 use tether_oauth::{Refusal, Standard};
 
@@ -64,6 +64,7 @@ acts! {
     register, "administer": NewAgent => |app, admin, new| app.register(admin, &new);
     activate, "administer": Named => |app, admin, agent| app.activate(admin, &agent.name);
     admit_host, "administer": NewHost => |app, admin, new| app.admit_host(admin, &new);
+    accept_mark, "administer": HostMark => |app, admin, mark| app.accept_mark(admin, &mark);
     publish, "administer": SignedText => |app, admin, signed| app.publish(admin, &signed.text);
     confirm, "administer": SignedText => |app, admin, signed| app.confirm(admin, &signed.text);
     keys, "administer": SignedText => |app, admin, signed| app.take_keys(admin, &signed.text);

@@ -21,8 +21,6 @@ use tether_identity::HostId;
 use tether_oauth::{Refusal, Standard};
 use tokio::sync::mpsc;
 
-/// How often a head is signed.
-const HEAD_EVERY: Duration = Duration::from_secs(10);
 /// How many events wait for a slow connection; then the feed waits too.
 const WAITING: usize = 16;
 
@@ -39,14 +37,15 @@ pub(super) async fn feed(
     headers: HeaderMap,
 ) -> Response {
     let asked = Arc::clone(&app);
-    let host = blocking(move || {
+    let found = blocking(move || {
         let proof = asked.prove(header(&headers, "dpop"), "GET", FEED_PATH, None)?;
+        // Whose feed is said by the key, and by nothing else.
         let host = asked.host_of(&proof)?;
         asked.admit_feed(&host)?;
         let Query(from) = from.map_err(|error| Refusal::new(Standard::InvalidRequest, "request.query", error))?;
         Ok((host, from.after))
     });
-    match host.await {
+    match found.await {
         Ok((host, after)) => {
             let (events, body) = mpsc::channel::<Bytes>(WAITING);
             tokio::spawn(run(Arc::clone(&app), host, after, events));
@@ -68,6 +67,7 @@ async fn run(app: Arc<App>, host: HostId, after: u64, events: mpsc::Sender<Bytes
     place.turn.send_modify(|turn| *turn = turn.wrapping_add(1));
     let (mut turn, mut news, mut common) = (place.turn.subscribe(), place.news.subscribe(), app.hub.common.subscribe());
     let mut sent = Sent { number: after, texts: BTreeMap::new() };
+    let head_every = Duration::from_secs(app.settings.feed.head_seconds);
     loop {
         // Marked as seen before the store is looked at: what comes in between wakes us again.
         news.mark_unchanged();
@@ -92,7 +92,7 @@ async fn run(app: Arc<App>, host: HostId, after: u64, events: mpsc::Sender<Bytes
         tokio::select! {
             _ = news.changed() => {}
             _ = common.changed() => {}
-            () = tokio::time::sleep(HEAD_EVERY) => {}
+            () = tokio::time::sleep(head_every) => {}
             _ = turn.changed() => return,
             _ = stop.wait_for(|stop| *stop) => return,
             () = events.closed() => return,

@@ -9,12 +9,14 @@ mod metrics;
 mod oauth;
 mod openapi;
 mod routes;
+mod scim;
 mod serve;
+mod ssf;
 
 pub use metrics::serve as serve_metrics;
 pub use openapi::DOCUMENT;
 pub use routes::{Route, routes};
-pub use serve::{serve, tls};
+pub use serve::{serve, serve_until, tls};
 
 use crate::app::App;
 use axum::http::HeaderMap;

@@ -44,8 +44,14 @@ pub fn tls(chain: &Path, key: &Path) -> Result<TlsAcceptor> {
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
+/// Serves until the process ends, anybody.
+pub async fn serve(listener: TcpListener, tls: TlsAcceptor, router: Router) -> Result<()> {
+    let (_never, stop) = watch::channel(false);
+    serve_until(listener, tls, router, 0, stop).await
+}
+
 /// Serves until told to stop. Then nobody new is let in, and what was begun is finished, for a bounded time.
-pub async fn serve(
+pub async fn serve_until(
     listener: TcpListener,
     tls: TlsAcceptor,
     router: Router,

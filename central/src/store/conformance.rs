@@ -11,6 +11,8 @@ macro_rules! suite {
             use super::*;
             #[test] fn an_act_stands_whole_or_not_at_all() { super::an_act_stands_whole_or_not_at_all($make) }
             #[test] fn records_read_back() { super::records_read_back($make) }
+            #[test] fn humans_are_found_by_everything() { super::humans_are_found_by_everything($make) }
+            #[test] fn directories_tokens_read_back() { super::directories_tokens_read_back($make) }
             #[test] fn a_key_has_one_host() { super::a_key_has_one_host($make) }
             #[test] fn a_thing_is_spent_once() { super::a_thing_is_spent_once($make) }
             #[test] fn a_feed_has_no_gaps_and_no_second_statement() { super::a_feed_has_no_gaps_and_no_second_statement($make) }
@@ -111,9 +113,13 @@ fn records_read_back(made: Made) {
         active: true,
         generation: 3,
         since: 5,
+        deleted: true,
     };
     let human = Human {
         name: "alice@example.org".parse().unwrap(),
+        id: "h-1".to_owned(),
+        external_id: Some("e-1".to_owned()),
+        provisioned: Provisioned::Yes,
         issuer: "https://idp".to_owned(),
         sub: "u".to_owned(),
         groups: BTreeSet::from(["g".to_owned()]),
@@ -122,7 +128,7 @@ fn records_read_back(made: Made) {
         seen: 10,
     };
     let pair = Pair { agent: agent.name.clone(), human: human.name.clone(), signed_in_after: 4 };
-    let seen = Seen { number: 5, uid_mark: 65_540, time: 6 };
+    let seen = Seen { number: 5, uid_mark: 65_540, time: 6, granted: 2, accepted_mark: 65_536, accepted_at: 1 };
     let enrolment = Enrolment {
         hash: "h".to_owned(),
         host: host_id("web-01"),
@@ -170,6 +176,81 @@ fn records_read_back(made: Made) {
     });
     let again: Result<(), StoreError> = act(&*made.store, |act| act.append_audit(2, "x", "another line"));
     assert!(again.is_err(), "a number has one record");
+}
+
+fn human(name: &str, id: &str) -> Human {
+    Human {
+        name: name.parse().unwrap(),
+        id: id.to_owned(),
+        external_id: None,
+        provisioned: Provisioned::No,
+        issuer: String::new(),
+        sub: String::new(),
+        groups: BTreeSet::new(),
+        active: true,
+        signed_in_after: 0,
+        seen: 1,
+    }
+}
+
+fn humans_are_found_by_everything(made: Made) {
+    let alice = Human {
+        external_id: Some("e-1".to_owned()),
+        issuer: "https://idp".to_owned(),
+        sub: "u-1".to_owned(),
+        ..human("alice@example.org", "h-1")
+    };
+    let large = human("Alice@Example.org", "h-2");
+    let accented = human("\u{c9}va@example.org", "h-3");
+    write(&made, |act| {
+        act.put_human(&human("alice@example.org", "h-0"))?;
+        act.put_human(&large)?;
+        act.put_human(&accented)?;
+        act.put_human(&alice)?;
+        act.set_void_until("https://idp", "u-1", 5)?;
+        act.set_void_until("https://idp", "u-1", 7)
+    });
+    read(&made, |act| {
+        assert_eq!(act.human_of_id("h-1")?.as_ref(), Some(&alice));
+        assert_eq!(act.human_of_id("h-0")?, None, "the newest id holds");
+        assert_eq!(act.humans_of_external("e-1")?, std::slice::from_ref(&alice));
+        assert_eq!(act.humans_of_external("e-2")?, []);
+        assert_eq!(act.humans_of_sub("https://idp", "u-1")?, std::slice::from_ref(&alice));
+        assert_eq!(act.humans_of_sub("https://other", "u-1")?, []);
+        assert_eq!(act.humans_alike(&"ALICE@example.org".parse().unwrap())?, [large.clone(), alice.clone()]);
+        assert_eq!(act.humans_alike(&"\u{e9}va@example.org".parse().unwrap())?, std::slice::from_ref(&accented));
+        assert_eq!(act.humans_alike(&"bob@example.org".parse().unwrap())?, []);
+        assert_eq!(act.void_until("https://idp", "u-1")?, 7);
+        assert_eq!(act.void_until("https://idp", "u-2")?, 0);
+        Ok(())
+    });
+    let taken: Result<(), StoreError> = act(&*made.store, |act| act.put_human(&human("bob@example.org", "h-1")));
+    assert!(taken.is_err(), "an id is one human's");
+    assert_eq!(read(&made, |act| act.human_of_id("h-1")), Some(alice), "who keeps it");
+}
+
+fn directories_tokens_read_back(made: Made) {
+    let token = |name: &str, hash: &str| ScimToken {
+        name: name.to_owned(),
+        hash: hash.to_owned(),
+        issuer: "https://idp".to_owned(),
+        agents: false,
+        since: 3,
+        revoked: None,
+    };
+    let revoked = ScimToken { revoked: Some(9), ..token("okta", "a") };
+    write(&made, |act| {
+        act.put_scim_token(&token("okta", "a"))?;
+        act.put_scim_token(&revoked)?;
+        act.put_scim_token(&token("okta", "b"))?;
+        act.put_scim_token(&token("entra", "c"))
+    });
+    read(&made, |act| {
+        assert_eq!(act.scim_token("a")?.as_ref(), Some(&revoked));
+        assert_eq!(act.scim_token("x")?, None);
+        assert_eq!(act.scim_tokens()?, [token("entra", "c"), revoked.clone(), token("okta", "b")]);
+        Ok(())
+    });
 }
 
 fn a_key_has_one_host(made: Made) {

@@ -8,7 +8,9 @@ mod conformance;
 mod records;
 mod sqlite;
 
-pub use records::{Agent, BundleText, Delegation, Enrolment, Host, HostKey, Human, Issued, Pair, Seen};
+pub use records::{
+    Agent, BundleText, Delegation, Enrolment, Host, HostKey, Human, Issued, Pair, Provisioned, ScimToken, Seen,
+};
 pub use sqlite::Sqlite;
 
 use tether_identity::{DelegationId, HostId, Human as HumanName, Name, SessionId, Thumbprint};
@@ -72,6 +74,18 @@ pub trait Act {
     fn human(&self, name: &HumanName) -> Result<Option<Human>, StoreError>;
     /// All humans ever seen, by name.
     fn humans(&self) -> Result<Vec<Human>, StoreError>;
+    /// A human by the record's id.
+    fn human_of_id(&self, id: &str) -> Result<Option<Human>, StoreError>;
+    /// Humans by the directory's own name for them: it need not be unique among directories.
+    fn humans_of_external(&self, external_id: &str) -> Result<Vec<Human>, StoreError>;
+    /// Humans whom a provider calls so: several, if it has given one another name.
+    fn humans_of_sub(&self, issuer: &str, sub: &str) -> Result<Vec<Human>, StoreError>;
+    /// Humans with this name in any spelling of its letters, large or small.
+    fn humans_alike(&self, name: &HumanName) -> Result<Vec<Human>, StoreError>;
+    /// Sign-ins up to that time are void for whomever a provider calls so, seen or not; 0 if none are.
+    fn void_until(&self, issuer: &str, sub: &str) -> Result<UnixTime, StoreError>;
+    /// Writes it.
+    fn set_void_until(&mut self, issuer: &str, sub: &str, time: UnixTime) -> Result<(), StoreError>;
     /// Writes a human.
     fn put_human(&mut self, human: &Human) -> Result<(), StoreError>;
 
@@ -92,6 +106,13 @@ pub trait Act {
     fn seen(&self, host: &HostId) -> Result<Seen, StoreError>;
     /// Writes it.
     fn put_seen(&mut self, host: &HostId, seen: &Seen) -> Result<(), StoreError>;
+
+    /// A directory's token by its hash.
+    fn scim_token(&self, hash: &str) -> Result<Option<ScimToken>, StoreError>;
+    /// All of them, by name.
+    fn scim_tokens(&self) -> Result<Vec<ScimToken>, StoreError>;
+    /// Writes one.
+    fn put_scim_token(&mut self, token: &ScimToken) -> Result<(), StoreError>;
 
     /// An enrolment by the hash of its token.
     fn enrolment(&self, hash: &str) -> Result<Option<Enrolment>, StoreError>;

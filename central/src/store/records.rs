@@ -23,15 +23,26 @@ pub struct Agent {
     pub generation: u64,
     /// When it was registered.
     pub since: UnixTime,
+    /// A directory has deleted it. Only an admin makes it anew.
+    #[serde(default)]
+    pub deleted: bool,
 }
 
-/// A human, as seen.
+/// A human: as seen when they signed in, as a directory has provisioned them, or both.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Human {
     /// Their name.
     pub name: HumanName,
-    /// The provider that vouched for them last.
+    /// What directories call this record: random, and not the name, which may change.
+    pub id: String,
+    /// The directory's own name for them.
+    #[serde(default)]
+    pub external_id: Option<String>,
+    /// What a directory has said of them.
+    #[serde(default)]
+    pub provisioned: Provisioned,
+    /// The provider that vouched for them last; empty if they have never signed in.
     pub issuer: String,
     /// That provider's own name for them.
     pub sub: String,
@@ -43,6 +54,19 @@ pub struct Human {
     pub signed_in_after: UnixTime,
     /// When they were last seen.
     pub seen: UnixTime,
+}
+
+/// Whether a directory keeps a human (SCIM).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Provisioned {
+    /// None has said anything: they have signed in.
+    #[default]
+    No,
+    /// One has made or changed them.
+    Yes,
+    /// One has deleted them: it does not see them any more, and they stay deactivated.
+    Deleted,
 }
 
 /// What was said of one agent acting for one human.
@@ -93,6 +117,33 @@ pub struct Seen {
     pub uid_mark: u32,
     /// When it last spoke.
     pub time: UnixTime,
+    /// How many grants were ever put into its feed.
+    #[serde(default)]
+    pub granted: u64,
+    /// A uid mark that an admin has accepted: the host's may be above that by what was granted since.
+    #[serde(default)]
+    pub accepted_mark: u32,
+    /// How many grants there were then.
+    #[serde(default)]
+    pub accepted_at: u64,
+}
+
+/// A directory's token: what it may deprovision.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScimToken {
+    /// Its name, in records.
+    pub name: String,
+    /// SHA-256 of the token.
+    pub hash: String,
+    /// The provider whose humans it is about.
+    pub issuer: String,
+    /// Whether it is about agents too.
+    pub agents: bool,
+    /// When it was made.
+    pub since: UnixTime,
+    /// When it was revoked.
+    pub revoked: Option<UnixTime>,
 }
 
 /// A permission to enrol one host, once.

@@ -1,6 +1,8 @@
 //! SQLite: one file, write-ahead log, flushed at every commit.
 
-use super::{Act, Agent, BundleText, Delegation, Enrolment, Host, Human, Pair, Seen, Store, StoreError, Which};
+use super::{
+    Act, Agent, BundleText, Delegation, Enrolment, Host, Human, Pair, ScimToken, Seen, Store, StoreError, Which,
+};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Params, Row, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -11,7 +13,8 @@ use tether_identity::{DelegationId, HostId, Human as HumanName, Name, SessionId,
 use tether_statement::{Position, UnixTime, digest};
 
 /// What brings the schema from one version to the next. Never changed, only added to.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
     CREATE TABLE agents (name TEXT PRIMARY KEY, doc TEXT NOT NULL) STRICT, WITHOUT ROWID;
     CREATE TABLE humans (name TEXT PRIMARY KEY, doc TEXT NOT NULL) STRICT, WITHOUT ROWID;
@@ -35,7 +38,26 @@ const MIGRATIONS: &[&str] = &["
     ) STRICT, WITHOUT ROWID;
     CREATE TABLE bundles (name TEXT PRIMARY KEY, doc TEXT NOT NULL) STRICT, WITHOUT ROWID;
     CREATE TABLE audit (number INTEGER PRIMARY KEY, hash TEXT NOT NULL, line TEXT NOT NULL) STRICT;
-"];
+",
+    "
+    ALTER TABLE humans ADD COLUMN id TEXT;
+    ALTER TABLE humans ADD COLUMN alike TEXT;
+    ALTER TABLE humans ADD COLUMN external_id TEXT;
+    ALTER TABLE humans ADD COLUMN issuer TEXT;
+    ALTER TABLE humans ADD COLUMN sub TEXT;
+    UPDATE humans SET id = lower(hex(randomblob(13)));
+    UPDATE humans SET doc = json_set(doc, '$.id', id), alike = lower(name), issuer = json_extract(doc, '$.issuer'),
+        sub = json_extract(doc, '$.sub');
+    CREATE UNIQUE INDEX humans_by_id ON humans (id);
+    CREATE INDEX humans_by_alike ON humans (alike);
+    CREATE INDEX humans_by_external_id ON humans (external_id);
+    CREATE INDEX humans_by_sub ON humans (issuer, sub);
+    CREATE TABLE void_subs (
+        issuer TEXT, sub TEXT, until INTEGER NOT NULL, PRIMARY KEY (issuer, sub)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE scim_tokens (hash TEXT PRIMARY KEY, name TEXT NOT NULL, doc TEXT NOT NULL) STRICT, WITHOUT ROWID;
+",
+];
 
 /// How long an act waits for another process (a backup, an admin's `audit`) that holds the file.
 const BUSY: Duration = Duration::from_secs(10);
@@ -207,9 +229,42 @@ impl Act for Inside<'_> {
         self.all("humans", "SELECT doc FROM humans ORDER BY name", [])
     }
 
+    fn human_of_id(&self, id: &str) -> Result<Option<Human>, StoreError> {
+        self.one("humans", "SELECT doc FROM humans WHERE id = ?1", [id])
+    }
+
+    fn humans_of_external(&self, external_id: &str) -> Result<Vec<Human>, StoreError> {
+        self.all("humans", "SELECT doc FROM humans WHERE external_id = ?1 ORDER BY name", [external_id])
+    }
+
+    fn humans_of_sub(&self, issuer: &str, sub: &str) -> Result<Vec<Human>, StoreError> {
+        self.all("humans", "SELECT doc FROM humans WHERE issuer = ?1 AND sub = ?2 ORDER BY name", [issuer, sub])
+    }
+
+    fn humans_alike(&self, name: &HumanName) -> Result<Vec<Human>, StoreError> {
+        self.all("humans", "SELECT doc FROM humans WHERE alike = ?1 ORDER BY name", [name.as_str().to_lowercase()])
+    }
+
+    fn void_until(&self, issuer: &str, sub: &str) -> Result<UnixTime, StoreError> {
+        let query = "SELECT until FROM void_subs WHERE issuer = ?1 AND sub = ?2";
+        let found = self.0.prepare_cached(query)?.query_row([issuer, sub], |row| row.get(0)).optional()?;
+        Ok(found.map_or(0, natural))
+    }
+
+    fn set_void_until(&mut self, issuer: &str, sub: &str, time: UnixTime) -> Result<(), StoreError> {
+        let values = params![issuer, sub, integer(time)];
+        self.write("INSERT OR REPLACE INTO void_subs VALUES (?1, ?2, ?3)", values).map(drop)
+    }
+
     fn put_human(&mut self, human: &Human) -> Result<(), StoreError> {
-        let values = [human.name.as_str(), &doc(human)?];
-        self.write("INSERT OR REPLACE INTO humans VALUES (?1, ?2)", values).map(drop)
+        // Not OR REPLACE: an id that another human has must be an error, not that human's end.
+        let query = "INSERT INTO humans (name, doc, id, alike, external_id, issuer, sub)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+            ON CONFLICT (name) DO UPDATE SET doc = excluded.doc, id = excluded.id,
+                external_id = excluded.external_id, issuer = excluded.issuer, sub = excluded.sub";
+        let alike = human.name.as_str().to_lowercase();
+        let Human { name, id, external_id, issuer, sub, .. } = human;
+        self.write(query, params![name.as_str(), doc(human)?, id, alike, external_id, issuer, sub]).map(drop)
     }
 
     fn pair(&self, agent: &Name, human: &HumanName) -> Result<Option<Pair>, StoreError> {
@@ -249,6 +304,19 @@ impl Act for Inside<'_> {
 
     fn put_seen(&mut self, host: &HostId, seen: &Seen) -> Result<(), StoreError> {
         self.write("INSERT OR REPLACE INTO seen VALUES (?1, ?2)", [host.as_str(), &doc(seen)?]).map(drop)
+    }
+
+    fn scim_token(&self, hash: &str) -> Result<Option<ScimToken>, StoreError> {
+        self.one("scim_tokens", "SELECT doc FROM scim_tokens WHERE hash = ?1", [hash])
+    }
+
+    fn scim_tokens(&self) -> Result<Vec<ScimToken>, StoreError> {
+        self.all("scim_tokens", "SELECT doc FROM scim_tokens ORDER BY name, hash", [])
+    }
+
+    fn put_scim_token(&mut self, token: &ScimToken) -> Result<(), StoreError> {
+        let values = [&token.hash, &token.name, &doc(token)?];
+        self.write("INSERT OR REPLACE INTO scim_tokens VALUES (?1, ?2, ?3)", values).map(drop)
     }
 
     fn enrolment(&self, hash: &str) -> Result<Option<Enrolment>, StoreError> {
@@ -370,5 +438,39 @@ impl Act for Inside<'_> {
     fn audit(&self, after: u64, most: usize) -> Result<Vec<String>, StoreError> {
         let query = "SELECT line FROM audit WHERE number > ?1 ORDER BY number LIMIT ?2";
         self.rows(query, params![integer(after), i64::try_from(most).unwrap_or(i64::MAX)], |row| row.get(0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store;
+
+    /// A store of the first schema: its humans get ids and are found by everything.
+    #[test]
+    fn an_older_store_is_brought_up_to_date() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.db");
+        let old = Connection::open(&path).unwrap();
+        old.execute_batch(MIGRATIONS[0]).unwrap();
+        for name in ["alice@example.org", "Bob@example.org"] {
+            let doc = serde_json::json!({
+                "name": name, "issuer": "https://idp", "sub": format!("u-{name}"), "groups": ["g"], "active": true,
+                "signed_in_after": 3, "seen": 4,
+            });
+            old.execute("INSERT INTO humans VALUES (?1, ?2)", [name, &doc.to_string()]).unwrap();
+        }
+        old.pragma_update(None, "user_version", 1).unwrap();
+        drop(old);
+        let store = Sqlite::open(&path).unwrap();
+        let humans: Vec<Human> = store::look(&store, |act| -> Result<_, StoreError> { act.humans() }).unwrap();
+        let [bob, alice] = humans.as_slice() else { panic!("{humans:?}") };
+        assert_eq!((alice.groups.len(), alice.signed_in_after, alice.provisioned), (1, 3, store::Provisioned::No));
+        assert!(alice.id.len() == 26 && alice.id != bob.id);
+        let found = store::look(&store, |act| -> Result<_, StoreError> {
+            let by_sub = act.humans_of_sub("https://idp", "u-alice@example.org")?;
+            Ok((act.human_of_id(&alice.id)?, by_sub, act.humans_alike(&"bob@example.org".parse().unwrap())?))
+        });
+        assert_eq!(found.unwrap(), (Some(alice.clone()), vec![alice.clone()], vec![bob.clone()]));
     }
 }

@@ -1,11 +1,17 @@
-//! Central as a whole in one process, over real TLS.
+//! Central as it runs, over TLS; where it needs a provider, one that a test speaks for: it signs whatever a test wants.
+//! The real provider stands in `tests/`.
 
+mod admin;
 mod client;
 mod drain;
 mod floods;
+mod mark;
 mod openapi;
 mod reload;
 mod rotation;
+mod scim;
+mod signals;
+mod world;
 
 use crate::app::{App, Parts};
 use crate::command::{Init, init};
@@ -62,7 +68,7 @@ impl Served {
         let tls = http::tls(&folder.path().join("tls/chain.pem"), &folder.path().join("tls/key.pem")).unwrap();
         let (router, stop) = (http::router(Arc::clone(&app)), app.hub.stop.subscribe());
         let per_address = app.settings.limits.connections_per_address;
-        let serving = runtime.spawn(http::serve(listener, tls, router, per_address, stop));
+        let serving = runtime.spawn(http::serve_until(listener, tls, router, per_address, stop));
         Self { folder, app, address, runtime, serving }
     }
 

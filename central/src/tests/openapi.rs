@@ -35,8 +35,8 @@ fn no_route_is_made_but_in_the_table() {
     for entry in std::fs::read_dir(folder).unwrap().flatten() {
         let name = entry.file_name().into_string().unwrap();
         let text = std::fs::read_to_string(entry.path()).unwrap();
-        // The metrics' listener is another one.
-        let allowed = matches!(name.as_str(), "routes.rs" | "metrics.rs");
+        // The metrics' listener is another one; what directories ask is compared below.
+        let allowed = matches!(name.as_str(), "routes.rs" | "metrics.rs" | "scim.rs");
         assert!(allowed || !text.contains(".route("), "{name} makes a route of its own: put it into routes.rs");
         read += 1;
     }
@@ -60,4 +60,23 @@ fn every_reference_leads_somewhere() {
         }
     }
     assert!(found > 50, "only {found} references");
+}
+
+#[test]
+fn what_directories_ask_is_in_the_table() {
+    let text = include_str!("../http/scim.rs");
+    let mut made = BTreeSet::new();
+    for line in text.lines().filter_map(|line| line.trim().strip_prefix(".route(\"")) {
+        let (path, handlers) = line.split_once('"').unwrap();
+        for method in ["get", "post", "put", "patch", "delete"] {
+            if handlers.contains(&format!("{method}(")) {
+                made.insert((format!("/scim/v2{path}"), method.to_uppercase()));
+            }
+        }
+    }
+    let routes = http::routes();
+    let listed = routes.iter().filter(|route| route.path.starts_with("/scim/"));
+    let listed: BTreeSet<(String, String)> = listed.map(|one| (one.path.to_owned(), one.method.to_owned())).collect();
+    assert_eq!(made, listed);
+    assert!(made.len() > 10, "{made:?}");
 }

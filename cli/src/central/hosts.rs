@@ -5,7 +5,7 @@ use crate::Found;
 use anyhow::Result;
 use clap::Subcommand;
 use serde_json::Value;
-use tether_centrallink::wire::{NewHost, NewHostToken};
+use tether_centrallink::wire::{HostMark, NewHost, NewHostToken};
 use tether_identity::HostId;
 
 #[derive(Subcommand)]
@@ -23,6 +23,13 @@ pub enum Command {
         #[arg(long = "label")]
         labels: Vec<String>,
     },
+    /// Accept a host's uid mark that central has refused as `report.uid_mark`: look at the host first
+    AcceptMark {
+        /// Its id
+        host: HostId,
+        /// `uid_mark` in /run/tether/resume-request.json on the host
+        mark: u32,
+    },
 }
 
 pub fn run(link: &Link, command: &Command, json: bool) -> Result<Found> {
@@ -36,6 +43,11 @@ pub fn run(link: &Link, command: &Command, json: bool) -> Result<Found> {
             let made: NewHostToken = link.post("/v1/admin/hosts", &new)?;
             Ok(show(json, &serde_json::to_value(&made)?, || vec![made.token.clone()]))
         }
+        Command::AcceptMark { host, mark } => {
+            let accepted = HostMark { host: host.clone(), mark: *mark };
+            let done: Value = link.post("/v1/admin/hosts/mark", &accepted)?;
+            Ok(show(json, &done, || vec![format!("the uids of {host} go up to {mark}")]))
+        }
     }
 }
 
@@ -45,7 +57,12 @@ fn line(host: &Value) -> String {
         (Value::Bool(true), _) => "active",
         _ => "no sessions",
     };
-    let listens = if host["listening"] == true { "listens" } else { "silent" };
+    let listens = match (&host["listening"], host["late"].as_u64()) {
+        (Value::Bool(true), None | Some(0..=2)) => "listens".to_owned(),
+        // It listens, and what it is told is not read: whoever carries it withholds it, or agentd does not run.
+        (Value::Bool(true), Some(late)) => format!("late {late} s"),
+        _ => "silent".to_owned(),
+    };
     let labels: Vec<&str> = host["labels"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    format!("{:32} {state:12} {listens:8} {}", text(host, "id"), labels.join(" "))
+    format!("{:32} {state:12} {listens:10} {}", text(host, "id"), labels.join(" "))
 }

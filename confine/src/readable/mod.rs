@@ -13,39 +13,16 @@ use crate::mounts::Mount;
 use crate::refusal::failed;
 use crate::world::{BUS, SCRATCH, World};
 use place::Names;
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, fstat, open, openat, readlinkat, statat};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, fstat, open, openat, readlinkat, statat};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
-use tether_hostlink::{Confinement, Refusal};
+use tether_hostlink::{Confinement, Ground, Refusal};
+use tether_never::{PROGRAMS, others_enter};
 use walk::Walk;
 
-/// Programs and what they are made of: read and run, by everybody everywhere. Not /usr/local/etc.
-const PROGRAMS: [&str; 21] = [
-    "/usr/bin",
-    "/usr/sbin",
-    "/usr/lib",
-    "/usr/lib32",
-    "/usr/lib64",
-    "/usr/libx32",
-    "/usr/libexec",
-    "/usr/share",
-    "/usr/include",
-    "/usr/games",
-    "/usr/local/bin",
-    "/usr/local/sbin",
-    "/usr/local/lib",
-    "/usr/local/share",
-    "/usr/local/libexec",
-    "/bin",
-    "/sbin",
-    "/lib",
-    "/lib32",
-    "/lib64",
-    "/libx32",
-];
 /// What programs look at when they start, or to give numbers names. Everybody may read each.
-const COMMON: [&str; 37] = [
+const COMMON: [&str; 35] = [
     "/etc/ld.so.cache",
     "/etc/ld.so.conf",
     "/etc/ld.so.conf.d",
@@ -81,9 +58,9 @@ const COMMON: [&str; 37] = [
     "/etc/iproute2",
     "/etc/ssl/openssl.cnf",
     "/run/utmp",
-    "/sys/devices/system",
-    "/var/lib/dpkg",
 ];
+/// The same, large and public: not looked through.
+const PUBLIC: [&str; 2] = ["/sys/devices/system", "/var/lib/dpkg"];
 /// Names of agents' accounts, for libnss_tether.
 const ACCOUNTS: &str = tether_hostlink::paths::ACCOUNTS;
 /// Trees whose files may be run too.
@@ -141,16 +118,19 @@ fn grant(
     run.map_err(|errno| failed(CODE, "adding the rule for the program", errno))?;
 
     let names = Names::new(mounts);
-    let mut all = All { ruleset, names: &names, linked, entries: 0, met: Vec::new() };
+    let groups = groups()?;
+    let mut all =
+        All { ruleset, names: &names, linked, groups: &groups, done: Vec::new(), entries: 0, met: Vec::new() };
     all.everywhere(world.proc)?;
     if confinement.dbus {
         all.rule(BUS, right::RESOLVE_UNIX)?;
     }
     confinement.writes.iter().try_for_each(|path| all.written(path))?;
-    PROGRAMS.iter().try_for_each(|path| all.ground(path, RUN))?;
+    PROGRAMS.iter().try_for_each(|path| all.programs(path, &confinement.ground))?;
     let is_covered = |path: &&str| confinement.trees.iter().any(|tree| Path::new(path).starts_with(tree));
-    let common = COMMON.into_iter().chain([ACCOUNTS]).filter(|path| !is_covered(path));
-    common.into_iter().try_for_each(|path| all.ground(path, READ))?;
+    let mut common = COMMON.into_iter().chain([ACCOUNTS]).filter(|path| !is_covered(path));
+    common.try_for_each(|path| all.common(path, How::Tree))?;
+    PUBLIC.into_iter().filter(|path| !is_covered(path)).try_for_each(|path| all.common(path, How::Public))?;
     for path in &confinement.trees {
         all.path(path, rights_of(path), How::Tree)?;
     }
@@ -169,6 +149,15 @@ fn linked() -> Vec<(u64, u64)> {
     linked.map(|stat| (stat.st_dev, stat.st_ino)).collect()
 }
 
+/// Groups that mark secrets. Without /etc/group there is none; one that cannot be read may have some.
+fn groups() -> Result<Vec<u32>, Refusal> {
+    match std::fs::read("/etc/group") {
+        Ok(text) => Ok(tether_never::group_numbers(&String::from_utf8_lossy(&text))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(failed(CODE, "reading /etc/group", error)),
+    }
+}
+
 fn rights_of(path: &str) -> u64 {
     if RUNNABLE.iter().any(|tree| Path::new(path).starts_with(tree)) { RUN } else { READ }
 }
@@ -176,9 +165,11 @@ fn rights_of(path: &str) -> u64 {
 /// How a tree came to be granted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum How {
-    /// By us, to everybody: it is of packages, and not looked through.
-    Ground,
-    /// By the bundle: files that others cannot read stay out of the listed folders.
+    /// By us, to everybody: folders of programs, where what others cannot read stays out.
+    Programs,
+    /// By us, to everybody, and not looked through.
+    Public,
+    /// By the bundle, or by us: files that others cannot read stay out of the listed folders.
     Tree,
     /// By the bundle, name by name.
     Named,
@@ -188,6 +179,9 @@ struct All<'a> {
     ruleset: &'a mut Ruleset,
     names: &'a Names<'a>,
     linked: &'a [(u64, u64)],
+    groups: &'a [u32],
+    /// Folders of programs that have their rules: a tree around them need not look at them again.
+    done: Vec<(u64, u64)>,
     entries: usize,
     met: Vec<(u64, u64)>,
 }
@@ -213,21 +207,51 @@ impl All<'_> {
         self.path(path, READ, How::Tree)
     }
 
-    /// Ground has one name on most hosts, and then needs no walk.
-    fn ground(&mut self, path: &str, rights: u64) -> Result<(), Refusal> {
-        let flags = OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let Ok(object) = open(path, flags, Mode::empty()) else { return Ok(()) };
-        let about = fstat(&object).map_err(|errno| failed(CODE, "looking at what may be read", errno))?;
-        match FileType::from_raw_mode(about.st_mode) {
-            // Where a folder of programs is a link, what it leads to is ground itself.
-            FileType::Symlink if rights == RUN => Ok(()),
-            FileType::Directory | FileType::RegularFile
-                if self.linked.is_empty() && self.names.is_quiet(Path::new(path)) =>
-            {
-                self.ruleset.allow(&object, rights).map_err(|errno| failed(CODE, "adding a rule", errno))
-            }
-            _ => self.path(path, rights, How::Ground),
+    /// A folder of programs. Where it is a link, what it leads to is one itself.
+    fn programs(&mut self, path: &str, ground: &[Ground]) -> Result<(), Refusal> {
+        let Some((object, about)) = self.found(path)? else { return Ok(()) };
+        if FileType::from_raw_mode(about.st_mode) != FileType::Directory || !others_enter(about.st_mode) {
+            return Ok(());
         }
+        let is_it = |one: &&Ground| (one.path.as_str(), one.device, one.inode) == (path, about.st_dev, about.st_ino);
+        let known = ground.iter().find(is_it);
+        if known.is_some_and(|known| known.closed.is_empty()) && self.has_one_name(path) {
+            self.whole(&object, RUN)?;
+        } else {
+            self.looked(&object, RUN, How::Programs, known)?;
+        }
+        self.done.push((about.st_dev, about.st_ino));
+        Ok(())
+    }
+
+    /// What a program looks at when it starts.
+    fn common(&mut self, path: &str, how: How) -> Result<(), Refusal> {
+        let Some((object, about)) = self.found(path)? else { return Ok(()) };
+        let is_unseen = match FileType::from_raw_mode(about.st_mode) {
+            FileType::RegularFile => true,
+            FileType::Directory => how == How::Public,
+            _ => false,
+        };
+        if is_unseen && self.has_one_name(path) {
+            return self.whole(&object, READ);
+        }
+        self.path(path, READ, how)
+    }
+
+    /// The object at a path, itself if it is a link.
+    fn found(&self, path: &str) -> Result<Option<(OwnedFd, Stat)>, Refusal> {
+        let flags = OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let Ok(object) = open(path, flags, Mode::empty()) else { return Ok(None) };
+        let about = fstat(&object).map_err(|errno| failed(CODE, "looking at what may be read", errno))?;
+        Ok(Some((object, about)))
+    }
+
+    fn has_one_name(&self, path: &str) -> bool {
+        self.linked.is_empty() && self.names.is_quiet(Path::new(path))
+    }
+
+    fn whole(&mut self, object: &OwnedFd, rights: u64) -> Result<(), Refusal> {
+        self.ruleset.allow(object, rights).map_err(|errno| failed(CODE, "adding a rule", errno))
     }
 
     /// What is not there is the command's own business to say.
@@ -237,6 +261,10 @@ impl All<'_> {
     }
 
     fn object(&mut self, object: &OwnedFd, rights: u64, how: How) -> Result<(), Refusal> {
+        self.looked(object, rights, how, None)
+    }
+
+    fn looked(&mut self, object: &OwnedFd, rights: u64, how: How, known: Option<&Ground>) -> Result<(), Refusal> {
         let failing = |errno| failed(CODE, "looking at what may be read", errno);
         let about = fstat(object).map_err(failing)?;
         let path = real_path(object).map_err(failing)?;
@@ -245,12 +273,24 @@ impl All<'_> {
             return Ok(());
         }
         let Some(mut place) = self.names.at(&path) else { return Ok(()) };
-        place.is_listed &= how == How::Tree;
         // The kernel's own file systems have no links to files.
         let linked = if place.is_shallow { &[] } else { self.linked };
-        place.is_shallow |= how == How::Ground;
-        let (names, entries) = (self.names, self.entries);
-        let mut walk = Walk { names, ruleset: self.ruleset, linked, rights, entries, met: Vec::new() };
+        match how {
+            How::Tree => {}
+            How::Named => place.is_listed = false,
+            How::Public => (place.is_listed, place.is_shallow) = (false, true),
+            How::Programs => place.is_listed = true,
+        }
+        if let Some(known) = known {
+            self.names.look_no_further(&mut place, &path, &known.closed);
+        }
+        // A name that a bundle gives may lift what stayed out there.
+        let done: &[(u64, u64)] = if how == How::Tree { &self.done } else { &[] };
+        if done.contains(&(about.st_dev, about.st_ino)) {
+            return Ok(());
+        }
+        let (names, groups, entries) = (self.names, self.groups, self.entries);
+        let mut walk = Walk { names, ruleset: self.ruleset, linked, groups, done, rights, entries, met: Vec::new() };
         match FileType::from_raw_mode(about.st_mode) {
             FileType::RegularFile => walk.file(object, &about, place.is_listed).map(drop).map_err(failing)?,
             FileType::Directory => {

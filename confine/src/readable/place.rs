@@ -68,6 +68,8 @@ pub struct Place {
     pub is_live: bool,
     /// Folders below are granted unseen.
     pub is_shallow: bool,
+    /// Looked through already: what is not to be read is among the joints, so names here say nothing.
+    pub is_known: bool,
     joints: Vec<Joint>,
 }
 
@@ -131,14 +133,13 @@ impl<'a> Names<'a> {
 
     /// What a name in a folder is.
     pub fn child(&self, place: &Place, name: &[u8]) -> Child {
-        let Step::On(steps) = self.list.step(&place.steps, name) else { return Child::Closed };
-        let mut child = Place {
-            steps,
-            is_listed: place.is_listed,
-            is_live: place.is_live,
-            is_shallow: place.is_shallow,
-            joints: Vec::new(),
+        let steps = match self.list.step(&place.steps, name) {
+            Step::On(steps) => steps,
+            Step::Never(_) if place.is_known => Steps::default(),
+            Step::Never(_) => return Child::Closed,
         };
+        let Place { is_listed, is_live, is_shallow, is_known, .. } = *place;
+        let mut child = Place { steps, is_listed, is_live, is_shallow, is_known, joints: Vec::new() };
         for joint in &place.joints {
             let mut components = joint.rest.components();
             if components.next().map(|first| first.as_os_str().as_bytes()) != Some(name) {
@@ -153,7 +154,7 @@ impl<'a> Names<'a> {
                 What::Closed => return Child::Closed,
                 What::Also { steps, is_listed, is_live } => {
                     child.steps.merge(steps);
-                    child.is_listed |= is_listed;
+                    child.is_listed |= is_listed | std::mem::take(&mut child.is_known);
                     child.is_live |= is_live;
                 }
                 What::Packages => {
@@ -176,7 +177,8 @@ impl<'a> Names<'a> {
             None => Child::Closed,
             Some(mut place) => {
                 place.steps.merge(&below.steps);
-                place.is_listed |= below.is_listed;
+                // Who looked through what is around it has not seen this.
+                place.is_listed |= below.is_listed || below.is_known;
                 place.is_live |= below.is_live;
                 Child::Open(place)
             }
@@ -263,9 +265,19 @@ impl<'a> Names<'a> {
         Some(steps)
     }
 
+    /// Takes somebody's word for what is below a folder, but for what is mounted there: only these stay out. Unless it has
+    /// other names, of which nobody spoke.
+    pub fn look_no_further(&self, place: &mut Place, path: &Path, closed: &[String]) {
+        if self.walked(path, Steps::root()).as_ref() == Some(&place.steps) {
+            (place.is_known, place.is_listed) = (true, false);
+            let closed = closed.iter().map(|rest| Joint { rest: PathBuf::from(rest), what: What::Closed });
+            place.joints.extend(closed);
+        }
+    }
+
     /// Whether what a folder holds is to be granted one by one, whatever is in it now.
     pub fn is_in_parts(&self, place: &Place) -> bool {
-        place.is_live || self.list.ends_in(&place.steps)
+        place.is_live || !place.is_known && self.list.ends_in(&place.steps)
     }
 }
 
@@ -277,6 +289,11 @@ impl Place {
     /// Whether nothing at or below it is of the list's or mounted, as far as names above tell.
     pub fn is_plain(&self) -> bool {
         self.joints.is_empty() && self.steps.is_plain()
+    }
+
+    /// Whether it may be granted without a look.
+    pub fn is_unseen(&self) -> bool {
+        self.is_known && self.joints.is_empty() || self.is_shallow && self.is_plain()
     }
 }
 

@@ -14,6 +14,7 @@ use std::ffi::{CStr, CString};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use tether_hostlink::Refusal;
+use tether_never::{others_enter, others_read};
 
 /// More names than this are more than a plan's two seconds.
 const ENTRIES_MAX: usize = 400_000;
@@ -36,6 +37,10 @@ pub struct Walk<'a> {
     pub ruleset: &'a mut Ruleset,
     /// Secrets that have further names, by device and inode. Usually none.
     pub linked: &'a [(u64, u64)],
+    /// Groups that mark secrets.
+    pub groups: &'a [u32],
+    /// Folders, by device and inode, whose rules were made already and give as much: not entered.
+    pub done: &'a [(u64, u64)],
     /// What a rule gives.
     pub rights: u64,
     /// Names seen so far.
@@ -81,7 +86,7 @@ impl Walk<'_> {
 
     /// Grants one file, if it is one that may be read.
     pub fn file(&mut self, file: &OwnedFd, stat: &Stat, is_listed: bool) -> Result<bool, Errno> {
-        let may = is_regular(stat) && (!is_listed || others_read(stat)) && !self.is_linked(stat);
+        let may = self.may_read(stat, is_listed);
         if may {
             self.ruleset.allow(file, self.rights)?;
         }
@@ -89,7 +94,7 @@ impl Walk<'_> {
     }
 
     fn down(&mut self, folder: &OwnedFd, place: &Place, depth: usize) -> Result<Found, Stop> {
-        if place.is_shallow && place.is_plain() && self.linked.is_empty() {
+        if place.is_unseen() && self.linked.is_empty() {
             return Ok(Found::Whole);
         }
         if depth > DEPTH_MAX {
@@ -151,8 +156,9 @@ impl Walk<'_> {
     fn regular(&mut self, open: &mut Open<'_>, child: &Place, name: &CStr, inode: u64) -> Result<(), Stop> {
         // An overlay lists other numbers than its files have.
         let maybe_linked = || self.names.has_overlay || self.linked.iter().any(|(_, other)| *other == inode);
-        let looked_at = child.is_listed || !self.linked.is_empty() && maybe_linked();
-        if looked_at && !stat(open.folder, name).is_ok_and(|stat| self.may_read(&stat, child)) {
+        let has_modes = child.is_listed || !child.is_known && !child.is_shallow;
+        let looked_at = has_modes || !self.linked.is_empty() && maybe_linked();
+        if looked_at && !stat(open.folder, name).is_ok_and(|stat| self.may_read(&stat, child.is_listed)) {
             return self.keep_out(open, child);
         }
         if open.is_whole {
@@ -171,8 +177,9 @@ impl Walk<'_> {
         }
     }
 
-    fn may_read(&self, stat: &Stat, place: &Place) -> bool {
-        is_regular(stat) && (!place.is_listed || others_read(stat)) && !self.is_linked(stat)
+    fn may_read(&self, stat: &Stat, is_listed: bool) -> bool {
+        let few = is_listed || self.groups.contains(&stat.st_gid);
+        is_regular(stat) && (!few || others_read(stat.st_mode)) && !self.is_linked(stat)
     }
 
     fn subfolder(
@@ -185,8 +192,11 @@ impl Walk<'_> {
     ) -> Result<(), Stop> {
         let Ok(folder) = openat(open.folder, name, FOLDER, Mode::empty()) else { return self.keep_out(open, place) };
         let Ok(about) = fstat(&folder) else { return self.keep_out(open, place) };
-        // Where others may not enter they read nothing.
-        if child.is_listed && about.st_mode & 0o001 == 0 {
+        if self.done.contains(&(about.st_dev, about.st_ino)) {
+            return self.keep_out(open, place);
+        }
+        let few = child.is_listed || !child.is_known && self.groups.contains(&about.st_gid);
+        if few && !others_enter(about.st_mode) {
             return self.keep_out(open, place);
         }
         match self.down(&folder, child, depth + 1)? {
@@ -249,8 +259,4 @@ fn stat(folder: &OwnedFd, name: &CStr) -> Result<Stat, Errno> {
 
 fn is_regular(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
-}
-
-const fn others_read(stat: &Stat) -> bool {
-    stat.st_mode & 0o004 != 0
 }

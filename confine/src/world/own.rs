@@ -74,7 +74,9 @@ fn list_processes(root: &OwnedFd) -> Result<(), Errno> {
     mkdirat(root, "processes", Mode::from_raw_mode(0o555))?;
     let shown = openat(root, "processes", FOLDER, Mode::empty())?;
     let real = open("/proc", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-    let listed = processes::list(&real, &shown)?;
+    mkdirat(root, "common", Mode::RWXU)?;
+    let common = openat(root, "common", FOLDER, Mode::empty())?;
+    let listed = processes::list(&real, &shown, &common)?;
     // What is bound from a mount has that mount's attributes.
     let all = part("processes");
     mount_bind(&all, &all)?;

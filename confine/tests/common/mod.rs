@@ -16,7 +16,7 @@ use std::os::unix::net::UnixListener;
 use std::process::{Child, Command, Output, Stdio};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use tether_hostlink::{Confinement, Connection, Deadline, Plan, Reply, Request};
+use tether_hostlink::{Confinement, Connection, Deadline, Ground, Plan, Reply, Request};
 
 pub const UID: u32 = 65537;
 
@@ -78,7 +78,7 @@ impl Launch {
             deadline_boottime_ms: boottime_ms() + 2000,
             output_limit: 1 << 20,
             terminals: true,
-            confinement: Confinement { stdin: true, ..Confinement::read_only() },
+            confinement: Confinement { stdin: true, ground: clean_ground(), ..Confinement::read_only() },
         };
         let program = rustix::fs::open(&path, OFlags::PATH, rustix::fs::Mode::empty()).unwrap();
         let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
@@ -139,6 +139,16 @@ impl Launch {
         command.stdin(self.stdin).stdout(self.stdout).stderr(self.stderr);
         Prepared { command, _descriptors: descriptors }
     }
+}
+
+/// The folders of programs as if agentd had found nothing in them: on a machine where programs are made they are large.
+pub fn clean_ground() -> Vec<Ground> {
+    let about = |path: &&str| Some(std::fs::symlink_metadata(path).ok()?).filter(|about| about.is_dir());
+    let folder = |path: &&str| {
+        let about = about(path)?;
+        Some(Ground { path: (*path).to_owned(), device: about.dev(), inode: about.ino(), closed: Vec::new() })
+    };
+    tether_never::PROGRAMS.iter().filter_map(folder).collect()
 }
 
 /// The launcher's command line, and the descriptors that it names.

@@ -30,7 +30,7 @@ pub struct Bundle {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Reads {
-    /// Trees, by resolved absolute path. Below /etc, /opt and /var/lib a file that others cannot read
+    /// Trees, by resolved absolute path. Below /etc, /opt, /usr and /var/lib a file that others cannot read
     /// is not part of a tree.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trees: Vec<String>,

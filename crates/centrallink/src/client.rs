@@ -132,7 +132,7 @@ impl Central {
         }
         let (kind, bytes) = match body {
             Body::None => (None, Vec::new()),
-            Body::Form(members) => (Some("application/x-www-form-urlencoded"), encode(members).into_bytes()),
+            Body::Form(members) => (Some("application/x-www-form-urlencoded"), encode_form(members).into_bytes()),
             Body::Json(value) => (Some("application/json"), value.to_string().into_bytes()),
         };
         headers.extend(kind.map(|kind| ("Content-Type", kind.to_owned())));
@@ -158,7 +158,8 @@ impl Central {
     }
 }
 
-fn encode(members: &[(&str, &str)]) -> String {
+/// A form's members as a body (`application/x-www-form-urlencoded`).
+pub fn encode_form(members: &[(&str, &str)]) -> String {
     let part = |text: &str| {
         text.bytes()
             .map(|byte| match byte {

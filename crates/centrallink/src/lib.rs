@@ -14,6 +14,6 @@ mod http;
 pub mod random;
 pub mod wire;
 
-pub use client::{Caller, Central, Credential};
+pub use client::{Caller, Central, Credential, encode_form};
 pub use events::{Event, Events};
 pub use http::{Answer, Http, LinkError, SYSTEM_AUTHORITIES};

@@ -125,6 +125,16 @@ pub struct NewHostToken {
     pub expires_at: u64,
 }
 
+/// A host's uid mark that an admin has looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HostMark {
+    /// The host.
+    pub host: HostId,
+    /// The greatest uid that it has ever given out.
+    pub mark: u32,
+}
+
 /// A new agent, or another key for one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -160,7 +160,7 @@ pub struct Plan {
 pub struct Confinement {
     /// Who it becomes.
     pub identity: Identity,
-    /// Trees that it may read, less what is never read. In `listed` folders (/etc, /opt, /var/lib) a
+    /// Trees that it may read, less what is never read. In `listed` folders (/etc, /opt, /usr, /var/lib) a
     /// file that others cannot read is left out.
     pub trees: Vec<String>,
     /// Files and folders to be read although others cannot; the never-list still holds.
@@ -180,6 +180,22 @@ pub struct Confinement {
     /// How many descriptors follow the four of every plan: what path arguments mean, opened by agentd with O_PATH. The command
     /// may read these inodes (a folder: all below it).
     pub arguments: u32,
+    /// Folders of programs that agentd has looked through. The launcher looks through the others itself.
+    #[serde(default)]
+    pub ground: Vec<Ground>,
+}
+
+/// A folder of programs that was looked through, and what in it is not to be read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ground {
+    /// The folder.
+    pub path: String,
+    /// Its device, as in `st_dev`.
+    pub device: u64,
+    /// Its inode, as in `st_ino`.
+    pub inode: u64,
+    /// Files and folders below it that stay out, relative to it.
+    pub closed: Vec<String>,
 }
 
 impl Confinement {
@@ -197,6 +213,7 @@ impl Confinement {
             net: Vec::new(),
             cwd: "/".to_owned(),
             arguments: 0,
+            ground: Vec::new(),
         }
     }
 }

@@ -9,7 +9,7 @@
 mod list;
 mod walk;
 
-pub use list::{EXCEPT, FILES, NEVER};
+pub use list::{EXCEPT, FILES, GROUPS, NEVER, PROGRAMS};
 pub use walk::{List, Step, Steps};
 
 use std::os::unix::ffi::OsStrExt;
@@ -25,12 +25,35 @@ pub struct Reason {
 }
 
 /// Folders in which a file that others cannot read is read only if a bundle names it.
-pub const LISTED: [&str; 3] = ["/etc", "/opt", "/var/lib"];
+pub const LISTED: [&str; 4] = ["/etc", "/opt", "/usr", "/var/lib"];
 
 /// Whether a path lies in one of [`LISTED`].
 #[must_use]
 pub fn is_listed(path: &Path) -> bool {
     LISTED.iter().any(|folder| path.starts_with(folder))
+}
+
+/// Whether a mode lets everybody read a file.
+#[must_use]
+pub const fn others_read(mode: u32) -> bool {
+    mode & 0o004 != 0
+}
+
+/// Whether a mode lets everybody into a folder: where others may not enter, they read nothing.
+#[must_use]
+pub const fn others_enter(mode: u32) -> bool {
+    mode & 0o001 != 0
+}
+
+/// The numbers of [`GROUPS`], by a text like that of group(5).
+#[must_use]
+pub fn group_numbers(text: &str) -> Vec<u32> {
+    let number = |line: &str| {
+        let mut fields = line.split(':');
+        let is_ours = fields.next().is_some_and(|name| GROUPS.contains(&name));
+        fields.nth(1).filter(|_| is_ours)?.parse().ok()
+    };
+    text.lines().filter_map(number).collect()
 }
 
 /// Why this absolute path may never be read, if so.
@@ -80,6 +103,8 @@ mod tests {
             ("/var/lib/systemd/coredump/core.1", "memory"),
             ("/proc/1/environ", "memory"),
             ("/dev/sda", "memory"),
+            ("/boot/initrd.img-6.1.0-1-amd64", "private_keys"),
+            ("/srv/chroot/var/lib/postgresql/15/main/base/1", "data"),
             ("/var/lib/tether/audit/chain.jsonl", "own_state"),
             ("/var/lib/docker/overlay2/a/merged/etc/passwd", "data"),
             ("/sys/kernel/tracing/trace_pipe", "kernel"),
@@ -108,6 +133,9 @@ mod tests {
             "/proc/1/status",
             "/srv/etc/tether",
             "/key",
+            "/usr/lib/postgresql/15/bin/psql",
+            "/usr/lib/systemd/system/initrd.target",
+            "/usr/share/man/man4/initrd.4.gz",
         ] {
             let expected = (path == "/etc/shadowy/x").then_some("password_hashes");
             assert_eq!(code(path), expected, "{path}");
@@ -125,6 +153,12 @@ mod tests {
         for file in FILES {
             assert!(code(file).is_some(), "{file}");
         }
+    }
+
+    #[test]
+    fn groups_that_mark_secrets_are_found_by_name() {
+        let text = "root:x:0:\nshadow:x:42:\nadm:x:4:syslog\nssl-cert:x:110:postgres\nshadow2:x:7:\nshadow\n";
+        assert_eq!(group_numbers(text), [42, 110]);
     }
 
     #[test]

@@ -43,9 +43,14 @@ impl PrivateKey {
 
     /// Signs a header and claims as they are.
     pub fn sign(&self, header: &Value, claims: &Value) -> String {
-        let encode = |value: &Value| Base64UrlUnpadded::encode_string(value.to_string().as_bytes());
+        self.sign_parts(header.to_string().as_bytes(), claims.to_string().as_bytes())
+    }
+
+    /// Signs two parts, whatever bytes they are.
+    pub fn sign_parts(&self, header: &[u8], claims: &[u8]) -> String {
+        let encode = Base64UrlUnpadded::encode_string;
         let signed = format!("{}.{}", encode(header), encode(claims));
-        let signature = Base64UrlUnpadded::encode_string(self.0.sign(signed.as_bytes()).as_ref());
+        let signature = encode(self.0.sign(signed.as_bytes()).as_ref());
         format!("{signed}.{signature}")
     }
 

@@ -4,6 +4,7 @@
 //! - [`ExchangeRequest`]: the form that asks for a delegation, no member twice.
 //! - [`Subject`]: a human's sign-in, read from a token of a trusted provider.
 //! - [`Actor`]: an agent's own proof, bound to the session key.
+//! - [`SecurityEvent`]: what a provider says happened to a human (RFC 8417).
 //! - [`Proof`]: that the caller holds a key now, for this request.
 //!
 //! Pure: no I/O and no clock. Whoever calls says what time it is, and remembers which `jti` was used.
@@ -24,6 +25,7 @@ mod jwt;
 mod proof;
 mod refusal;
 mod request;
+mod set;
 mod subject;
 
 pub use actor::{ASSERTION_SECONDS, ASSERTION_TYP, Actor, Registered};
@@ -34,6 +36,7 @@ pub use jwt::{Algorithm, Jwt, JwtError, TOKEN_MAX};
 pub use proof::{PROOF_TYP, Proof, ProofRequest, access_token_hash};
 pub use refusal::{Refusal, Standard};
 pub use request::{ExchangeRequest, GRANT_TYPE, TOKEN_TYPE_ACCESS, TOKEN_TYPE_ID, TOKEN_TYPE_JWT, TokenType};
+pub use set::{Event, EventKind, SET_SECONDS, SET_TYP, SecurityEvent, SubjectId, Transmitter};
 pub use subject::{Provider, Subject, claimed_issuer, is_multi_factor};
 
 /// Seconds since 1970-01-01T00:00:00Z.

@@ -38,6 +38,16 @@ pub fn digest(compact: &str) -> String {
     Base64UrlUnpadded::encode_string(&Sha256::digest(compact.as_bytes()))
 }
 
+/// When a statement says that it was signed. Nothing is checked: for whoever signed it.
+pub fn issued_at(compact: &str) -> Option<UnixTime> {
+    #[derive(Deserialize)]
+    struct Dated {
+        issued_at: UnixTime,
+    }
+    let payload = Base64UrlUnpadded::decode_vec(compact.split('.').nth(1)?).ok()?;
+    serde_json::from_slice::<Dated>(&payload).ok().map(|dated| dated.issued_at)
+}
+
 /// What a feed statement says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Body {

