@@ -13,6 +13,8 @@ const BURST: u32 = 40;
 /// How long somebody else waits, and what the flood was answered: worked on, and held back.
 struct Seen {
     median: Duration,
+    /// What of the flood was worked on while the other asked: what it had to wait for.
+    ahead: usize,
     worked_on: usize,
     held_back: usize,
     records: usize,
@@ -21,7 +23,7 @@ struct Seen {
 fn flood(rate: Rate) -> Seen {
     let served = Served::with(|settings| settings.limits.address = rate);
     let (over, worked_on, held_back) = (Arc::new(AtomicBool::new(false)), Arc::default(), Arc::default());
-    let mut median = Duration::ZERO;
+    let (mut median, mut ahead) = (Duration::ZERO, 0);
     served.runtime.block_on(async {
         let mut floods = Vec::new();
         for _ in 0..FLOODERS {
@@ -42,18 +44,20 @@ fn flood(rate: Rate) -> Seen {
             }));
         }
         let counted = |count: &Arc<AtomicUsize>| count.load(Ordering::SeqCst);
-        // The flood is well under way.
-        while counted(&worked_on) + counted(&held_back) < BURST as usize * 2 {
+        // The flood is well under way, and its burst is used up and answered.
+        let most = BURST as usize;
+        while counted(&worked_on) < most || counted(&worked_on) + counted(&held_back) < most * 2 {
             tokio::task::yield_now().await;
         }
         let mut other = served.client("127.0.0.3").await.unwrap();
-        let mut waits = Vec::new();
+        let (mut waits, before) = (Vec::new(), counted(&worked_on));
         for _ in 0..ASKED {
             let begun = Instant::now();
             let answer = other.ask("POST", "/oauth/token").await.unwrap();
             assert_eq!((answer.status, answer.body["tether_code"].as_str()), (400, Some("proof.none")));
             waits.push(begun.elapsed());
         }
+        ahead = counted(&worked_on) - before;
         over.store(true, Ordering::SeqCst);
         for flood in floods {
             flood.await.unwrap();
@@ -63,7 +67,7 @@ fn flood(rate: Rate) -> Seen {
     });
     let count = |count: &Arc<AtomicUsize>| count.load(Ordering::SeqCst);
     let records = served.trail().iter().filter(|link| link.event.outcome == tether_audit::Outcome::Refused).count();
-    Seen { median, worked_on: count(&worked_on), held_back: count(&held_back), records: records - ASKED }
+    Seen { median, ahead, worked_on: count(&worked_on), held_back: count(&held_back), records: records - ASKED }
 }
 
 #[test]
@@ -78,7 +82,9 @@ fn a_flood_by_one_delays_no_other() {
         "another one's median wait under a flood: {:?} without the limit, {:?} with it",
         open.median, held.median
     );
-    assert!(held.median * 3 < open.median, "{:?} with the limit, {:?} without", held.median, open.median);
+    // Not times: flood and central share these cores, and whoever spins takes a part of them in either case.
+    assert!(open.ahead > 5, "without a limit it waits for the flood's acts, each with its flush: {}", open.ahead);
+    assert!(held.ahead <= 1, "with it there are none: {}", held.ahead);
 }
 
 #[test]
