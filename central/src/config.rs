@@ -1,4 +1,4 @@
-//! `central.toml`: read once, strictly.
+//! `central.toml`: read strictly. Providers are read anew at a reload, all else at start.
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,7 @@ use tether_statement::PublicKey;
 pub const FILE: &str = "central.toml";
 
 /// What the admin wrote down.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// How central is reached, `https://…`; also the issuer of its tokens.
@@ -27,6 +27,15 @@ pub struct Settings {
     /// Sessions.
     #[serde(default)]
     pub sessions: Sessions,
+    /// How much one caller may ask for.
+    #[serde(default)]
+    pub limits: Limits,
+    /// Metrics.
+    #[serde(default)]
+    pub metrics: Metrics,
+    /// Gateways.
+    #[serde(default)]
+    pub gateway: Gateway,
     /// Hosts' feeds.
     #[serde(default)]
     pub feed: Feed,
@@ -36,7 +45,7 @@ pub struct Settings {
 }
 
 /// `[feed]`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Feed {
     /// How often a head is signed, in seconds: hosts' `max_silence` has to be well above it.
@@ -50,7 +59,7 @@ impl Default for Feed {
 }
 
 /// `[sessions]`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Sessions {
     /// How long a certificate may be used to connect, in seconds.
@@ -69,8 +78,103 @@ impl Default for Sessions {
     }
 }
 
+/// `[metrics]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Metrics {
+    /// Where they can be read, in plain HTTP.
+    pub listen: Listen,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self { listen: Listen::At(SocketAddr::from(([127, 0, 0, 1], 9464))) }
+    }
+}
+
+/// An address to listen at, or the word `off`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Listen {
+    /// Nowhere.
+    Off,
+    /// There.
+    At(SocketAddr),
+}
+
+impl TryFrom<String> for Listen {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match text.as_str() {
+            "off" => Ok(Self::Off),
+            _ => text.parse().map(Self::At).map_err(|_| format!("{text:?} is neither ADDRESS:PORT nor \"off\"")),
+        }
+    }
+}
+
+impl From<Listen> for String {
+    fn from(listen: Listen) -> Self {
+        match listen {
+            Listen::Off => "off".to_owned(),
+            Listen::At(address) => address.to_string(),
+        }
+    }
+}
+
+/// `[limits]`: how much one caller may ask for. In each case `burst` at once, then `per_minute`; 0 a minute means
+/// without a limit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Connections from one address at a time; 0 for as many as there are places.
+    pub connections_per_address: usize,
+    /// Requests for tokens and certificates from one address.
+    pub address: Rate,
+    /// Tokens and certificates of one agent.
+    pub agent: Rate,
+    /// The same of one agent for one human.
+    pub pair: Rate,
+    /// Attempts to enrol from one address.
+    pub enrol: Rate,
+    /// Feed connections of one host.
+    pub feed: Rate,
+}
+
+/// A burst, and how fast it comes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rate {
+    /// How many at once.
+    pub burst: u32,
+    /// How many a minute after that.
+    pub per_minute: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let rate = |burst, per_minute| Rate { burst, per_minute };
+        Self {
+            connections_per_address: 1000,
+            address: rate(300, 1200),
+            agent: rate(120, 600),
+            pair: rate(60, 120),
+            enrol: rate(20, 30),
+            feed: rate(20, 60),
+        }
+    }
+}
+
+/// `[gateway]`: where agents' connections come from.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Gateway {
+    /// Networks (`192.0.2.7`, `2001:db8::/64`): a certificate is good from nowhere else. Any address, if empty.
+    pub addresses: Vec<String>,
+}
+
 /// `[[providers]]`: an identity provider.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProviderSettings {
     /// Its `iss`, `https://…`.
@@ -101,7 +205,7 @@ pub struct ProviderSettings {
 }
 
 /// `[providers.signals]`: who sends events about a provider's humans, and how they are checked.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SignalSettings {
     /// The sender's `iss`; the provider's if left out.
@@ -112,6 +216,28 @@ pub struct SignalSettings {
     pub jwks_uri: Option<String>,
     /// SHA-256, base64url, of the `Authorization` header that it has to send; none is asked for if left out.
     pub authorization_sha256: Option<String>,
+}
+
+impl Limits {
+    fn rates(&self) -> [(&'static str, Rate); 5] {
+        let Self { address, agent, pair, enrol, feed, .. } = *self;
+        [("address", address), ("agent", agent), ("pair", pair), ("enrol", enrol), ("feed", feed)]
+    }
+}
+
+/// An address, or a network that begins with its own address: what sshd(8) takes for `source-address`.
+fn is_network(text: &str) -> bool {
+    let (address, bits) = text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
+    let Ok(address) = address.parse::<std::net::IpAddr>() else { return false };
+    let (bytes, most): (u128, u32) = match address {
+        std::net::IpAddr::V4(address) => (u128::from(u32::from(address)) << 96, 32),
+        std::net::IpAddr::V6(address) => (u128::from(address), 128),
+    };
+    match bits.map(str::parse::<u32>) {
+        None => true,
+        Some(Ok(bits)) if bits <= most => bytes.checked_shl(bits).unwrap_or(0) == 0,
+        Some(_) => false,
+    }
 }
 
 fn email() -> String {
@@ -140,6 +266,12 @@ impl Settings {
             certificate_seconds >= 30 && connections > 0 && per_pair > 0 && grant_wait_seconds > 0,
             "[sessions]: certificate_seconds must be at least 30, the others above 0"
         );
+        for (name, rate) in self.limits.rates() {
+            ensure!(rate.burst > 0 || rate.per_minute == 0, "[limits] {name}: with a burst of 0 nobody gets anything");
+        }
+        for network in &self.gateway.addresses {
+            ensure!(is_network(network), "[gateway] {network:?} is no address and no ADDRESS/BITS");
+        }
         // A courier takes 30 s without a word for a dead connection.
         ensure!((1..=20).contains(&self.feed.head_seconds), "[feed]: head_seconds must be from 1 to 20");
         let mut owners: BTreeMap<String, &str> = BTreeMap::new();

@@ -22,11 +22,13 @@ pub struct Hub {
     places: Mutex<HashMap<HostId, Arc<Place>>>,
     /// Moves when keys or bundles have changed, which concerns all hosts.
     pub common: watch::Sender<u64>,
+    /// Central is told to stop: feeds, which have no end of their own, end.
+    pub stop: watch::Sender<bool>,
 }
 
 impl Default for Hub {
     fn default() -> Self {
-        Self { places: Mutex::default(), common: watch::Sender::new(0) }
+        Self { places: Mutex::default(), common: watch::Sender::new(0), stop: watch::Sender::new(false) }
     }
 }
 

@@ -5,10 +5,17 @@ use base64ct::{Base64UrlUnpadded, Encoding};
 use serde::{Deserialize, Serialize};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tether_sshcert::issue::KeyPair;
 use tether_statement::issue::Signing;
 use tether_statement::{Issuer, Key, KeySet, Role, TrustedKeys};
+
+/// Where they are in central's folder.
+pub const FOLDER: &str = "keys";
+/// Their names, a file and a role each.
+pub const NAMES: [&str; 5] = ["feed", "grant", "revocation", "token", "ca"];
+/// How long a key set holds, in seconds.
+pub const KEYS_SECONDS: u64 = 90 * 24 * 3600;
 
 /// A private key as a file holds it.
 #[derive(Debug, Serialize, Deserialize)]
@@ -76,12 +83,18 @@ fn read(folder: &Path, name: &str) -> Result<(String, [u8; 32])> {
 impl Keys {
     /// Reads all of them.
     pub fn load(folder: &Path) -> Result<Self> {
+        Self::load_each(|_| folder.to_owned())
+    }
+
+    /// The same, where each may be in another folder.
+    pub fn load_each(folder_of: impl Fn(&str) -> PathBuf) -> Result<Self> {
+        let load = |name: &str| load(&folder_of(name), name);
         Ok(Self {
-            feed: load(folder, "feed")?,
-            grant: load(folder, "grant")?,
-            revocation: load(folder, "revocation")?,
-            token: load(folder, "token")?,
-            ca: KeyPair::from_seed(read(folder, "ca")?.1),
+            feed: load("feed")?,
+            grant: load("grant")?,
+            revocation: load("revocation")?,
+            token: load("token")?,
+            ca: KeyPair::from_seed(read(&folder_of("ca"), "ca")?.1),
         })
     }
 

@@ -5,6 +5,8 @@
 //! - [`store`]: what is kept, behind a trait.
 //! - [`hub`]: hosts that listen, and how far they have read.
 //! - [`providers`]: identity providers, who sends signals for them, and the keys of both.
+//! - [`rules`]: policies and providers, which can be read anew while central runs.
+//! - [`limits`], [`metrics`]: how much one caller may ask for; what is counted.
 //! - [`keys`]: central's own keys, a role each. The root and the bundle key are not among them.
 //! - [`http`]: the protocol.
 #![forbid(unsafe_code)]
@@ -20,10 +22,14 @@ pub mod config;
 pub mod http;
 pub mod hub;
 pub mod keys;
+pub mod limits;
+pub mod metrics;
 pub mod nonces;
 pub mod providers;
+pub mod rotation;
+pub mod rules;
 pub mod store;
 #[cfg(test)]
 mod tests;
 
-pub use command::main;
+pub use command::{main, main_with};

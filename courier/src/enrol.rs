@@ -17,6 +17,10 @@ use tether_statement::{PublicKey, TrustedKeys};
 
 /// agentd's settings.
 const HOST_FILE: &str = "/etc/tether/host.toml";
+/// How far agentd has read its feed. Enrolled anew it reads from the start: another central has another feed, and one
+/// that was restored, or whose keys are others now, has signed it anew. What central has heard of this host once stays
+/// used up there, so nothing that was granted before opens again.
+const FEED_FILE: &str = "/var/lib/tether/trust.json";
 /// The units that enrolment starts.
 const UNITS: [&str; 2] = ["tether-agentd.service", "tether-courier.service"];
 
@@ -49,6 +53,9 @@ pub(crate) fn run(enrol: &Enrol) -> Result<()> {
     let roots = BTreeMap::from([(token.root_kid.clone(), root)]);
     TrustedKeys::verify(&enrolled.keys, &roots)
         .context("the key set that central gave is not signed by the root that the token names; nothing was changed")?;
+    if enrol.again {
+        forget_feed()?;
+    }
     write_key(&seed)?;
     write(AUTHORITY_FILE, &token.authority)?;
     write(SETTINGS_FILE, &toml::to_string(&Settings { central: central.url().to_owned() })?)?;
@@ -62,6 +69,18 @@ pub(crate) fn run(enrol: &Enrol) -> Result<()> {
     }
     println!("enrolled as {} with {}; next: tether doctor", enrolled.host, central.url());
     Ok(())
+}
+
+/// With agentd stopped: it writes the file whenever it has read something.
+fn forget_feed() -> Result<()> {
+    let done = Command::new("systemctl").arg("stop").args(UNITS).status().context("systemctl stop")?;
+    ensure!(done.success(), "systemctl stop: {done}");
+    match std::fs::remove_file(FEED_FILE) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {FEED_FILE}"))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn host_toml(enrolled: &Enrolled, token: &EnrolToken) -> String {

@@ -33,8 +33,24 @@ pub fn package() -> Result<PathBuf> {
         return Ok(path.into());
     }
     let packages = std::fs::read_dir(target().join("debian")).context("no package is built: run `cargo xtask deb`")?;
-    let mut packages: Vec<_> =
-        packages.flatten().map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "deb")).collect();
+    newest(packages, "tether_")
+}
+
+/// Central's package to test: `TETHER_CENTRAL_DEB`, or the one that was built last.
+pub fn central_package() -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os("TETHER_CENTRAL_DEB") {
+        return Ok(path.into());
+    }
+    let packages = std::fs::read_dir(target().join("debian")).context("no package is built: run `cargo xtask deb`")?;
+    newest(packages, "tether-central_")
+}
+
+fn newest(packages: std::fs::ReadDir, prefix: &str) -> Result<PathBuf> {
+    let of_it = |path: &PathBuf| {
+        let name = path.file_name().and_then(std::ffi::OsStr::to_str).unwrap_or_default();
+        name.starts_with(prefix) && name.ends_with(".deb")
+    };
+    let mut packages: Vec<_> = packages.flatten().map(|entry| entry.path()).filter(of_it).collect();
     packages.sort();
     packages.pop().context("no package is built: run `cargo xtask deb`")
 }

@@ -1,4 +1,4 @@
-//! The Debian package.
+//! The Debian packages: `tether` for hosts, `tether-central` for central.
 
 use std::path::PathBuf;
 
@@ -33,22 +33,35 @@ pub(crate) fn package() -> Result<PathBuf> {
     }
 }
 
-/// Builds all that is shipped and packs it; gives the package's path.
+/// Builds all that runs on a host and packs it; gives the package's path.
 pub(crate) fn build() -> Result<PathBuf> {
     setup::ensure()?;
     if !is_described()? {
         bail!("agentd/Cargo.toml has no [package.metadata.deb]: there is nothing to pack yet");
     }
-    let cargo_deb = cargo_tool("cargo-deb", CARGO_DEB)?;
     say("building the release binaries");
     let excluded = EXCLUDED.iter().map(|name| format!("--exclude={name}"));
     run(cargo(&["build", "--release", "--locked", "--workspace"]).args(excluded))?;
     for module in MODULES {
         seal::seal(&target().join("release").join(module))?;
     }
+    pack("tether-agentd")
+}
+
+/// Builds central and packs it; gives the package's path.
+pub(crate) fn build_central() -> Result<PathBuf> {
+    setup::ensure()?;
+    say("building central");
+    run(&mut cargo(&["build", "--release", "--locked", "--package", "tether-central"]))?;
+    pack("tether-central")
+}
+
+/// Packs what was built, as the crate's manifest says.
+fn pack(crate_name: &str) -> Result<PathBuf> {
+    let cargo_deb = cargo_tool("cargo-deb", CARGO_DEB)?;
     let folder = target().join("debian");
     std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    let mut pack = program(cargo_deb, &["--package", "tether-agentd", "--no-build", "--locked", "--output"]);
+    let mut pack = program(cargo_deb, &["--package", crate_name, "--no-build", "--locked", "--output"]);
     // The time of the last commit stands in the package, so that the same files make the same package.
     if let Ok(time) = capture(&mut program("git", &["log", "-1", "--format=%ct"])) {
         pack.env("SOURCE_DATE_EPOCH", time.trim());

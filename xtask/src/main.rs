@@ -34,7 +34,7 @@ struct Cli {
 enum Task {
     /// Install the build tools that are missing (Debian, as root); the other commands do this first
     Setup,
-    /// Build the Debian package and print its path
+    /// Build the Debian packages, the hosts' and central's, and print their paths
     Deb,
     /// Build agentd and the modules with places where a test makes them fail, and print their folder
     Faulty,
@@ -82,9 +82,10 @@ enum Task {
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Task::Setup => setup::run().map(|()| ExitCode::SUCCESS),
-        Task::Deb => deb::build().map(|path| {
+        Task::Deb => deb::build().and_then(|path| {
             println!("{}", path.display());
-            ExitCode::SUCCESS
+            println!("{}", deb::build_central()?.display());
+            Ok(ExitCode::SUCCESS)
         }),
         Task::Faulty => faulty::build().map(|path| {
             println!("{}", path.display());

@@ -79,6 +79,8 @@ pub struct Question<'q> {
     pub host: &'q Host,
     /// The bundle that is asked for; none for whatever policy gives.
     pub bundle: Option<&'q Name>,
+    /// Whether sessions can be had through a gateway alone.
+    pub gateway: bool,
     /// Central's time.
     pub now: u64,
 }
@@ -180,6 +182,11 @@ impl Access {
         Ok(Self { policies, schema })
     }
 
+    /// How many policies there are.
+    pub fn count(&self) -> usize {
+        self.policies.policies().count()
+    }
+
     /// Decides.
     pub fn decide(&self, question: &Question<'_>) -> Result<Answer, AccessError> {
         let (request, entities) = self.request(question)?;
@@ -229,7 +236,7 @@ impl Access {
     }
 
     fn request(&self, question: &Question<'_>) -> Result<(Request, Entities), AccessError> {
-        let Question { agent, sign_in, host, now, .. } = question;
+        let Question { agent, sign_in, host, now, gateway, .. } = question;
         let (person, mut entities) = human(sign_in)?;
         let team = uid("Team", agent.team.as_str())?;
         let principal = uid("Agent", agent.name.as_str())?;
@@ -256,7 +263,7 @@ impl Access {
             ("hour".to_owned(), long(now % 86_400 / 3600)),
             // 1970-01-01 was a Thursday.
             ("weekday".to_owned(), long((day + 3) % 7 + 1)),
-            ("gateway".to_owned(), RestrictedExpression::new_bool(false)),
+            ("gateway".to_owned(), RestrictedExpression::new_bool(*gateway)),
         ])
         .map_err(wrong)?;
         let entities = Entities::from_entities(entities, Some(&self.schema)).map_err(wrong)?;

@@ -57,7 +57,7 @@ fn ask(case: &Case<'_>) -> Answer {
     let sign_in =
         SignIn { human: "alice@example.org", groups: &groups, auth_time: now - case.age, amr: &amr, acr: None };
     let (agent, host) = (agent(), host(case.labels));
-    let question = Question { agent: &agent, sign_in, host: &host, bundle: bundle.as_ref(), now };
+    let question = Question { agent: &agent, sign_in, host: &host, bundle: bundle.as_ref(), gateway: false, now };
     Access::parse(POLICIES).unwrap().decide(&question).unwrap()
 }
 

@@ -66,7 +66,8 @@ impl App {
         }
         let invalid = |refusal: Refusal| Refusal { error: Standard::InvalidToken, ..refusal };
         let (issuer, kid) = claimed_issuer(token).map_err(invalid)?;
-        let (provider, keys) = self.providers.find_for_admins(&issuer, kid.as_deref()).map_err(invalid)?;
+        let providers = self.providers();
+        let (provider, keys) = providers.find_for_admins(&issuer, kid.as_deref()).map_err(invalid)?;
         let now = clock::now();
         let subject = Subject::verify(token, TokenType::Id, &provider, &keys, now).map_err(invalid)?;
         if subject.bound_to.is_some() {

@@ -1,12 +1,13 @@
 //! Bundles: the security team signs them, an admin brings them, central says which one a name means. What is in
 //! them central cannot change: it has no key for that.
 
+use super::resign::all_can_read_on;
 use super::{Admin, App, Failed, META_KEYS};
 use crate::audit::Record;
 use crate::clock;
 use crate::store::BundleText;
 use serde_json::json;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 use tether_audit::Ids;
 use tether_bundle::Bundle;
 use tether_oauth::{Refusal, Standard};
@@ -82,12 +83,13 @@ impl App {
                 return Err(refuse("keys.old", "the key set's version is not above the one in force"));
             }
             self.keys.check(&new, &self.settings.url).map_err(|error| refuse("keys.not_ours", error))?;
+            all_can_read_on(act, &new)?;
             act.set_meta(META_KEYS, text)?;
             let about = json!({"by": admin.name, "version": new.set().version, "expires_at": new.set().expires_at});
             self.write(act, &Record::done("keys.taken", Ids::unknown("an admin's act"), about))?;
             Ok(new)
         });
-        let done = done.map(|new| *self.trusted.lock().unwrap_or_else(PoisonError::into_inner) = new);
+        let done = done.map(|new| *self.trusted.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(new));
         self.told(admin, "keys.taken", done)
     }
 

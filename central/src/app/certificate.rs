@@ -42,7 +42,7 @@ impl App {
         let mut known = None;
         self.try_prepare(token, proof, &mut known).map_err(|failed| {
             if let Failed::Refused(refusal) = &failed
-                && refusal.error == Standard::UseDpopNonce
+                && (refusal.error == Standard::UseDpopNonce || refusal.retry_after.is_some())
             {
                 return refusal.clone();
             }
@@ -60,6 +60,8 @@ impl App {
         let token = token.ok_or_else(|| refuse_token("token.none", "the request has no delegation token"))?;
         let proof = self.prove(proof, "POST", CERTIFICATE_PATH, Some(token))?;
         let claims = self.own_claims(token)?;
+        let asker = self.look(|act| self.live(act, &claims, &proof, clock::now()))?;
+        self.admit_agent(&asker.agent, &asker.human)?;
         let prepared = self.act(|act| {
             let now = clock::now();
             let delegation = self.live(act, &claims, &proof, now)?;
@@ -79,8 +81,11 @@ impl App {
 
     /// Signed by us, as a delegation.
     pub(super) fn own_claims(&self, token: &str) -> Result<Claims, Failed> {
-        let key = self.keys.token.public();
-        let own = |kid: &str| (kid == self.keys.token.kid).then_some(&key);
+        // While keys are rotated there are tokens of the old one about.
+        let trusted = self.trusted();
+        let issuer = trusted.issuer(&self.settings.url);
+        let is_ours = |kid: &str| issuer.is_some_and(|issuer| issuer.kids.iter().any(|one| one == kid));
+        let own = |kid: &str| trusted.key(Typ::Delegation, kid).filter(|_| is_ours(kid));
         let claims: Claims = jws::verify(token, Typ::Delegation, own)
             .map_err(|error| refuse_token("token.invalid", format_args!("the delegation token is refused: {error}")))?;
         if claims.iss == self.settings.url { Ok(claims) } else { Err(refuse_token("token.invalid", "it is not ours")) }
@@ -137,7 +142,7 @@ impl App {
             not_before: now,
             expires_at: delegation.expires_at,
             connections: self.settings.sessions.connections,
-            source_addresses: Vec::new(),
+            source_addresses: self.settings.gateway.addresses.clone(),
             bundle: delegation.bundle.clone(),
             auth_time: delegation.auth_time,
             amr: delegation.amr.clone(),
@@ -218,7 +223,7 @@ impl App {
             valid_after: now.saturating_sub(BEHIND),
             valid_before,
             delegation: Some(self.token(delegation)?),
-            critical_options: Vec::new(),
+            critical_options: source_address(&self.settings.gateway.addresses),
             extensions: vec![("permit-pty".to_owned(), String::new())],
         };
         let seed = random::seed().map_err(|error| fault("random", error))?;
@@ -271,6 +276,11 @@ fn certified(
         valid_before,
         expires_at: delegation.expires_at,
     }
+}
+
+/// sshd(8) itself lets nobody use the certificate from elsewhere.
+fn source_address(addresses: &[String]) -> Vec<(String, String)> {
+    if addresses.is_empty() { Vec::new() } else { vec![("source-address".to_owned(), addresses.join(","))] }
 }
 
 fn session_key(proof: &Proof) -> Result<ssh_key::PublicKey, Failed> {

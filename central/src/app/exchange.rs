@@ -30,8 +30,9 @@ impl App {
         let mut trace = Trace::default();
         self.try_exchange(body, proof, &mut trace).map_err(|failed| {
             // A client that does not have a nonce yet has done nothing wrong.
+            // And a flood is on record once (`admit_agent`).
             if let Failed::Refused(refusal) = &failed
-                && refusal.error == Standard::UseDpopNonce
+                && (refusal.error == Standard::UseDpopNonce || refusal.retry_after.is_some())
             {
                 return refusal.clone();
             }
@@ -47,11 +48,13 @@ impl App {
         let subject = self.subject(&request, &proof)?;
         trace.ids.human = Some(subject.human.to_string());
         trace.evidence = Some(subject.digest.clone());
-        let mut named = None;
+        let (agent, actor) = self.look(|act| self.actor(act, &request, &proof, clock::now()))?;
+        trace.ids.agent = Some(actor.agent.to_string());
+        trace.ids.instance = Some(actor.instance.to_string());
+        self.admit_agent(&agent.name, &subject.human)?;
         let done = self.act(|act| {
             let now = clock::now();
-            let (agent, actor) = self.actor(act, &request, &proof, now)?;
-            named = Some((actor.agent.to_string(), actor.instance.to_string()));
+            use_up(act, &agent, &actor, now)?;
             check_may_act(&subject, &agent)?;
             let human = people::seen(act, &subject, now)?;
             check_pair(act, &agent, &subject, self.settings.sessions.per_pair, now)?;
@@ -68,9 +71,6 @@ impl App {
             self.write(act, &Record::done("token.issued", ids_of(&delegation), about))?;
             Ok(delegation)
         });
-        if let Some((agent, instance)) = named {
-            (trace.ids.agent, trace.ids.instance) = (Some(agent), Some(instance));
-        }
         let delegation = done?;
         Ok(Exchanged {
             access_token: self.token(&delegation)?,
@@ -84,7 +84,8 @@ impl App {
     /// The human's sign-in. Asks the provider for its keys if it must, so it is no part of the transaction.
     fn subject(&self, request: &ExchangeRequest, proof: &Proof) -> Result<Subject, Refusal> {
         let (issuer, kid) = claimed_issuer(&request.subject_token)?;
-        let (provider, keys) = self.providers.find(&issuer, kid.as_deref())?;
+        let providers = self.providers();
+        let (provider, keys) = providers.find(&issuer, kid.as_deref())?;
         let kind = request.subject_token_type;
         let subject = Subject::verify(&request.subject_token, kind, provider, &keys, clock::now())?;
         if subject.bound_to.as_ref().is_some_and(|key| *key != proof.jkt) {
@@ -94,9 +95,10 @@ impl App {
         Ok(subject)
     }
 
+    /// The agent's own proof. Looked at before the transaction: a signature takes longer than all that is in it.
     fn actor(
         &self,
-        act: &mut dyn Act,
+        act: &dyn Act,
         request: &ExchangeRequest,
         proof: &Proof,
         now: u64,
@@ -108,10 +110,6 @@ impl App {
         let endpoint = format!("{}{TOKEN_PATH}", self.settings.url);
         let audiences = [self.settings.url.as_str(), endpoint.as_str()];
         let actor = Actor::verify(&request.actor_token, &registered, &audiences, &proof.jkt, now)?;
-        if !act.spend("assertion", &format!("{} {}", actor.agent, actor.jti), actor.expires_at, now)? {
-            let why = "the actor token is refused: its jti was used before";
-            return Err(Refusal::new(Standard::InvalidRequest, "actor.replayed", why).into());
-        }
         Ok((agent, actor))
     }
 
@@ -127,7 +125,8 @@ impl App {
         now: u64,
     ) -> Result<Delegation, Failed> {
         let sign_in = SignIn::from(subject);
-        let question = Question { agent, sign_in, host, bundle: request.bundle.as_ref(), now };
+        let question =
+            Question { agent, sign_in, host, bundle: request.bundle.as_ref(), gateway: self.has_gateway(), now };
         let answer = self.access().decide(&question).map_err(|error| fault("access.failed", error))?;
         let permitted = match answer {
             Answer::Permitted(permitted) => permitted,
@@ -177,6 +176,18 @@ impl App {
         });
         self.keys.token.sign(Typ::Delegation, &claims).map_err(|error| fault("token.sign", error).into())
     }
+}
+
+/// The assertion is used up, and the agent is still the one whose key signed it.
+fn use_up(act: &mut dyn Act, agent: &Agent, actor: &Actor, now: u64) -> Result<(), Failed> {
+    if act.agent(&agent.name)?.as_ref() != Some(agent) {
+        return Err(Actor::unknown().into());
+    }
+    if !act.spend("assertion", &format!("{} {}", actor.agent, actor.jti), actor.expires_at, now)? {
+        let why = "the actor token is refused: its jti was used before";
+        return Err(Refusal::new(Standard::InvalidRequest, "actor.replayed", why).into());
+    }
+    Ok(())
 }
 
 /// Where the token names who may act, nobody else may (RFC 8693, 4.4).

@@ -89,6 +89,7 @@ impl App {
                 enrolled_at: now,
             };
             act.put_host(&host)?;
+            self.resign(act, &host.id)?;
             self.pin_all(act, &host.id, now)?;
             let about = json!({"host": host.id.as_str(), "jkt": proof.jkt.as_str(), "peer": peer});
             self.write(act, &Record::done("host.enrolled", unknown(), about))?;

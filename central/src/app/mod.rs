@@ -5,16 +5,21 @@ mod bundles;
 mod certificate;
 mod exchange;
 mod host;
+mod limits;
 mod people;
 mod reach;
+mod reload;
+mod resign;
 mod revoke;
 mod scim;
 mod signals;
+mod standing;
 
 pub use admin::{Admin, Standing};
 pub use certificate::{CERTIFICATE_PATH, Prepared};
 pub use exchange::TOKEN_PATH;
 pub use host::{Batch, ENROL_PATH, FEED_PATH, REPORT_PATH, hash};
+pub use limits::Attempt;
 pub use revoke::REVOKE_PATH;
 pub use scim::Directory;
 pub use signals::{SIGNALS_PATH, standard_error};
@@ -24,15 +29,18 @@ use crate::audit::{self, Record};
 use crate::config::Settings;
 use crate::hub::Hub;
 use crate::keys::Keys;
+use crate::limits::Limits;
+use crate::metrics::{Metrics, Timed};
 use crate::nonces::Nonces;
 use crate::providers::Providers;
+use crate::rules::Rules;
 use crate::store::{self, Act, Store, StoreError};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use tether_audit::Ids;
 use tether_identity::HostId;
 use tether_oauth::{Proof, ProofRequest, Refusal, Standard};
-use tether_statement::issue::FeedWriter;
-use tether_statement::{Body, TrustedKeys};
+use tether_statement::issue::{FeedWriter, Signing};
+use tether_statement::{Body, TrustedKeys, Typ};
 
 /// The name under which the newest key set is kept.
 pub const META_KEYS: &str = "keys";
@@ -50,10 +58,13 @@ pub struct App {
     pub nonces: Nonces,
     /// The authority that signed our TLS certificate, in PEM: hosts are told.
     pub authority: String,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// How much one caller may ask for.
+    pub limits: Limits,
     keys: Keys,
-    providers: Providers,
-    access: RwLock<Arc<Access>>,
-    trusted: Mutex<TrustedKeys>,
+    rules: RwLock<Rules>,
+    trusted: Mutex<Arc<TrustedKeys>>,
     store: Arc<dyn Store>,
     instance: String,
 }
@@ -82,10 +93,8 @@ pub struct Parts {
     pub settings: Settings,
     /// Its keys.
     pub keys: Keys,
-    /// Identity providers.
-    pub providers: Providers,
-    /// Access policies.
-    pub access: Access,
+    /// Policies and identity providers.
+    pub rules: Rules,
     /// The store.
     pub store: Arc<dyn Store>,
     /// The authority that signed our TLS certificate, in PEM.
@@ -102,46 +111,74 @@ impl App {
     /// Begins: the keys must be those that the root has signed.
     pub fn new(parts: Parts) -> anyhow::Result<Self> {
         use anyhow::Context;
-        let Parts { settings, keys, providers, access, store, authority } = parts;
+        let Parts { settings, keys, rules, store, authority } = parts;
         let kept: Option<String> = store::look(&*store, |act| act.meta(META_KEYS))?;
         let kept = kept.context("the store holds no key set; `tether-central init` makes one")?;
         let trusted = TrustedKeys::verify(&kept, &settings.roots).context("the stored key set")?;
         keys.check(&trusted, &settings.url)?;
         let instance = tether_centrallink::random::name(16)?;
+        let (metrics, limits) = (Arc::new(Metrics::new()), Limits::new(&settings.limits));
+        let store: Arc<dyn Store> = Arc::new(Timed::new(store, Arc::clone(&metrics)));
         let nonces = Nonces::new(tether_centrallink::random::seed()?);
         let app = Self {
             settings,
             hub: Hub::default(),
             nonces,
             authority,
+            limits,
+            metrics,
             keys,
-            providers,
-            access: RwLock::new(Arc::new(access)),
-            trusted: Mutex::new(trusted),
+            rules: RwLock::new(rules.clone()),
+            trusted: Mutex::new(Arc::new(trusted)),
             store,
             instance,
         };
         let about = serde_json::json!({"version": env!("CARGO_PKG_VERSION")});
         app.record(&Record::done("central.started", Ids::unknown("of central itself"), about))?;
+        app.rules_loaded(&rules)?;
         Ok(app)
+    }
+
+    /// The store itself.
+    #[cfg(test)]
+    pub(crate) fn store_for_tests(&self) -> &dyn Store {
+        &*self.store
+    }
+
+    /// Whether certificates are good through a gateway alone.
+    fn has_gateway(&self) -> bool {
+        !self.settings.gateway.addresses.is_empty()
     }
 
     /// The policies in force.
     pub fn access(&self) -> Arc<Access> {
-        Arc::clone(&self.access.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.rules().access)
+    }
+
+    fn providers(&self) -> Arc<Providers> {
+        Arc::clone(&self.rules().providers)
+    }
+
+    fn rules(&self) -> RwLockReadGuard<'_, Rules> {
+        self.rules.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The newest key set.
-    fn trusted(&self) -> TrustedKeys {
+    fn trusted(&self) -> Arc<TrustedKeys> {
         self.trusted.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The keys of delegation tokens, as others may check them (RFC 7517).
+    /// The keys of our delegation tokens, as others may check them (RFC 7517): while keys are rotated, old and new.
     pub fn jwks(&self) -> serde_json::Value {
-        let key = &self.keys.token;
-        serde_json::json!({"keys": [{
-            "kty": "OKP", "crv": "Ed25519", "x": key.public().to_string(), "kid": key.kid, "use": "sig", "alg": "EdDSA",
-        }]})
+        let trusted = self.trusted();
+        let kids = trusted.issuer(&self.settings.url).map(|issuer| issuer.kids.as_slice()).unwrap_or_default();
+        let jwk = |kid: &String| {
+            let key = trusted.key(Typ::Delegation, kid)?;
+            Some(serde_json::json!({
+                "kty": "OKP", "crv": "Ed25519", "x": key.to_string(), "kid": kid, "use": "sig", "alg": "EdDSA",
+            }))
+        };
+        serde_json::json!({"keys": kids.iter().filter_map(jwk).collect::<Vec<_>>()})
     }
 
     /// Looks whether the store answers.
@@ -197,13 +234,18 @@ impl App {
 
     /// Signs the next statement of a host's feed and keeps it. The caller tells the hub once the act stands.
     fn say(&self, act: &mut dyn Act, host: &HostId, body: &Body, now: u64) -> Result<u64, Failed> {
-        let key = match body {
-            Body::Grant(_) | Body::Pin(_) => &self.keys.grant,
-            Body::Revocation(_) => &self.keys.revocation,
-        };
         let mut feed = FeedWriter::after(host.clone(), act.position(host)?);
-        let (number, text) = feed.append(key, body, now).map_err(|error| fault("statement.sign", error))?;
+        let (number, text) =
+            feed.append(self.key_for(body), body, now).map_err(|error| fault("statement.sign", error))?;
         act.append(host, feed.position(), &text)?;
         Ok(number)
+    }
+
+    /// The key of a statement's role.
+    fn key_for(&self, body: &Body) -> &Signing {
+        match body {
+            Body::Grant(_) | Body::Pin(_) => &self.keys.grant,
+            Body::Revocation(_) => &self.keys.revocation,
+        }
     }
 }

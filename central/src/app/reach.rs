@@ -37,7 +37,14 @@ impl App {
                 amr: &asked.amr,
                 acr: asked.acr.as_deref(),
             };
-            let question = Question { agent: &agent, sign_in, host: &host, bundle: asked.bundle.as_ref(), now };
+            let question = Question {
+                agent: &agent,
+                sign_in,
+                host: &host,
+                bundle: asked.bundle.as_ref(),
+                gateway: self.has_gateway(),
+                now,
+            };
             let failed = |error| Failed::from(fault("access.failed", error));
             let answer = access.decide(&question).map_err(failed)?;
             let looks = access.explain(&question).map_err(failed)?.into_iter().map(|look| AccessLook {
@@ -85,7 +92,8 @@ impl App {
                             amr: &amr,
                             acr: None,
                         };
-                        let question = Question { agent, sign_in, host, bundle: None, now };
+                        let question =
+                            Question { agent, sign_in, host, bundle: None, gateway: self.has_gateway(), now };
                         let answer = access.decide(&question).map_err(|error| fault("access.failed", error))?;
                         reached.extend(bundles_of(answer).into_iter().map(|bundle| Reach {
                             agent: agent.name.clone(),

@@ -27,7 +27,7 @@ impl App {
             Target::Human(human) => self.take_back_human(act, human, false, &admin.name),
             other => self.take_back(act, other, &admin.name),
         });
-        self.tell_hosts(done, json!({"by": admin.name, "target": wanted}))
+        self.tell_hosts(kind(target), done, json!({"by": admin.name, "target": wanted}))
     }
 
     /// An agent gives back its own token (RFC 7009). A token that is not known is as good as revoked.
@@ -40,12 +40,18 @@ impl App {
             Err(Failed::Refused(_)) => Ok(Revoked::default()),
             Err(failed) => Err(failed),
         });
-        self.tell_hosts(done, json!({"by": "its holder"})).map(drop)
+        self.tell_hosts("token", done, json!({"by": "its holder"})).map(drop)
     }
 
-    fn tell_hosts(&self, done: Result<Revoked, Failed>, about: serde_json::Value) -> Result<Revoked, Refusal> {
+    fn tell_hosts(
+        &self,
+        kind: &'static str,
+        done: Result<Revoked, Failed>,
+        about: serde_json::Value,
+    ) -> Result<Revoked, Refusal> {
         let revoked =
             done.map_err(|failed| self.refuse("revoke.refused", Ids::unknown("nothing was revoked"), failed, about))?;
+        self.metrics.count_revocation(kind, revoked.sessions.len());
         revoked.hosts.iter().for_each(|host| self.hub.tell(host));
         Ok(revoked)
     }
@@ -136,6 +142,19 @@ fn word(target: &Target, delegation: &Delegation) -> Revocation {
         Target::Pair { .. } | Target::Session(_) | Target::Host(_) | Target::Certificate(_) => {
             Revocation::Session(delegation.session.clone())
         }
+    }
+}
+
+/// For metrics.
+fn kind(target: &Target) -> &'static str {
+    match target {
+        Target::Human(_) => "human",
+        Target::Agent(_) => "agent",
+        Target::Pair { .. } => "pair",
+        Target::Delegation(_) => "delegation",
+        Target::Session(_) => "session",
+        Target::Host(_) => "host",
+        Target::Certificate(_) => "certificate",
     }
 }
 

@@ -105,7 +105,8 @@ impl App {
         if known.revoked.is_some() {
             return Err(refuse("the token was revoked").into());
         }
-        let provider = self.providers.named(&known.issuer);
+        let providers = self.providers();
+        let provider = providers.named(&known.issuer);
         let provider = provider.ok_or_else(|| refuse("the token's provider is not in central.toml any more"))?;
         let by = format!("scim:{}", known.name);
         Ok(Directory { by, namespaces: provider.namespaces.clone(), agents: known.agents })

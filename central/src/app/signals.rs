@@ -63,7 +63,8 @@ impl App {
         let token = token.trim();
         let (issuer, kid) = SecurityEvent::claimed(token)?;
         *named = Some(issuer.clone());
-        let sender = self.providers.sender(&issuer);
+        let providers = self.providers();
+        let sender = providers.sender(&issuer);
         let sender =
             sender.ok_or_else(|| refuse("set.unknown_issuer", format!("nobody sends events as {issuer:?}")))?;
         // Both sides are hashes, so how long the comparison takes says nothing of the header.

@@ -1,16 +1,31 @@
 //! The command line.
 
-mod init;
+mod check;
+pub(crate) mod init;
+mod keys;
 mod offline;
-pub(crate) mod run;
 mod scim;
+pub(crate) mod serve;
+mod store;
 
+#[cfg(test)]
+pub(crate) use init::Init;
+
+use anyhow::{Context, Result};
+use axum::Router;
 use clap::{Parser, Subcommand};
-use std::path::PathBuf;
+use std::os::unix::fs::{MetadataExt, lchown};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Where central keeps everything, unless told otherwise.
 const FOLDER: &str = "/var/lib/tether-central";
+/// What is in it.
+const STORE: &str = "central.db";
+const OFFLINE: &str = "offline";
+const AUTHORITY: &str = "tls/authority.pem";
+const CHAIN: &str = "tls/chain.pem";
+const TLS_KEY: &str = "tls/key.pem";
 
 /// Central: from a human's sign-in to a grant on a host, and back.
 #[derive(Parser)]
@@ -29,6 +44,11 @@ enum Command {
     Init(init::Init),
     /// Serve
     Serve,
+    /// Check settings, policies, keys and store, and change nothing
+    Check,
+    /// Other keys for central itself, without anybody noticing
+    #[command(subcommand)]
+    Keys(keys::Command),
     /// Print the audit chain and check it
     Audit,
     /// Copy the store while central runs
@@ -51,7 +71,12 @@ enum Command {
 
 /// Runs the command line.
 pub fn main() -> ExitCode {
-    match run(Arguments::parse()) {
+    main_with(|router| router)
+}
+
+/// The same with something around the routes: what tests look at requests with.
+pub fn main_with(wrap: fn(Router) -> Router) -> ExitCode {
+    match run(Arguments::parse(), wrap) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("tether-central: {error:#}");
@@ -62,18 +87,31 @@ pub fn main() -> ExitCode {
 
 /// Runs a command line of a test's.
 #[cfg(test)]
-pub(crate) fn run_from(arguments: &[&str]) -> anyhow::Result<()> {
-    run(Arguments::try_parse_from([&["tether-central"], arguments].concat())?)
+pub(crate) fn run_from(arguments: &[&str]) -> Result<()> {
+    run(Arguments::try_parse_from([&["tether-central"], arguments].concat())?, |router| router)
 }
 
-fn run(Arguments { folder, command }: Arguments) -> anyhow::Result<()> {
+fn run(Arguments { folder, command }: Arguments, wrap: fn(Router) -> Router) -> Result<()> {
     match command {
         Command::Init(init) => init::run(&folder, &init),
-        Command::Serve => run::serve(&folder),
-        Command::Audit => run::audit(&folder),
-        Command::Backup { file } => run::back_up(&folder, &file),
-        Command::Restore { file } => run::restore(&folder, &file),
+        Command::Serve => serve::run(&folder, wrap),
+        Command::Check => check::run(&folder),
+        Command::Keys(command) => keys::run(&folder, &command),
+        Command::Audit => store::audit(&folder),
+        Command::Backup { file } => store::back_up(&folder, &file),
+        Command::Restore { file } => store::restore(&folder, &file),
         Command::Scim(command) => scim::run(&folder, &command),
         Command::Offline(command) => offline::run(&command),
     }
+}
+
+/// What root makes in central's folder belongs to whom the folder belongs: the user that central runs as.
+fn give(folder: &Path, path: &Path) -> Result<()> {
+    let owner = std::fs::metadata(folder).with_context(|| format!("{}", folder.display()))?;
+    let found = std::fs::symlink_metadata(path).with_context(|| format!("{}", path.display()))?;
+    if (found.uid(), found.gid()) == (owner.uid(), owner.gid()) {
+        return Ok(());
+    }
+    lchown(path, Some(owner.uid()), Some(owner.gid()))
+        .with_context(|| format!("{} cannot be given to central's user", path.display()))
 }

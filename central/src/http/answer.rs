@@ -60,6 +60,7 @@ pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response {
 /// A refusal.
 pub(super) fn refused(refusal: &Refusal) -> Response {
     let status = match refusal.error {
+        _ if refusal.retry_after.is_some() => StatusCode::TOO_MANY_REQUESTS,
         Standard::InvalidClient | Standard::InvalidToken | Standard::InvalidDpopProof | Standard::UseDpopNonce => {
             StatusCode::UNAUTHORIZED
         }
@@ -74,6 +75,9 @@ pub(super) fn refused(refusal: &Refusal) -> Response {
         code: refusal.code.clone(),
     };
     let mut response = json(status, &problem);
+    if let Some(seconds) = refusal.retry_after {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
     if status == StatusCode::UNAUTHORIZED
         && let Ok(value) = HeaderValue::from_str(&format!("DPoP error=\"{}\"", refusal.error))
     {

@@ -41,13 +41,14 @@ pub(super) async fn feed(
         let proof = asked.prove(header(&headers, "dpop"), "GET", FEED_PATH, None)?;
         // Whose feed is said by the key, and by nothing else.
         let host = asked.host_of(&proof)?;
+        asked.admit_feed(&host)?;
         let Query(from) = from.map_err(|error| Refusal::new(Standard::InvalidRequest, "request.query", error))?;
-        Ok((host, from))
+        Ok((host, from.after))
     });
     match found.await {
-        Ok((host, from)) => {
+        Ok((host, after)) => {
             let (events, body) = mpsc::channel::<Bytes>(WAITING);
-            tokio::spawn(run(Arc::clone(&app), host, from.after, events));
+            tokio::spawn(run(Arc::clone(&app), host, after, events));
             let stream = futures_util::stream::unfold(body, |mut body| async {
                 body.recv().await.map(|event| (Ok::<_, Infallible>(event), body))
             });
@@ -60,6 +61,8 @@ pub(super) async fn feed(
 
 /// Sends until the connection ends or a newer one takes over.
 async fn run(app: Arc<App>, host: HostId, after: u64, events: mpsc::Sender<Bytes>) {
+    let _counted = app.metrics.feed();
+    let mut stop = app.hub.stop.subscribe();
     let place = app.hub.place(&host);
     place.turn.send_modify(|turn| *turn = turn.wrapping_add(1));
     let (mut turn, mut news, mut common) = (place.turn.subscribe(), place.news.subscribe(), app.hub.common.subscribe());
@@ -91,6 +94,7 @@ async fn run(app: Arc<App>, host: HostId, after: u64, events: mpsc::Sender<Bytes
             _ = common.changed() => {}
             () = tokio::time::sleep(head_every) => {}
             _ = turn.changed() => return,
+            _ = stop.wait_for(|stop| *stop) => return,
             () = events.closed() => return,
         }
     }

@@ -3,12 +3,13 @@
 use super::answer::{answer, blocking};
 use super::{Peer, Shared, authorization, header};
 use crate::app::{App, ENROL_PATH, Prepared, REPORT_PATH};
+use crate::metrics::Asked;
 use axum::Extension;
 use axum::body::Bytes;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tether_centrallink::wire::{Certified, EnrolRequest};
 use tether_oauth::{Refusal, Standard, parse_json};
 use tether_statement::ResumeRequest;
@@ -32,6 +33,7 @@ pub(super) async fn certificate(
         Ok(prepared) => after_the_host(&app, prepared).await,
         Err(refusal) => Err(refusal),
     };
+    app.metrics.count(Asked::Certificate, &done);
     answer(&app, done)
 }
 
@@ -39,10 +41,13 @@ pub(super) async fn certificate(
 async fn after_the_host(app: &Arc<App>, prepared: Prepared) -> Result<Certified, Refusal> {
     let place = app.hub.place(&prepared.host);
     let limit = Duration::from_secs(app.settings.sessions.grant_wait_seconds);
-    let mut read = place.read.subscribe();
+    let (begun, mut read) = (Instant::now(), place.read.subscribe());
     let statement = prepared.statement;
     let heard = async { read.wait_for(|read| *read >= statement).await.is_ok() };
     let heard = prepared.acknowledged || tokio::time::timeout(limit, heard).await.unwrap_or(false);
+    if heard && !prepared.acknowledged {
+        app.metrics.grant_acknowledged(begun.elapsed());
+    }
     let app = Arc::clone(app);
     blocking(move || if heard { app.certify(&prepared) } else { Err(app.give_up(&prepared)) }).await
 }
@@ -58,8 +63,10 @@ pub(super) async fn enrol(
         let proof = asked.prove(header(&headers, "dpop"), "POST", ENROL_PATH, None)?;
         let request: EnrolRequest = read(&body)?;
         asked.enrol(&request.secret, &proof, &peer.0.to_string())
-    });
-    answer(&app, done.await)
+    })
+    .await;
+    app.metrics.count(Asked::Enrolment, &done);
+    answer(&app, done)
 }
 
 pub(super) async fn report(Extension(app): Shared, headers: HeaderMap, body: Bytes) -> Response {
@@ -69,6 +76,8 @@ pub(super) async fn report(Extension(app): Shared, headers: HeaderMap, body: Byt
         let host = asked.host_of(&proof)?;
         let report: ResumeRequest = read(&body)?;
         asked.report(&host, &report)
-    });
-    answer(&app, done.await)
+    })
+    .await;
+    app.metrics.count(Asked::Report, &done);
+    answer(&app, done)
 }

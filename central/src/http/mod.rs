@@ -4,17 +4,22 @@ mod admin;
 mod answer;
 mod feed;
 mod hosts;
+mod limit;
+mod metrics;
 mod oauth;
+mod openapi;
+mod routes;
 mod scim;
 mod serve;
 mod ssf;
 
-pub use serve::{serve, tls};
+pub use metrics::serve as serve_metrics;
+pub use openapi::DOCUMENT;
+pub use routes::{Route, routes};
+pub use serve::{serve, serve_until, tls};
 
-use crate::app::{App, SIGNALS_PATH};
-use axum::extract::DefaultBodyLimit;
+use crate::app::App;
 use axum::http::HeaderMap;
-use axum::routing::{get, post};
 use axum::{Extension, Router};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -33,33 +38,7 @@ type Shared = Extension<Arc<App>>;
 
 /// All paths.
 pub fn router(app: Arc<App>) -> Router {
-    let bundles =
-        Router::new().route("/v1/admin/bundles", post(admin::publish)).layer(DefaultBodyLimit::max(BUNDLE_BODY_MAX));
-    Router::new()
-        .route("/healthz", get(oauth::health))
-        .route("/.well-known/oauth-authorization-server", get(oauth::metadata))
-        .route("/jwks", get(oauth::jwks))
-        .route("/oauth/token", post(oauth::token))
-        .route("/oauth/revoke", post(oauth::revoke))
-        .route("/v1/certificate", post(hosts::certificate))
-        .route("/v1/host/enrol", post(hosts::enrol))
-        .route("/v1/host/report", post(hosts::report))
-        .route("/v1/host/feed", get(feed::feed))
-        .route("/v1/admin/agents", get(admin::agents).post(admin::register))
-        .route("/v1/admin/agents/activate", post(admin::activate))
-        .route("/v1/admin/hosts", get(admin::hosts).post(admin::admit_host))
-        .route("/v1/admin/sessions", get(admin::sessions))
-        .route("/v1/admin/confirmations", post(admin::confirm))
-        .route("/v1/admin/keys", post(admin::keys))
-        .route("/v1/admin/access", post(admin::explain))
-        .route("/v1/admin/reach", post(admin::reach))
-        .route("/v1/admin/revoke", post(admin::revoke))
-        .route("/v1/admin/hosts/mark", post(admin::accept_mark))
-        .route(SIGNALS_PATH, post(ssf::push))
-        .nest("/scim/v2", scim::router())
-        .layer(DefaultBodyLimit::max(BODY_MAX))
-        .merge(bundles)
-        .layer(Extension(app))
+    routes::router().layer(Extension(app))
 }
 
 /// The one value of a header; none if it is missing, stands twice, or is not text.

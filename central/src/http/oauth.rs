@@ -3,6 +3,7 @@
 use super::answer::{answer, blocking, json, refused, token_answer};
 use super::{Peer, Shared, header};
 use crate::app::{App, REVOKE_PATH, TOKEN_PATH, fault};
+use crate::metrics::Asked;
 use axum::Extension;
 use axum::body::Bytes;
 use axum::http::{HeaderMap, StatusCode};
@@ -55,6 +56,7 @@ pub(super) async fn token(
     }
     let asked = Arc::clone(&app);
     let done = blocking(move || asked.exchange(&body, header(&headers, "dpop"), &peer.0.to_string())).await;
+    app.metrics.count(Asked::Exchange, &done);
     token_answer(&app, done)
 }
 

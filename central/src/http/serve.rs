@@ -1,6 +1,7 @@
-//! Listening: TLS, a bounded handshake, HTTP/1.1 and HTTP/2.
+//! Listening: TLS, a bounded handshake, HTTP/1.1 and HTTP/2, and an orderly end.
 
 use super::Peer;
+use crate::limits::Source;
 use anyhow::{Context, Result};
 use axum::Router;
 use hyper::body::Incoming;
@@ -10,18 +11,21 @@ use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 
 /// How long a client may take for its handshake, and for the head of a request.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The most connections at a time.
-const CONNECTIONS_MAX: usize = 20_000;
+const CONNECTIONS_MAX: u32 = 20_000;
+/// How long what was begun may take to end once central is told to stop.
+const DRAIN: Duration = Duration::from_secs(10);
 
 /// The server's side of TLS, from a chain and a key in PEM.
 pub fn tls(chain: &Path, key: &Path) -> Result<TlsAcceptor> {
@@ -40,12 +44,33 @@ pub fn tls(chain: &Path, key: &Path) -> Result<TlsAcceptor> {
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-/// Serves until the process ends.
+/// Serves until the process ends, anybody.
 pub async fn serve(listener: TcpListener, tls: TlsAcceptor, router: Router) -> Result<()> {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let (_never, stop) = watch::channel(false);
+    serve_until(listener, tls, router, 0, stop).await
+}
+
+/// Serves until told to stop. Then nobody new is let in, and what was begun is finished, for a bounded time.
+pub async fn serve_until(
+    listener: TcpListener,
+    tls: TlsAcceptor,
+    router: Router,
+    per_address: usize,
+    mut stop: watch::Receiver<bool>,
+) -> Result<()> {
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX as usize));
+    let sources = Arc::new(Sources { most: per_address, open: Mutex::default() });
+    let stopped = stop.clone();
     loop {
-        let place = Arc::clone(&places).acquire_owned().await.context("places")?;
-        let (stream, peer) = match listener.accept().await {
+        let next = async {
+            let place = Arc::clone(&places).acquire_owned().await.context("places")?;
+            anyhow::Ok((place, listener.accept().await))
+        };
+        let (place, accepted) = tokio::select! {
+            next = next => next?,
+            () = told(&mut stop) => break,
+        };
+        let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             // Out of descriptors, or a client that is gone already: the next one may do better.
             Err(error) => {
@@ -54,16 +79,28 @@ pub async fn serve(listener: TcpListener, tls: TlsAcceptor, router: Router) -> R
                 continue;
             }
         };
-        let (tls, router) = (tls.clone(), router.clone());
+        // Closed without a word: an answer would cost what the limit is there to save.
+        let Some(counted) = Sources::enter(&sources, Source::from(peer.ip())) else { continue };
+        let (tls, router, stop) = (tls.clone(), router.clone(), stopped.clone());
         tokio::spawn(async move {
             // A client that breaks off is its own business.
-            let _ended = connection(stream, peer, tls, router).await;
-            drop(place);
+            let _ended = connection(stream, peer, tls, router, stop).await;
+            drop((counted, place));
         });
     }
+    drop(listener);
+    // Every place is free again once all connections have ended.
+    let _ = tokio::time::timeout(DRAIN, places.acquire_many(CONNECTIONS_MAX)).await;
+    Ok(())
 }
 
-async fn connection(stream: TcpStream, peer: SocketAddr, tls: TlsAcceptor, router: Router) -> Result<()> {
+async fn connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    tls: TlsAcceptor,
+    router: Router,
+    mut stop: watch::Receiver<bool>,
+) -> Result<()> {
     stream.set_nodelay(true)?;
     let stream = tokio::time::timeout(PATIENCE, tls.accept(stream)).await??;
     let inner = TowerToHyperService::new(router);
@@ -74,5 +111,55 @@ async fn connection(stream: TcpStream, peer: SocketAddr, tls: TlsAcceptor, route
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(PATIENCE);
     builder.http2().timer(TokioTimer::new()).max_concurrent_streams(32).keep_alive_interval(PATIENCE);
-    builder.serve_connection(TokioIo::new(stream), service).await.map_err(|error| anyhow::anyhow!("{error}"))
+    let mut served = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let ended = tokio::select! {
+        ended = served.as_mut() => ended,
+        () = told(&mut stop) => {
+            served.as_mut().graceful_shutdown();
+            served.await
+        }
+    };
+    ended.map_err(|error| anyhow::anyhow!("{error}"))
+}
+
+/// Returns when central is told to stop, or nobody is left who could tell it.
+async fn told(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+/// How many connections each source has open. As many entries as there are connections, at most.
+#[derive(Debug)]
+struct Sources {
+    /// 0 for no bound.
+    most: usize,
+    open: Mutex<HashMap<Source, usize>>,
+}
+
+/// One connection of a source.
+#[derive(Debug)]
+struct Counted(Arc<Sources>, Source);
+
+impl Sources {
+    fn enter(sources: &Arc<Self>, source: Source) -> Option<Counted> {
+        let mut open = sources.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = open.entry(source).or_default();
+        if sources.most > 0 && *count >= sources.most {
+            return None;
+        }
+        *count += 1;
+        drop(open);
+        Some(Counted(Arc::clone(sources), source))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        let mut open = self.0.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = open.get_mut(&self.1) {
+            *count -= 1;
+            if *count == 0 {
+                open.remove(&self.1);
+            }
+        }
+    }
 }

@@ -294,6 +294,11 @@ fn a_feed_has_no_gaps_and_no_second_statement(made: Made) {
         assert_eq!(act.hash_at(&one, 6)?, None);
         Ok(())
     });
+    write(&made, |act| act.replace_statement(&one, 3, "the third"));
+    assert_eq!(read(&made, |act| act.statements(&one, 2, 1)), [(3, "the third".to_owned())]);
+    assert_eq!(read(&made, |act| act.statements(&two, 0, 9)), [(1, "another".to_owned())]);
+    let none: Result<(), StoreError> = act(&*made.store, |act| act.replace_statement(&two, 2, "none"));
+    assert!(none.is_err(), "only what is there is replaced");
     let again: Result<(), StoreError> =
         act(&*made.store, |act| act.append(&one, &Position::after(5, "other"), "other"));
     assert!(again.is_err(), "a number has one statement");

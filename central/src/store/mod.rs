@@ -142,6 +142,9 @@ pub trait Act {
     /// Adds the next statement.
     fn append(&mut self, host: &HostId, position: &Position, text: &str) -> Result<(), StoreError>;
 
+    /// Puts another text in a statement's place: the same words, signed with another key.
+    fn replace_statement(&mut self, host: &HostId, number: u64, text: &str) -> Result<(), StoreError>;
+
     /// The newest bundle of each name.
     fn bundles(&self) -> Result<Vec<BundleText>, StoreError>;
     /// Writes one.

@@ -407,6 +407,14 @@ impl Act for Inside<'_> {
         self.write("INSERT INTO statements VALUES (?1, ?2, ?3)", values).map(drop)
     }
 
+    fn replace_statement(&mut self, host: &HostId, number: u64, text: &str) -> Result<(), StoreError> {
+        let query = "UPDATE statements SET text = ?3 WHERE host = ?1 AND number = ?2";
+        match self.write(query, params![host.as_str(), integer(number), text])? {
+            1 => Ok(()),
+            _ => Err(StoreError::Database(format!("{host} has no statement {number}"))),
+        }
+    }
+
     fn bundles(&self) -> Result<Vec<BundleText>, StoreError> {
         self.all("bundles", "SELECT doc FROM bundles ORDER BY name", [])
     }

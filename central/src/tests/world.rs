@@ -1,7 +1,7 @@
 //! A central that serves, a provider's keys, an agent, a host.
 
 use crate::app::App;
-use crate::command::{run, run_from};
+use crate::command::{run_from, serve as run};
 use crate::http::{router, serve, tls};
 use crate::store::{self, Act, Agent, Delegation, Host, HostKey, ScimToken, Store, StoreError, Which};
 use crate::{app, clock};

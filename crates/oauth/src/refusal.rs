@@ -67,12 +67,22 @@ pub struct Refusal {
     pub code: String,
     /// In words, for whoever has to mend it.
     pub description: String,
+    /// After how many seconds to ask again, if there was nothing wrong but too much of it (RFC 6585, 4).
+    pub retry_after: Option<u64>,
 }
 
 impl Refusal {
     /// A refusal.
     pub fn new(error: Standard, code: impl Into<String>, description: impl fmt::Display) -> Self {
-        Self { error, code: code.into(), description: description.to_string() }
+        Self { error, code: code.into(), description: description.to_string(), retry_after: None }
+    }
+
+    /// Too many requests.
+    pub fn too_many(retry_after: u64, description: impl fmt::Display) -> Self {
+        Self {
+            retry_after: Some(retry_after),
+            ..Self::new(Standard::TemporarilyUnavailable, "rate.limited", description)
+        }
     }
 
     /// A malformed request or an unacceptable token.

@@ -2,5 +2,5 @@
 #![forbid(unsafe_code)]
 
 fn main() -> std::process::ExitCode {
-    tether_central::main()
+    tether_central::main_with(tether_tests::recorder::around)
 }

@@ -7,7 +7,7 @@ use super::program::Program;
 
 /// Programs on hosts that take longest, longest first: a long one that is started last keeps one lane busy while
 /// the other is idle. One that is not listed is taken for long.
-const LONGEST: [&str; 25] = [
+const LONGEST: [&str; 27] = [
     "install",
     "inhost",
     "strangers",
@@ -26,7 +26,9 @@ const LONGEST: [&str; 25] = [
     "abuse_host",
     "login",
     "revocation",
+    "central",
     "chain",
+    "central_package",
     "clock",
     "lab",
     "demo",

@@ -23,6 +23,9 @@ use tally::{Tally, Verdict};
 /// Tells the tests which package to install; without it they do not use one.
 const PACKAGE: &str = "TETHER_DEB";
 
+/// The same for central's package.
+const CENTRAL_PACKAGE: &str = "TETHER_CENTRAL_DEB";
+
 /// Tells the tests where the programs are that fail on purpose.
 const FAULTY: &str = "TETHER_FAULTY";
 
@@ -62,6 +65,7 @@ fn settings(long: bool) -> Result<Settings> {
     let mut environment = Vec::new();
     if deb::is_described()? {
         environment.push((PACKAGE, deb::build()?.into()));
+        environment.push((CENTRAL_PACKAGE, deb::build_central()?.into()));
         environment.push((FAULTY, faulty::build()?.into()));
     }
     if long {
