@@ -1,7 +1,7 @@
 //! All of it, real: an identity provider, central, couriers, hosts, an agent with its own tool and ssh.
 
 use crate::agent::{Agent, Ran};
-use crate::central::random_name;
+use crate::central::{random_name, seed};
 use crate::programs::Programs;
 use crate::provider::{Provider, ask};
 use crate::scene::{SHIPPED_BUNDLE, package};
@@ -12,8 +12,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tether_audit::Link;
-use tether_central::store::{self, Sqlite, Which};
+use tether_central::store::{self, Seen, Sqlite, Which};
 use tether_hostlink::StatusReport;
+use tether_hostlink::paths::UID_FIRST;
+use tether_identity::HostId;
 use tether_testhost::{Host, HostSpec, Image, Lab, Storage, Suite};
 
 /// How long a host may take to be ready.
@@ -396,9 +398,23 @@ impl Realm {
         let provider = Provider::start(&lab, 9443, "RS256")?;
         let central = Central::start_from(&lab, &provider, stage.programs.clone(), stage.storage, stage.central)?;
         let realm = Self { hosts, central, provider, lab, files: tempfile::tempdir()? };
+        realm.set_marks()?;
         realm.register_agent("triage")?;
         realm.publish(SHIPPED_BUNDLE)?;
         Ok(realm)
+    }
+
+    /// Hosts of one kernel share what it keeps by uid, keyrings above all: each begins somewhere else.
+    fn set_marks(&self) -> Result<()> {
+        let first = u32::from(u16::from_le_bytes([seed()?[0], seed()?[0]])) % 14_000;
+        let marked = Sqlite::open(&self.central.path("central.db"))?;
+        for (number, host) in (0..).zip(&self.hosts) {
+            let id: HostId = host.name().parse()?;
+            let mark = UID_FIRST + (first + number * 200) * 2 - 1;
+            let seen = Seen { uid_mark: mark, accepted_mark: mark, ..Seen::default() };
+            store::act(&marked, |act| act.put_seen(&id, &seen))?;
+        }
+        Ok(())
     }
 
     /// Enrols all hosts, each once it is ready.
