@@ -22,7 +22,7 @@ fn conditions_of_an_admins_sign_in_hold() {
     let with = |groups: &[&str], ago: u64, amr: &[&str]| {
         let mut claims = world.claims(CAROL, groups, ago);
         claims["amr"] = json!(amr);
-        world.id_token(&claims)
+        world.admin_token(&claims)
     };
     let factors = ["pwd", "otp"];
     assert_eq!(register(&world, &with(&["admins"], 5, &factors), "one"), (200, String::new()));
@@ -35,6 +35,8 @@ fn conditions_of_an_admins_sign_in_hold() {
     ] {
         assert_eq!(register(&world, &token, "two"), no("admin.not_permitted"), "{why}");
     }
+    let handed_on = world.id_token(&world.claims(CAROL, &["admins"], 5));
+    assert_eq!(register(&world, &handed_on, "two"), (401, "subject.aud".to_owned()), "what an agent has of an admin");
     assert_eq!(look(&world, &with(&["auditors"], 5, &["pwd"])), 200);
     assert_eq!(look(&world, &with(&["analysts"], 5, &factors)), 403);
     assert_eq!(look(&world, &with(&["admins"], 5, &factors)), 200, "who administers may look");
@@ -47,7 +49,7 @@ fn conditions_of_an_admins_sign_in_hold() {
 #[test]
 fn an_admin_who_was_taken_back_is_none() {
     let world = World::new();
-    let token = world.id_token(&world.claims(CAROL, &["admins"], 5));
+    let token = world.admin_token(&world.claims(CAROL, &["admins"], 5));
     assert_eq!(look(&world, &token), 200);
     let directory = world.directory("okta", false);
     let new = json!({"schemas": [tether_scim::USER.schema], "userName": "Carol@example.org", "active": "False"});

@@ -41,7 +41,7 @@ fn a_mark_is_bounded_by_what_was_granted() {
 #[test]
 fn an_admin_accepts_a_mark() {
     let world = World::new();
-    let carol = format!("Bearer {}", world.id_token(&world.claims("carol@example.org", &["admins"], 5)));
+    let carol = format!("Bearer {}", world.admin_token(&world.claims("carol@example.org", &["admins"], 5)));
     let accept = |mark: u32| {
         let body = json!({"host": HOST, "mark": mark}).to_string();
         let got = world.ask("POST", "/v1/admin/hosts/mark", &[("authorization", &carol)], Some(body.as_bytes()));

@@ -150,7 +150,7 @@ fn a_directorys_token_opens_scim_and_nothing_else() {
         assert_eq!(world.ask("GET", path, &[("authorization", &bearer)], None).status, 401, "{path}");
     }
     // The reverse: an admin's token, a stranger's, none, one that was revoked.
-    let carol = world.id_token(&world.claims("carol@example.org", &["admins"], 5));
+    let carol = world.admin_token(&world.claims("carol@example.org", &["admins"], 5));
     assert_eq!(
         world.ask("GET", "/v1/admin/agents", &[("authorization", &format!("Bearer {carol}"))], None).status,
         200
@@ -337,7 +337,7 @@ fn an_agents_life() {
         refused(&world.scim(&token, "POST", "/Agents", Some(new("triage", key)))),
         (409, "uniqueness", "scim.taken")
     );
-    let carol = format!("Bearer {}", world.id_token(&world.claims("carol@example.org", &["admins"], 5)));
+    let carol = format!("Bearer {}", world.admin_token(&world.claims("carol@example.org", &["admins"], 5)));
     let body = json!({"name": "triage"}).to_string();
     let activated = world.ask("POST", "/v1/admin/agents/activate", &[("authorization", &carol)], Some(body.as_bytes()));
     assert_eq!((activated.status, &activated.body["tether_code"]), (400, &json!("agent.unknown")));

@@ -17,6 +17,8 @@ use tether_oauth::{GRANT_TYPE, ProofRequest, TOKEN_TYPE_ID, TOKEN_TYPE_JWT, acce
 
 pub const HOST: &str = "web-01";
 pub const CLIENT: &str = "tether";
+/// What admins sign in to: another client than the one whose tokens agents have.
+const ADMIN_CLIENT: &str = "tether-admin";
 const POLICIES: &str = r#"
 @id("analysts") @bundle("triage") @minutes("30")
 permit (principal, action == Action::"connect", resource) when { context.human in Group::"analysts" };
@@ -82,7 +84,7 @@ impl World {
         run_from(&["--folder", &path, "init", "--url", &url, "--namespace", "@example.org"]).unwrap();
         let settings = std::fs::read_to_string(folder.path().join("central.toml")).unwrap();
         let provider = format!(
-            "[[providers]]\nissuer = \"{issuer}\"\naudiences = [\"{CLIENT}\"]\nnamespaces = [\"@example.org\"]\n\
+            "[[providers]]\nissuer = \"{issuer}\"\naudiences = [\"{CLIENT}\"]\nadmin_audiences = [\"{ADMIN_CLIENT}\"]\nnamespaces = [\"@example.org\"]\n\
              groups_claim = \"groups\"\nauthority = \"tls/authority.pem\"\n[providers.signals]\n{lines}\n"
         );
         let settings = format!("{}\n{provider}", settings.replace("providers = []\n", ""));
@@ -202,6 +204,13 @@ impl World {
 
     pub fn id_token(&self, claims: &Value) -> String {
         self.provider.sign(&json!({"alg": "EdDSA", "typ": "JWT", "kid": "p-1"}), claims)
+    }
+
+    /// What an admin brings, by these claims.
+    pub fn admin_token(&self, claims: &Value) -> String {
+        let mut claims = claims.clone();
+        claims["aud"] = ADMIN_CLIENT.into();
+        self.id_token(&claims)
     }
 
     /// The agent exchanges an analyst's sign-in of so many seconds ago. The token, or the refusal's code.
