@@ -126,6 +126,8 @@ fn make_tls(url: &str, offline: &Path, folder: &Path) -> Result<()> {
     let mut leaf = CertificateParams::new(vec![name.to_owned()])?;
     leaf.distinguished_name.push(DnType::CommonName, "Tether central");
     leaf.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth];
+    // RFC 5280, 4.2.1.1, and strict clients (Python's since 3.13) insist on it.
+    leaf.use_authority_key_identifier_extension = true;
     let leaf = leaf.signed_by(&key, &Issuer::from_params(&authority, &authority_key))?;
     std::fs::write(folder.join(CHAIN), leaf.pem())?;
     write_secret(&folder.join(TLS_KEY), key.serialize_pem().as_bytes())

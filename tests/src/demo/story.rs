@@ -155,7 +155,7 @@ fn start_running(connection: &Connection<'_>) -> Result<Child> {
 /// An admin signs in too, and takes alice's right back; the time ends when the client's ssh has ended.
 fn revoke(realm: &Realm, host: &Host, session: &Opened, mut running: Child) -> Result<((), String)> {
     let token: PathBuf = realm.files.path().join("carol");
-    std::fs::write(&token, realm.provider.sign_in(&CAROL)?)?;
+    std::fs::write(&token, realm.provider.sign_in_as_admin(&CAROL)?)?;
     let begun = Instant::now();
     let took = std::thread::spawn(move || running.wait().map(|_| begun.elapsed()));
     let ran = realm.central.as_admin(&token, &["revoke", "human", ALICE.email])?;
