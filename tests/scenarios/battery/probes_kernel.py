@@ -122,10 +122,16 @@ def _log_something(warden):
 
 
 @probe("kernel", "set what of the log goes to the console (syslog CONSOLE_LEVEL)", "the level is another",
-       prepare=lambda warden: warden.kept.update(level=read("/proc/sys/kernel/printk")),
+       prepare=lambda warden: _choose_level(warden),
        judge=lambda warden, loot: _level_changed(warden))
 def log_level():
-    call("syslog", 8, 0, 6)
+    call("syslog", 8, 0, mine()["level"])
+
+
+def _choose_level(warden):
+    # Another one than there is, which may be what an earlier run that was killed has left.
+    before = warden.kept["level"] = read("/proc/sys/kernel/printk")
+    warden.params.update(log_level={"level": 7 if int(before.split()[0]) == 6 else 6})
 
 
 def _level_changed(warden):
