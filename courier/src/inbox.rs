@@ -21,15 +21,41 @@ impl Inbox {
             bail!("{name:?} is no name of a file for the inbox");
         }
         let beside = self.0.join(format!(".{name}"));
-        let written = std::fs::File::create(&beside).and_then(|mut file| file.write_all(text.as_bytes()));
-        written.with_context(|| format!("cannot write {}", beside.display()))?;
+        write_new(&beside, text).with_context(|| format!("cannot write {}", beside.display()))?;
         std::fs::rename(&beside, self.0.join(name)).with_context(|| format!("cannot place {name}"))
     }
+}
+
+/// The folder is the courier's, and root writes there when a host enrols: a link that lies in wait under the name is
+/// removed, never followed.
+fn write_new(path: &Path, text: &str) -> std::io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    std::fs::File::create_new(path)?.write_all(text.as_bytes())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_link_that_lies_in_wait_is_not_written_through() {
+        let folder = tempfile::tempdir().unwrap();
+        let victim = folder.path().join("victim");
+        std::fs::write(&victim, "precious").unwrap();
+        let inbox = folder.path().join("inbox");
+        std::fs::create_dir(&inbox).unwrap();
+        for name in [".keys.jws", "keys.jws"] {
+            std::os::unix::fs::symlink(&victim, inbox.join(name)).unwrap();
+        }
+        // The attack is one: what follows links writes over it.
+        assert!(std::fs::File::options().append(true).open(inbox.join(".keys.jws")).is_ok());
+        Inbox::new(&inbox).put("keys.jws", "a").unwrap();
+        assert_eq!(std::fs::read_to_string(&victim).unwrap(), "precious");
+        assert_eq!(std::fs::read_to_string(inbox.join("keys.jws")).unwrap(), "a");
+    }
 
     #[test]
     fn names_stay_in_the_folder() {

@@ -46,7 +46,10 @@ pub struct Central {
 }
 
 fn without_limits(settings: &str) -> String {
-    let line = |line: &str| if line.starts_with("per_minute = ") { "per_minute = 0" } else { line }.to_owned();
+    let line = |line: &str| match line.split_once(" = ") {
+        Some((name @ ("per_minute" | "connections_per_address"), _)) => format!("{name} = 0"),
+        _ => line.to_owned(),
+    };
     settings.lines().map(line).collect::<Vec<_>>().join("\n") + "\n"
 }
 

@@ -36,6 +36,7 @@ fn host(labels: &[&str]) -> Host {
         key: None,
         active: true,
         enrolled_at: 0,
+        revoked_at: 0,
     }
 }
 

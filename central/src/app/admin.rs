@@ -12,12 +12,12 @@ use std::collections::BTreeSet;
 use tether_accountfile::{UID_FIRST, UID_LAST};
 use tether_audit::Ids;
 use tether_centrallink::random;
-use tether_centrallink::wire::{EnrolToken, HostMark, NewAgent, NewHost, NewHostToken};
+use tether_centrallink::wire::{EnrolToken, HostMark, NewAgent, NewHost, NewHostToken, Revoked, Target};
 use tether_identity::Name;
 use tether_oauth::{Jwk, Refusal, Standard, Subject, TokenType, claimed_issuer};
 
 /// How long an enrolment token is good, in seconds.
-const ENROL_SECONDS: u64 = 3600;
+pub(super) const ENROL_SECONDS: u64 = 3600;
 /// The most labels of one host.
 const LABELS_MAX: usize = 64;
 
@@ -50,7 +50,7 @@ impl App {
     pub fn admin(&self, token: Option<&str>, action: &str, peer: &str) -> Result<Admin, Refusal> {
         self.try_admin(token, action, peer).map_err(|failed| {
             let about = json!({"peer": peer, "action": action});
-            self.refuse("admin.refused", Ids::unknown("an admin was not let in"), failed, about)
+            self.refuse_stranger("admin.refused", Ids::unknown("an admin was not let in"), failed, about, peer)
         })
     }
 
@@ -99,10 +99,14 @@ impl App {
         })
     }
 
-    /// Registers an agent, or gives one another key.
+    /// Registers an agent, or gives one another key: then what the old one was issued for ends, everywhere.
     pub fn register(&self, admin: &Admin, new: &NewAgent) -> Result<(), Refusal> {
         let done = self.act(|act| {
             Jwk::parse(&new.key).map_err(|error| refuse("agent.key", error))?;
+            let mut ended = Revoked::default();
+            if act.agent(&new.name)?.is_some() {
+                ended = self.take_back(act, &Target::Agent(new.name.clone()), &admin.name)?;
+            }
             let known = act.agent(&new.name)?;
             let agent = Agent {
                 name: new.name.clone(),
@@ -110,7 +114,7 @@ impl App {
                 owner: new.owner.clone(),
                 key: new.key.clone(),
                 active: true,
-                generation: known.map_or(0, |known| known.generation + 1),
+                generation: known.map_or(0, |known| known.generation),
                 since: clock::now(),
                 deleted: false,
             };
@@ -120,9 +124,11 @@ impl App {
                 "generation": agent.generation,
             });
             self.write(act, &Record::done("agent.registered", Ids::unknown("an admin's act"), about))?;
-            Ok(())
+            Ok(ended)
         });
-        self.done(admin, "agent.registered", done)
+        let ended = self.done(admin, "agent.registered", done)?;
+        ended.hosts.iter().for_each(|host| self.hub.tell(host));
+        Ok(())
     }
 
     /// Lets an agent act again. What was issued before it was deactivated stays void.

@@ -241,8 +241,11 @@ impl App {
                 && delegation.revoked.is_none()
                 && delegation.issued.as_ref().is_some_and(|issued| issued.certificate.is_none())
             {
-                delegation.revoked = Some((now, "the host did not acknowledge the grant".to_owned()));
+                let why = "the host did not acknowledge the grant";
+                delegation.revoked = Some((now, why.to_owned()));
                 act.put_delegation(&delegation)?;
+                let about = json!({"host": delegation.host.as_str(), "why": why});
+                self.write(act, &Record::done("session.revoked", ids_of(&delegation), about))?;
                 let body = Body::Revocation(Revocation::Session(delegation.session.clone()));
                 self.say(act, &delegation.host, &body, now)?;
             }

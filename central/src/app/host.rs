@@ -1,5 +1,6 @@
 //! Hosts: enrolment, what is pushed to them, what they report.
 
+use super::admin::ENROL_SECONDS;
 use super::{App, Failed, META_KEYS, fault};
 use crate::audit::Record;
 use crate::clock;
@@ -78,6 +79,10 @@ impl App {
             if act.host_of_key(&proof.jkt)?.is_some() {
                 return Err(refuse("enrol.key_in_use", "a host has this key already").into());
             }
+            let revoked_at = act.host(&enrolment.host)?.map_or(0, |host| host.revoked_at);
+            if enrolment.expires_at < revoked_at.saturating_add(ENROL_SECONDS) {
+                return Err(refuse("enrol.revoked", "the host was revoked after the token was made").into());
+            }
             enrolment.used = true;
             act.put_enrolment(&enrolment)?;
             let host = Host {
@@ -87,6 +92,7 @@ impl App {
                 key: Some(HostKey { jkt: proof.jkt.clone() }),
                 active: true,
                 enrolled_at: now,
+                revoked_at,
             };
             act.put_host(&host)?;
             self.resign(act, &host.id)?;

@@ -45,6 +45,19 @@ impl App {
         self.admit(limit, kind, &Source::from(address), || json!({"limit": kind, "peer": address.to_string()}))
     }
 
+    /// Whether a refusal of somebody unknown at this address (`ADDRESS:PORT`) is written down: not when there are more
+    /// than the address may ask for.
+    pub(super) fn is_worth_a_record(&self, peer: &str) -> bool {
+        let Ok(peer) = peer.parse::<std::net::SocketAddr>() else { return true };
+        match self.admit_address(Attempt::Exchange, peer.ip()) {
+            Ok(()) => true,
+            Err(held) => {
+                self.note(held);
+                false
+            }
+        }
+    }
+
     /// Whether a host may open a feed now.
     pub fn admit_feed(&self, host: &HostId) -> Result<(), Refusal> {
         let about = || json!({"limit": "feed", "host": host.as_str()});

@@ -221,15 +221,43 @@ impl App {
         }
     }
 
+    /// The same for somebody who has not shown who they are: a flood of them costs one record, not a flush each.
+    fn refuse_stranger(
+        &self,
+        event: &'static str,
+        ids: Ids,
+        failed: Failed,
+        details: serde_json::Value,
+        peer: &str,
+    ) -> Refusal {
+        match failed {
+            Failed::Refused(refusal) if !self.is_worth_a_record(peer) => refusal,
+            failed => self.refuse(event, ids, failed, details),
+        }
+    }
+
     /// Checks the proof of a key for a request to a path.
     pub fn prove(&self, proof: Option<&str>, method: &str, path: &str, token: Option<&str>) -> Result<Proof, Refusal> {
+        let proof = self.read_proof(proof, method, path, token)?;
+        self.nonces.take(&proof, crate::clock::now())?;
+        Ok(proof)
+    }
+
+    /// The host that proves its key. Keys that are no host's take no place among the proofs that are remembered:
+    /// else whoever makes keys could fill them, and nobody would be heard.
+    pub fn prove_host(&self, proof: Option<&str>, method: &str, path: &str) -> Result<HostId, Refusal> {
+        let proof = self.read_proof(proof, method, path, None)?;
+        let host = self.host_of(&proof)?;
+        self.nonces.take(&proof, crate::clock::now())?;
+        Ok(host)
+    }
+
+    fn read_proof(&self, proof: Option<&str>, method: &str, path: &str, token: Option<&str>) -> Result<Proof, Refusal> {
         let text = proof.ok_or_else(|| {
             Refusal::new(Standard::InvalidDpopProof, "proof.none", "the request has no proof of a key (DPoP)")
         })?;
         let url = format!("{}{path}", self.settings.url);
-        let proof = Proof::verify(text, ProofRequest { method, url: &url, access_token: token })?;
-        self.nonces.take(&proof, crate::clock::now())?;
-        Ok(proof)
+        Proof::verify(text, ProofRequest { method, url: &url, access_token: token })
     }
 
     /// Signs the next statement of a host's feed and keeps it. The caller tells the hub once the act stands.

@@ -113,12 +113,14 @@ fn mark(act: &mut dyn Act, target: &Target, now: u64) -> Result<Vec<Delegation>,
             Which { agent: Some(agent.clone()), ..live }
         }
         Target::Pair { agent, human } => {
+            act.agent(agent)?.ok_or_else(|| unknown("agent"))?;
             act.put_pair(&Pair { agent: agent.clone(), human: human.clone(), signed_in_after: now })?;
             Which { agent: Some(agent.clone()), human: Some(human.clone()), ..live }
         }
         Target::Host(host) => {
             let mut record = act.host(host)?.ok_or_else(|| unknown("host"))?;
             record.active = false;
+            record.revoked_at = now;
             act.put_host(&record)?;
             Which { host: Some(host.clone()), ..live }
         }

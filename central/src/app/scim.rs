@@ -92,7 +92,9 @@ impl App {
     pub fn directory(&self, token: Option<&str>, peer: &str) -> Result<Directory, Problem> {
         self.try_directory(token).map_err(|trouble| {
             let problem = Problem::from(trouble);
-            self.refused_directory(&problem, json!({"peer": peer, "wanted": "to be let in"}));
+            if self.is_worth_a_record(peer) {
+                self.refused_directory(&problem, json!({"peer": peer, "wanted": "to be let in"}));
+            }
             problem
         })
     }

@@ -38,9 +38,8 @@ pub(super) async fn feed(
 ) -> Response {
     let asked = Arc::clone(&app);
     let found = blocking(move || {
-        let proof = asked.prove(header(&headers, "dpop"), "GET", FEED_PATH, None)?;
         // Whose feed is said by the key, and by nothing else.
-        let host = asked.host_of(&proof)?;
+        let host = asked.prove_host(header(&headers, "dpop"), "GET", FEED_PATH)?;
         asked.admit_feed(&host)?;
         let Query(from) = from.map_err(|error| Refusal::new(Standard::InvalidRequest, "request.query", error))?;
         Ok((host, from.after))

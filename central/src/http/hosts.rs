@@ -72,8 +72,7 @@ pub(super) async fn enrol(
 pub(super) async fn report(Extension(app): Shared, headers: HeaderMap, body: Bytes) -> Response {
     let asked = Arc::clone(&app);
     let done = blocking(move || {
-        let proof = asked.prove(header(&headers, "dpop"), "POST", REPORT_PATH, None)?;
-        let host = asked.host_of(&proof)?;
+        let host = asked.prove_host(header(&headers, "dpop"), "POST", REPORT_PATH)?;
         let report: ResumeRequest = read(&body)?;
         asked.report(&host, &report)
     })

@@ -48,6 +48,7 @@ fn host(id: &str, jkt: Option<&str>) -> Host {
         key: jkt.map(|jkt| HostKey { jkt: jkt.parse().unwrap() }),
         active: true,
         enrolled_at: 7,
+        revoked_at: 0,
     }
 }
 

@@ -97,6 +97,9 @@ pub struct Host {
     pub active: bool,
     /// When it was enrolled last.
     pub enrolled_at: UnixTime,
+    /// When it was revoked last: no token of before lets it, or anybody as it, enrol again.
+    #[serde(default)]
+    pub revoked_at: UnixTime,
 }
 
 /// A courier's key.

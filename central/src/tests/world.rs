@@ -124,6 +124,7 @@ impl World {
             key: Some(HostKey { jkt }),
             active: true,
             enrolled_at: 1,
+            revoked_at: 0,
         };
         let agent = Agent {
             name: "triage".parse().unwrap(),

@@ -214,15 +214,17 @@ impl Look<'_> {
         };
         match FileType::from_raw_mode(mode) {
             FileType::RegularFile => {
-                if place.is_hidden || is_never || !others_read(mode) {
-                    self.note(Some(at.stx_mtime.tv_sec), false);
+                // What a package brought is public if everybody may read it: a company's own packages may bring keys.
+                let is_certain = !others_read(mode);
+                if place.is_hidden || is_never || is_certain {
+                    self.note(Some(at.stx_mtime.tv_sec), is_certain);
                 }
                 Ok(())
             }
             FileType::Directory => {
-                let is_hidden = place.is_hidden || is_never || !others_enter(mode);
+                let is_hidden = place.is_hidden || is_never;
                 // What is mounted there now, or will lie there when it no longer is, the launcher looks at itself.
-                let is_certain = at.stx_mnt_id != place.mount || depth >= DEPTH_MAX;
+                let is_certain = at.stx_mnt_id != place.mount || depth >= DEPTH_MAX || !others_enter(mode);
                 let is_certain = is_certain || is_hidden && self.found.len() >= CANDIDATES_MAX;
                 if is_hidden || is_certain {
                     self.note(None, is_certain);

@@ -77,15 +77,18 @@ fn what_a_package_brought_is_public_until_somebody_writes_to_it() {
     let host = Host::new();
     host.write("tests/server.key", 0o644);
     host.write("rules.d/10-rule", 0o644);
-    host.write("rules.d/own", 0o644);
     fs::set_permissions(host.path("rules.d"), Permissions::from_mode(0o700)).unwrap();
-    assert_eq!(host.closed(), ["rules.d", "tests/server.key"]);
-    host.package(&["tests/server.key", "rules.d", "rules.d/10-rule"]);
-    assert_eq!(host.closed(), ["rules.d/own"]);
+    // A company's own package may bring its keys: it is public only if everybody may read it.
+    host.write("acme/server.key", 0o600);
+    host.write("acme/db.conf", 0o640);
+    assert_eq!(host.closed(), ["acme/db.conf", "acme/server.key", "rules.d", "tests/server.key"]);
+    host.package(&["tests/server.key", "rules.d", "rules.d/10-rule", "acme", "acme/server.key", "acme/db.conf"]);
+    let private = ["acme/db.conf", "acme/server.key", "rules.d"];
+    assert_eq!(host.closed(), private);
     let key = fs::File::options().write(true).open(host.path("tests/server.key")).unwrap();
     let later = std::time::SystemTime::now() + std::time::Duration::from_secs(60);
     key.set_modified(later).unwrap();
-    assert_eq!(host.closed(), ["rules.d/own", "tests/server.key"]);
+    assert_eq!(host.closed(), [&private[..], &["tests/server.key"]].concat());
 }
 
 #[test]

@@ -94,7 +94,6 @@ impl Ground {
 
     /// Waits a moment for a look that is under way. Not to be called under a lock.
     pub fn wait(&self) {
-        self.want();
         let mut state = self.state();
         if state.waiting >= WAITING_MAX {
             return;
