@@ -70,3 +70,32 @@ fn break_glass_is_on_record() {
         world.trail("admin.break_glass").iter().map(|one| one.event.details["action"].clone()).collect();
     assert_eq!(used, ["administer", "audit"], "each use, looking too");
 }
+
+#[test]
+fn another_key_of_an_agent_ends_what_the_old_one_was_issued_for() {
+    let world = World::new();
+    let token = world.exchange("alice@example.org", 0).unwrap();
+    world.grant(&token);
+    let (live, said) = (world.live().len(), world.said());
+    assert_eq!(live, 1);
+    let admin = world.admin_token(&world.claims(CAROL, &["admins"], 5));
+    assert_eq!(register(&world, &admin, "another").0, 200, "another agent is not concerned");
+    assert_eq!((world.live().len(), world.said()), (live, said));
+    assert_eq!(register(&world, &admin, "triage").0, 200);
+    assert_eq!((world.live().len(), world.said()), (0, said + 1), "and the host is told");
+    assert_eq!(world.trail("session.revoked").len(), 1);
+    assert_ne!(world.certificate(&token), "", "the old token gets nothing");
+}
+
+#[test]
+fn a_flood_of_strangers_is_one_record() {
+    let world = World::new();
+    let refused = || world.trail("admin.refused").len();
+    assert_eq!(look(&world, "nobody's"), 401);
+    assert_eq!(refused(), 1, "one alone is on record");
+    for _ in 0..400 {
+        assert_eq!(look(&world, "nobody's"), 401);
+    }
+    assert!(refused() < 401, "{} records", refused());
+    assert_eq!(world.trail("rate.limited").len(), 1);
+}

@@ -1,12 +1,13 @@
 //! Keys that change while nothing that was signed becomes void.
 
+use super::world::next_second;
 use super::{made, open};
 use crate::app::{Admin, App, ENROL_PATH};
 use crate::clock;
 use crate::keys::{self, FOLDER, Keys, NAMES};
 use crate::rotation::{next, renewed, rotate, without_old};
 use std::path::Path;
-use tether_centrallink::wire::{EnrolToken, NewHost};
+use tether_centrallink::wire::{EnrolToken, NewHost, Target};
 use tether_identity::HostId;
 use tether_oauth::ProofRequest;
 use tether_oauth::issue::PrivateKey;
@@ -104,15 +105,35 @@ fn one_role_at_a_time_and_other_issuers_stay() {
 
 /// Enrols the host `web-01` with a key, as an admin and the host do.
 fn enrol(app: &App, admin: &Admin, seed: u8) -> HostId {
-    let host: HostId = "web-01".parse().unwrap();
-    let new = NewHost { host: host.clone(), address: None, labels: Vec::new() };
-    let token = EnrolToken::parse(&app.admit_host(admin, &new).unwrap().token).unwrap();
+    enrol_by(app, &admit(app, admin), seed).unwrap()
+}
+
+fn admit(app: &App, admin: &Admin) -> EnrolToken {
+    let new = NewHost { host: "web-01".parse().unwrap(), address: None, labels: Vec::new() };
+    EnrolToken::parse(&app.admit_host(admin, &new).unwrap().token).unwrap()
+}
+
+fn enrol_by(app: &App, token: &EnrolToken, seed: u8) -> Result<HostId, String> {
     let url = format!("{URL}{ENROL_PATH}");
     let request = ProofRequest { method: "POST", url: &url, access_token: None };
     let nonce = app.nonces.make(clock::now());
     let proof = PrivateKey::from_seed(&[seed; 32]).unwrap().proof(request, Some(&nonce), "once", clock::now());
     let proof = app.prove(Some(&proof), "POST", ENROL_PATH, None).unwrap();
-    app.enrol(&token.secret, &proof, "127.0.0.1").unwrap().host
+    app.enrol(&token.secret, &proof, "127.0.0.1").map(|enrolled| enrolled.host).map_err(|refusal| refusal.code)
+}
+
+#[test]
+fn a_token_from_before_a_host_was_revoked_is_void() {
+    let folder = made("127.0.0.1:1".parse().unwrap());
+    let admin = Admin { name: "carol".to_owned() };
+    let app = open(folder.path(), |_| {});
+    let host = enrol(&app, &admin, 1);
+    let (leaked, good) = (admit(&app, &admin), admit(&app, &admin));
+    assert_eq!(enrol_by(&app, &good, 2), Ok(host.clone()), "another token of then, before it is revoked");
+    next_second();
+    app.revoke(&admin, &Target::Host(host.clone())).unwrap();
+    assert_eq!(enrol_by(&app, &leaked, 3), Err("enrol.revoked".to_owned()));
+    assert_eq!(enrol_by(&app, &admit(&app, &admin), 4), Ok(host), "an admin lets it in again");
 }
 
 /// How far a host gets that begins at the start of its feed.

@@ -136,6 +136,7 @@ fn put_hosts(realm: &Realm, count: u32) -> Result<()> {
                 key: Some(HostKey { jkt: key.thumbprint() }),
                 active: true,
                 enrolled_at: crate::central::now(),
+                revoked_at: 0,
             })?;
         }
         Ok::<_, StoreError>(())
