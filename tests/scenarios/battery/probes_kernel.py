@@ -123,9 +123,11 @@ def _log_something(warden):
 
 @probe("kernel", "set what of the log goes to the console (syslog CONSOLE_LEVEL)", "the level is another",
        prepare=lambda warden: _choose_level(warden),
-       judge=lambda warden, loot: _level_changed(warden))
+       judge=lambda warden, loot: _level_changed(warden) or "was taken" in str(loot))
 def log_level():
     call("syslog", 8, 0, mine()["level"])
+    # The level is the machine's: another host's battery may have put it back before the warden looks.
+    return "the level was taken"
 
 
 def _choose_level(warden):
@@ -139,7 +141,7 @@ def _level_changed(warden):
     if now != before:
         # The machine's own level, shared by all hosts, goes back.
         call("syslog", 8, 0, int(before.split()[0]))
-    return now != before or warden.kept.get("level_seen", False)
+    return now != before
 
 
 @probe("kernel", "write to the kernel's log (/dev/kmsg)", "it is there",
