@@ -49,12 +49,12 @@ impl Agentd {
 
     /// The last act before exec: agentd looks again, writes the record, and says go.
     fn begin(&mut self, plan: &Plan) -> Result<(), Refusal> {
-        let link = self.link.take().ok_or_else(|| Refusal::new(codes::INTERNAL, "there is no agentd to ask"))?;
-        self.was_asked = true;
-        // agentd waits as long as the plan is good, and no longer.
+        // agentd waits as long as the plan is good, and no longer. The link stays: this is a refusal of our own.
         if plan::boottime_ms() > plan.deadline_boottime_ms {
             return Err(late());
         }
+        let link = self.link.take().ok_or_else(|| Refusal::new(codes::INTERNAL, "there is no agentd to ask"))?;
+        self.was_asked = true;
         let request = Request::Begin { plan: plan.plan.clone() };
         match link.ask(&request, Deadline::after(GO)).map_err(unreachable_agentd)?.reply {
             Reply::Done => Ok(()),

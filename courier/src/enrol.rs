@@ -53,25 +53,32 @@ pub(crate) fn run(enrol: &Enrol) -> Result<()> {
     let roots = BTreeMap::from([(token.root_kid.clone(), root)]);
     TrustedKeys::verify(&enrolled.keys, &roots)
         .context("the key set that central gave is not signed by the root that the token names; nothing was changed")?;
-    if enrol.again {
-        forget_feed()?;
-    }
     write_key(&seed)?;
     write(AUTHORITY_FILE, &token.authority)?;
     write(SETTINGS_FILE, &toml::to_string(&Settings { central: central.url().to_owned() })?)?;
     write(HOST_FILE, &host_toml(&enrolled, &token))?;
-    // As the inbox's owner would have written it: agentd reads it like anything else there.
-    Inbox::new(Path::new(INBOX)).put("keys.jws", &enrolled.keys)?;
+    let begun = begin_anew(enrol.again, &enrolled);
+    // Whatever came of it: without agentd nobody ends a session whose time is over.
     for unit in UNITS {
         let done = Command::new("systemctl").args(["restart", unit]).status();
         let done = done.with_context(|| format!("systemctl restart {unit}"))?;
         ensure!(done.success(), "systemctl restart {unit}: {done}");
     }
+    begun?;
     println!("enrolled as {} with {}; next: tether doctor", enrolled.host, central.url());
     Ok(())
 }
 
-/// With agentd stopped: it writes the file whenever it has read something.
+fn begin_anew(again: bool, enrolled: &Enrolled) -> Result<()> {
+    if again {
+        forget_feed()?;
+    }
+    // As the inbox's owner would have written it: agentd reads it like anything else there.
+    Inbox::new(Path::new(INBOX)).put("keys.jws", &enrolled.keys)
+}
+
+/// With agentd stopped: it writes the file whenever it has read something. Without it agentd ends the sessions that it
+/// finds: another central may have granted them.
 fn forget_feed() -> Result<()> {
     let done = Command::new("systemctl").arg("stop").args(UNITS).status().context("systemctl stop")?;
     ensure!(done.success(), "systemctl stop: {done}");

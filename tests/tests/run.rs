@@ -415,9 +415,15 @@ fn a_plan_is_taken_once_in_time_and_by_root(suite: Suite) -> Result {
     ensure!(ran.code == 126 && ran.err.contains("[plan.not_begun]"), "{ran:?}");
     let late = take(&scene, "", &name, "")?;
     ensure!(late.contains("plan.void") && late.ends_with(" 0\n"), "{late}");
+    // Another version of the bundle came in between: what the older one allowed is not run by it.
+    let (client, name) = called(&scene)?;
+    scene.publish(&WIDE.replace("version = 7\n", "version = 8\n"))?;
+    let older = take(&scene, "", &name, "")?;
+    ensure!(older.contains("plan.void") && older.contains("another version") && older.ends_with(" 0\n"), "{older}");
+    ensure!(Ran::from(client.wait_with_output()?).err.contains("[plan.not_begun]"), "something ran");
     // A plan of sudo's is nobody's to take: no runner is called for it, and its name is not told.
     let codes = scene.trail()?.codes().iter().filter(|code| **code == "plan.not_begun").count();
-    ensure!(codes == 3, "{codes} are on record");
+    ensure!(codes == 4, "{codes} are on record");
     scene
         .host
         .sh("systemctl stop false-runner; rm -f /run/tether/runner.sock; systemctl start tether-runner.socket")?;

@@ -82,6 +82,8 @@ pub struct OpenPlan {
     pub time_limit: Duration,
     /// The TCP destinations that it may connect to. None: it has no sockets of IP.
     pub net: Vec<SocketAddr>,
+    /// The version of the session's bundle that allowed it: under another one it would have to be decided anew.
+    pub bundle_version: u64,
     /// For its records: program, digest, arguments, rule, bundle.
     pub about: serde_json::Value,
     /// Who asked: the sudo, or the `tether run` and then its runner.

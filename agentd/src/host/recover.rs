@@ -37,7 +37,9 @@ impl Host {
         let boot = boot_id().map_err(|source| system("the boot id", source))?;
         let store = Store::open(STATE)?;
         make_run_folders().map_err(|source| system("the folders under /run/tether", source))?;
-        let kept = store.get("trust.json")?.unwrap_or_else(Kept::default);
+        let kept: Option<Kept> = store.get("trust.json")?;
+        let begins_anew = kept.is_none();
+        let kept = kept.unwrap_or_default();
         let kept_floor = kept.floor;
         let bundles = store.get(BUNDLES_FILE)?.unwrap_or_default();
         let trust = Trust::restore(&config.host, kept, bundles, nonce()?, asked);
@@ -66,10 +68,10 @@ impl Host {
             watch,
             workers,
         };
-        host.started()
+        host.started(begins_anew)
     }
 
-    fn started(mut self) -> Result<Self, HostError> {
+    fn started(mut self, begins_anew: bool) -> Result<Self, HostError> {
         let about = json!({"version": env!("CARGO_PKG_VERSION"), "sessions": self.sessions.len()});
         self.record_done("agentd.started", Ids::unknown("of the host"), about)?;
         self.write_ca_keys().map_err(|source| system(paths::USER_CA_KEYS, source))?;
@@ -77,7 +79,7 @@ impl Host {
         self.sweep();
         let ids: Vec<SessionId> = self.sessions.keys().cloned().collect();
         for id in ids {
-            self.take_up(&id);
+            self.take_up(&id, begins_anew);
         }
         if !self.sessions.is_empty() {
             self.ground.want();
@@ -131,10 +133,15 @@ impl Host {
         }
     }
 
-    fn take_up(&mut self, id: &SessionId) {
+    fn take_up(&mut self, id: &SessionId, begins_anew: bool) {
         let Some(session) = self.sessions.get(id).cloned() else { return };
-        if session.boot != self.boot && !matches!(session.phase, Phase::Closing { .. } | Phase::Gone { .. }) {
-            return self.end_session(id, Reason::Rebooted);
+        // Enrolled anew: who granted it may be another central, whose revocations come here no more.
+        let anew = begins_anew.then_some(Reason::Stopped);
+        let ends = anew.or_else(|| (session.boot != self.boot).then_some(Reason::Rebooted));
+        if let Some(reason) = ends
+            && !matches!(session.phase, Phase::Closing { .. } | Phase::Gone { .. })
+        {
+            return self.end_session(id, reason);
         }
         match session.phase {
             Phase::Reserved => self.take_up_reserved(id),

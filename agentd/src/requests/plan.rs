@@ -36,6 +36,7 @@ struct Decided {
     argv: Vec<String>,
     orders: Orders,
     environment: Vec<String>,
+    bundle_version: u64,
     about: Value,
     time_limit: Duration,
     output_limit: u64,
@@ -60,9 +61,10 @@ impl Planned {
         Reply::Plan { plan: self.plan.plan.clone(), output_limit: self.plan.output_limit }
     }
 
-    /// The same plan, void only after `until`.
-    pub fn good_until(mut self, until: Moment) -> Self {
+    /// The same plan, void only after `until`, with what is known of the folders of programs by now.
+    pub fn taken(mut self, until: Moment, ground: Vec<tether_hostlink::Ground>) -> Self {
         self.plan.deadline_boottime_ms = until.millis();
+        self.plan.confinement.ground = ground;
         self
     }
 
@@ -134,6 +136,7 @@ impl Host {
             until,
             time_limit: decided.time_limit,
             net: plan.confinement.net.clone(),
+            bundle_version: decided.bundle_version,
             about: decided.about,
             asker,
             asker_pid: peer.pid,
@@ -167,6 +170,16 @@ impl Host {
         })
     }
 
+    /// Whether a plan may begin: its session stands, and the bundle that allowed it is in force as it was.
+    pub(super) fn still_allowed(&self, plan: &OpenPlan) -> Result<&Session, Refusal> {
+        let session = self.standing(&plan.session)?;
+        if self.bundle(&session.grant.bundle)?.bundle().version != plan.bundle_version {
+            let text = format!("another version of bundle {} came since this was allowed", session.grant.bundle);
+            return Err(Refusal::new("plan.void", text).hint("run it again"));
+        }
+        Ok(session)
+    }
+
     fn decided(&self, session: &Session, program: &Program, line: &CommandLine) -> Result<Decided, Refusal> {
         let policy = self.bundle(&session.grant.bundle)?;
         let arguments = line.argv.get(1..).unwrap_or_default();
@@ -187,6 +200,7 @@ impl Host {
         Ok(Decided {
             argv,
             environment: environment(session, rule),
+            bundle_version: policy.bundle().version,
             about: about(session, policy, rule, program, line, &orders),
             time_limit: Duration::from_secs(seconds),
             output_limit: rule.run.output_limit.map_or(most, |own| most.min(own)),

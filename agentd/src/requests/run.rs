@@ -57,16 +57,18 @@ impl Host {
             return Err(void());
         }
         let id = plan.session.clone();
-        let uid = self.standing(&id)?.uids.login;
+        let uid = self.still_allowed(plan)?.uids.login;
         let asker = peer.pin().map_err(|error| internal(&error))?;
         let folder = self.cgroups.folder(&id).map_err(|error| internal(&error))?;
         let ipc = self.worlds.get(&id).ok_or_else(|| Refusal::new("host.world", NO_WORLD))?.ipc.try_clone();
         let ipc = ipc.map_err(|error| internal(&error))?;
         let part = self.plans.get_mut(name).and_then(|plan| plan.run.as_mut());
         let Handed { planned, lifeline, lent } = part.and_then(|part| part.handed.take()).ok_or_else(void)?;
-        // Only now: how long systemd took is not the command's fault. `begin` looks again at all that may change.
+        // Only now: how long systemd took is not the command's fault. What may have changed in that time is looked at
+        // again, here and by `begin`.
         let until = Moment::now().plus(PLAN_SPAN);
-        let mut descriptors = planned.good_until(until).descriptors().map_err(|error| internal(&error))?;
+        let planned = planned.taken(until, self.ground.known());
+        let mut descriptors = planned.descriptors().map_err(|error| internal(&error))?;
         if let Some(plan) = self.plans.get_mut(name) {
             plan.until = until;
         }

@@ -82,8 +82,8 @@ impl Host {
         if !of_sudo || plan.until < Moment::now() {
             return Err(Refusal::new("plan.void", "the plan is over, or another sudo's"));
         }
+        self.still_allowed(plan)?;
         let (about, net) = (plan.about.clone(), plan.net.clone());
-        self.standing(id)?;
         let cgroup = |error: std::io::Error| Refusal::new("host.cgroup", error.to_string());
         self.cgroups.make_command(id, name).map_err(cgroup)?;
         if !net.is_empty() {

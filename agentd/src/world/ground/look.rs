@@ -22,6 +22,11 @@ const CANDIDATES_MAX: usize = 4_096;
 const CLOSED_MAX: usize = 256;
 const CLOSED_BYTES_MAX: usize = 16 << 10;
 
+/// How many watches one user may have; all of root's programs share them.
+const WATCHES: &str = "/proc/sys/fs/inotify/max_user_watches";
+/// If it cannot be read: what the smallest hosts have.
+const WATCHES_LEAST: usize = 8_192;
+
 /// File systems that others change without a word to this kernel (statfs(2)): NFS, SMB, CIFS, FUSE, Ceph, 9P, AFS.
 const REMOTE: [u32; 8] = [0x6969, 0xfe53_4d42, 0xff53_4d42, 0x517b, 0x6573_5546, 0x00c3_6400, 0x0102_1997, 0x5346_414f];
 
@@ -54,12 +59,18 @@ pub struct Looked {
     pub ground: Vec<Ground>,
 }
 
-/// Looks through folders; `lists` are the package manager's.
+/// Looks through folders; `lists` are the package manager's. Takes at most half of root's watches: systemd and
+/// everything else of root's needs some, too.
 pub fn look(roots: &[&str], lists: &Path) -> Result<Looked, Trouble> {
+    let most = std::fs::read_to_string(WATCHES).ok().and_then(|text| text.trim().parse().ok());
+    look_with(roots, lists, most.unwrap_or(WATCHES_LEAST) / 2)
+}
+
+fn look_with(roots: &[&str], lists: &Path, watches: usize) -> Result<Looked, Trouble> {
     let changes = init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).map_err(Trouble::Watch)?;
     let list = List::new();
     let mut ground = Vec::new();
-    let mut names = 0;
+    let (mut names, mut folders) = (0, 0);
     for root in roots {
         // A link leads to a folder that is looked at itself.
         let Ok(folder) = openat(CWD, *root, FOLDER, Mode::empty()) else { continue };
@@ -68,11 +79,18 @@ pub fn look(roots: &[&str], lists: &Path) -> Result<Looked, Trouble> {
             continue; // the launcher looks itself
         }
         watch_above(&changes, root)?;
-        let mut look =
-            Look { changes: &changes, list: &list, path: root.as_bytes().to_vec(), names, found: Vec::new() };
+        let mut look = Look {
+            changes: &changes,
+            list: &list,
+            path: root.as_bytes().to_vec(),
+            names,
+            folders,
+            watches,
+            found: Vec::new(),
+        };
         let at = about(&folder, c"").map_err(|errno| look.trouble(errno))?;
         look.folder(&folder, &Place { steps, mount: at.stx_mnt_id, is_hidden: false }, 0)?;
-        names = look.names;
+        (names, folders) = (look.names, look.folders);
         let found = look.found;
         let stat = fstat(&folder).map_err(|errno| Trouble::Look((*root).to_owned(), errno))?;
         let closed = closed(&changes, root, found, lists)?;
@@ -135,7 +153,11 @@ fn stays(changes: &OwnedFd, candidate: &Candidate) -> Result<bool, Trouble> {
     let Some(modified) = candidate.modified else { return Ok(true) };
     let path = Path::new(OsStr::from_bytes(&candidate.path));
     let folder = path.parent().unwrap_or(path);
-    add_watch(changes, folder, EVENTS | WatchFlags::MODIFY).map_err(Trouble::Watch)?;
+    match add_watch(changes, folder, EVENTS | WatchFlags::MODIFY) {
+        // It is another folder by now, or none: an event that waits already.
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(false),
+        other => other.map_err(Trouble::Watch)?,
+    };
     let now = statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::MTIME);
     Ok(now.is_ok_and(|now| now.stx_mtime.tv_sec == modified))
 }
@@ -168,11 +190,21 @@ struct Look<'a> {
     list: &'a List,
     path: Vec<u8>,
     names: usize,
+    folders: usize,
+    /// The most folders.
+    watches: usize,
     found: Vec<Candidate>,
 }
 
 impl Look<'_> {
     fn folder(&mut self, folder: &OwnedFd, place: &Place, depth: usize) -> Result<(), Trouble> {
+        self.folders += 1;
+        if self.folders > self.watches {
+            return Err(Trouble::TooMany(
+                "the folders of programs are more than half of the watches that root may have \
+                 (fs.inotify.max_user_watches)",
+            ));
+        }
         // Before it is listed: what comes later is an event. By the descriptor, so that it is this folder.
         let link = format!("/proc/self/fd/{}", folder.as_raw_fd());
         add_watch(self.changes, link, EVENTS).map_err(Trouble::Watch)?;
@@ -215,7 +247,8 @@ impl Look<'_> {
         match FileType::from_raw_mode(mode) {
             FileType::RegularFile => {
                 // What a package brought is public if everybody may read it: a company's own packages may bring keys.
-                let is_certain = !others_read(mode);
+                // What is mounted over it may go without a word.
+                let is_certain = !others_read(mode) || at.stx_mnt_id != place.mount;
                 if place.is_hidden || is_never || is_certain {
                     self.note(Some(at.stx_mtime.tv_sec), is_certain);
                 }

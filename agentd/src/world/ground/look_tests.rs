@@ -133,3 +133,12 @@ fn every_change_that_could_show_something_is_told_at_once() {
         fs::create_dir(&host.root).unwrap();
     }));
 }
+
+#[test]
+fn it_leaves_root_half_of_its_watches() {
+    let host = Host::new();
+    host.write("a/b/notes", 0o644);
+    let look = |watches| look_with(&[&host.root], Path::new(&host.lists), watches);
+    assert!(look(3).is_ok(), "the root and two folders");
+    assert!(matches!(look(2), Err(Trouble::TooMany(why)) if why.contains("max_user_watches")));
+}
