@@ -61,6 +61,12 @@ impl Nonces {
         Ok(())
     }
 
+    /// How many proofs are remembered.
+    #[cfg(test)]
+    pub fn remembered(&self) -> usize {
+        self.used.lock().unwrap().len()
+    }
+
     fn time_of(&self, nonce: &str) -> Option<u64> {
         let (time, mark) = nonce.split_once('.')?;
         let mark = Base64UrlUnpadded::decode_vec(mark).ok()?;

@@ -24,6 +24,7 @@ fn agent() -> Agent {
         active: true,
         generation: 0,
         since: 0,
+        held: false,
         deleted: false,
     }
 }

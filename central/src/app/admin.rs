@@ -116,6 +116,7 @@ impl App {
                 active: true,
                 generation: known.map_or(0, |known| known.generation),
                 since: clock::now(),
+                held: false,
                 deleted: false,
             };
             act.put_agent(&agent)?;
@@ -136,7 +137,7 @@ impl App {
         let done = self.act(|act| {
             let agent = act.agent(name)?.filter(|agent| !agent.deleted);
             let mut agent = agent.ok_or_else(|| refuse("agent.unknown", "no such agent"))?;
-            agent.active = true;
+            (agent.active, agent.held) = (true, false);
             act.put_agent(&agent)?;
             let about = json!({"by": admin.name, "agent": name.as_str(), "generation": agent.generation});
             self.write(act, &Record::done("agent.activated", Ids::unknown("an admin's act"), about))?;

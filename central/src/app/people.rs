@@ -9,7 +9,7 @@ use crate::store::{Act, Human, Provisioned};
 use std::collections::BTreeSet;
 use tether_centrallink::random;
 use tether_centrallink::wire::{Revoked, Target};
-use tether_identity::Human as HumanName;
+use tether_identity::{Human as HumanName, Name};
 use tether_oauth::{Refusal, Standard, Subject};
 
 /// A human who has not signed in yet.
@@ -80,10 +80,8 @@ impl App {
         deactivate: bool,
         by: &str,
     ) -> Result<Revoked, Failed> {
-        let mut names: BTreeSet<HumanName> = act.humans_alike(name)?.into_iter().map(|one| one.name).collect();
-        names.insert(name.clone());
         let mut all = Revoked::default();
-        for name in names {
+        for name in names_alike(act, name)? {
             let revoked = self.take_back(act, &Target::Human(name.clone()), by)?;
             merge(&mut all, revoked);
             if deactivate && let Some(known) = act.human(&name)? {
@@ -92,6 +90,28 @@ impl App {
         }
         Ok(all)
     }
+
+    /// Takes back what was issued to an agent for a human, in every spelling of their name.
+    pub(super) fn take_back_pair(
+        &self,
+        act: &mut dyn Act,
+        agent: &Name,
+        human: &HumanName,
+        by: &str,
+    ) -> Result<Revoked, Failed> {
+        let mut all = Revoked::default();
+        for human in names_alike(act, human)? {
+            merge(&mut all, self.take_back(act, &Target::Pair { agent: agent.clone(), human }, by)?);
+        }
+        Ok(all)
+    }
+}
+
+/// The name, and those that are known and differ from it in large and small letters only.
+fn names_alike(act: &dyn Act, name: &HumanName) -> Result<BTreeSet<HumanName>, Failed> {
+    let mut names: BTreeSet<HumanName> = act.humans_alike(name)?.into_iter().map(|one| one.name).collect();
+    names.insert(name.clone());
+    Ok(names)
 }
 
 /// Lets a human be acted for again. What they signed in to while they were deactivated stays void, too.

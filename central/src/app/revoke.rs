@@ -3,12 +3,12 @@
 use super::{Admin, App, Failed, people};
 use crate::audit::{Record, ids_of};
 use crate::clock;
-use crate::store::{Act, Delegation, Human, Pair, Which};
+use crate::store::{Act, Agent, Delegation, Human, Pair, Which};
 use serde_json::json;
 use std::collections::BTreeMap;
 use tether_audit::Ids;
 use tether_centrallink::wire::{Revoked, Target};
-use tether_identity::HostId;
+use tether_identity::{HostId, Name};
 use tether_oauth::{Form, Proof, Refusal, Standard};
 use tether_statement::{Body, Revocation};
 
@@ -25,9 +25,19 @@ impl App {
         let wanted = serde_json::to_value(target).unwrap_or_default();
         let done = self.act(|act| match target {
             Target::Human(human) => self.take_back_human(act, human, false, &admin.name),
+            Target::Pair { agent, human } => self.take_back_pair(act, agent, human, &admin.name),
+            Target::Agent(agent) => self.hold(act, agent, &admin.name),
             other => self.take_back(act, other, &admin.name),
         });
         self.tell_hosts(kind(target), done, json!({"by": admin.name, "target": wanted}))
+    }
+
+    /// An admin's word: it holds against directories, too.
+    fn hold(&self, act: &mut dyn Act, name: &Name, by: &str) -> Result<Revoked, Failed> {
+        let revoked = self.take_back(act, &Target::Agent(name.clone()), by)?;
+        let agent = act.agent(name)?.ok_or_else(|| unknown("agent"))?;
+        act.put_agent(&Agent { held: true, ..agent })?;
+        Ok(revoked)
     }
 
     /// An agent gives back its own token (RFC 7009). A token that is not known is as good as revoked.

@@ -20,7 +20,7 @@ pub(super) enum Command {
         /// The provider whose humans it is about, as central.toml has it
         #[arg(long)]
         issuer: String,
-        /// It is about agents, too: sees, registers, deactivates and reactivates them
+        /// It is about agents, too: sees, registers, deactivates them, and reactivates those that no admin has deactivated
         #[arg(long)]
         agents: bool,
     },

@@ -114,6 +114,7 @@ fn records_read_back(made: Made) {
         active: true,
         generation: 3,
         since: 5,
+        held: true,
         deleted: true,
     };
     let human = Human {

@@ -23,6 +23,9 @@ pub struct Agent {
     pub generation: u64,
     /// When it was registered.
     pub since: UnixTime,
+    /// An admin has deactivated it: no directory lets it act again.
+    #[serde(default)]
+    pub held: bool,
     /// A directory has deleted it. Only an admin makes it anew.
     #[serde(default)]
     pub deleted: bool,

@@ -1,6 +1,9 @@
-//! One address that asks as fast as it can does not delay another; without the limit it does.
+//! One address that asks as fast as it can does not delay another; without the limit it does. Strangers' refusals and
+//! proofs fill nothing.
 
 use super::Served;
+use super::world::World;
+use crate::app::REPORT_PATH;
 use crate::config::Rate;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -120,4 +123,30 @@ fn attempts_to_enrol_are_limited_by_themselves() {
     let floods: Vec<_> = served.trail().into_iter().filter(|link| link.event.event == "rate.limited").collect();
     assert_eq!(floods.len(), 1, "one record for a flood");
     assert_eq!(floods[0].event.details["peer"], "127.0.0.2");
+}
+
+#[test]
+fn a_flood_of_strangers_is_one_record() {
+    let world = World::new();
+    let refused = || world.trail("admin.refused").len();
+    let look = || world.ask("GET", "/v1/admin/agents", &[("authorization", "Bearer nobody's")], None).status;
+    assert_eq!(look(), 401);
+    assert_eq!(refused(), 1, "one alone is on record");
+    for _ in 0..400 {
+        assert_eq!(look(), 401);
+    }
+    assert!(refused() < 401, "{} records", refused());
+    assert_eq!(world.trail("rate.limited").len(), 1);
+}
+
+#[test]
+fn keys_that_are_no_hosts_take_no_place_among_proofs() {
+    let world = World::new();
+    let before = world.app.nonces.remembered();
+    let refused = world.app.prove_host(Some(&world.proof(REPORT_PATH, None)), "POST", REPORT_PATH).unwrap_err();
+    assert_eq!(refused.code, "host.unknown_key");
+    assert_eq!(world.app.nonces.remembered(), before);
+    // The same proof where any key will do is remembered.
+    world.app.prove(Some(&world.proof(REPORT_PATH, None)), "POST", REPORT_PATH, None).unwrap();
+    assert_eq!(world.app.nonces.remembered(), before + 1);
 }

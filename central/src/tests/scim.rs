@@ -1,9 +1,11 @@
 //! Directories: resources, and that taking away reaches everything.
 
 use super::world::{Got, HOST, World, next_second};
+use crate::app::Admin;
 use crate::clock;
 use crate::store::{Provisioned, ScimToken};
 use serde_json::{Value, json};
+use tether_centrallink::wire::Target;
 use tether_scim::{AGENT, PATCH_SCHEMA, USER};
 
 const ALICE: &str = "alice@example.org";
@@ -346,4 +348,33 @@ fn an_agents_life() {
         assert_eq!(world.trail(event).len(), 1, "{event}");
     }
     assert_eq!(HOST, "web-01");
+}
+
+#[test]
+fn an_admins_word_about_an_agent_holds_against_a_directory() {
+    let world = World::new();
+    let token = world.directory("okta", true);
+    let (admin, triage) = (Admin { name: "carol".to_owned() }, "triage".parse().unwrap());
+    world.app.revoke(&admin, &Target::Agent(triage)).unwrap();
+    let on = world.scim(&token, "PATCH", "/Agents/triage", Some(patch(true)));
+    assert_eq!((on.status, refused(&on).2), (409, "scim.held"));
+    assert_eq!(world.exchange(ALICE, 0), Err("actor.unknown".to_owned()));
+    assert_eq!(world.scim(&token, "PATCH", "/Agents/triage", Some(patch(false))).status, 200, "once more is no harm");
+    assert_eq!(world.scim(&token, "PATCH", "/Agents/triage", Some(patch(true))).status, 409);
+    world.app.activate(&admin, &"triage".parse().unwrap()).unwrap();
+    assert!(world.exchange(ALICE, 0).is_ok());
+}
+
+#[test]
+fn a_pair_is_revoked_in_every_spelling_of_its_human() {
+    let world = World::new();
+    let admin = Admin { name: "carol".to_owned() };
+    let pair = |agent: &str, human: &str| Target::Pair { agent: agent.parse().unwrap(), human: human.parse().unwrap() };
+    world.grant(&world.exchange(ALICE, 5).unwrap());
+    assert_eq!(world.app.revoke(&admin, &pair("nobody", ALICE)).unwrap_err().code, "revoke.unknown");
+    world.app.revoke(&admin, &pair("triage", "bob@example.org")).unwrap();
+    assert_eq!(world.live().len(), 1, "another pair is not concerned");
+    world.app.revoke(&admin, &pair("triage", "Alice@example.org")).unwrap();
+    assert_eq!(world.live(), []);
+    assert!(world.exchange(ALICE, 5).is_err(), "nor is an old sign-in good for it");
 }

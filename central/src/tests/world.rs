@@ -134,6 +134,7 @@ impl World {
             active: true,
             generation: 0,
             since: 1,
+            held: false,
             deleted: false,
         };
         self.write(|act| {
@@ -249,7 +250,8 @@ impl World {
         }
     }
 
-    fn proof(&self, path: &str, token: Option<&str>) -> String {
+    /// A proof of the session's key.
+    pub fn proof(&self, path: &str, token: Option<&str>) -> String {
         let jti = tether_centrallink::random::name(16).unwrap();
         let url = format!("{}{path}", self.url);
         let request = ProofRequest { method: "POST", url: &url, access_token: token };

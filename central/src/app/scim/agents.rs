@@ -55,6 +55,7 @@ impl App {
                 active: new.active.unwrap_or(true),
                 generation: 0,
                 since: clock::now(),
+                held: false,
                 deleted: false,
             };
             act.put_agent(&agent)?;
@@ -63,7 +64,7 @@ impl App {
         })
     }
 
-    /// Deactivates one, or lets it act again.
+    /// Deactivates one, or lets it act again unless an admin has deactivated it.
     pub fn scim_patch_agent(&self, directory: &Directory, id: &str, patch: &Patch) -> Result<Shown, Problem> {
         self.directory_act(directory, &json!({"patch": id}), |act| {
             directory.check_agents()?;
@@ -73,6 +74,10 @@ impl App {
                 Some(false) if agent.active => {
                     revoked = self.take_back(act, &Target::Agent(agent.name.clone()), &directory.by)?;
                     agent = known(act, id)?;
+                }
+                Some(true) if agent.held => {
+                    let why = "an admin has deactivated it: `tether agents activate` lets it act again";
+                    return Err(Problem::new(409, "scim.held", why).into());
                 }
                 Some(true) if !agent.active => {
                     agent.active = true;
