@@ -10,7 +10,7 @@
 //! | `decide`, `commands` | root's | sudo inside a session | open |
 //! | `report` | root's | sudo or PAM inside a session | always; for the record |
 //! | `run`, `commands` | a session's | the agent in it | open |
-//! | `take` | root's | root outside of sessions: the runner, once, within 2 s | open |
+//! | `take` | root's | root outside of sessions: the runner, once, within 6 s | open |
 //! | `begin` | root's | the launcher inside a session, once, within 2 s | open |
 //! | `ended`, `exceeded` | root's | the sudo that asked, or the runner | running |
 //! | `status`, `end`, `stop`, `start` | root's | root outside of sessions | always |

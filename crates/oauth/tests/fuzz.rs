@@ -1,32 +1,11 @@
 //! The fuzz targets' bodies on their seeds and on changes of them: the short form, in every run of the tests.
 
 mod fuzzed;
+#[path = "../../../fuzz/seeds.rs"]
+mod seeds;
 
 use proptest::prelude::*;
-use std::path::Path;
-
-fn seeds(target: &str) -> Vec<Vec<u8>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(target);
-    let mut paths: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    paths.sort();
-    assert!(paths.len() >= 2, "seeds in {}", folder.display());
-    paths.iter().map(|path| std::fs::read(path).unwrap()).collect()
-}
-
-/// A seed with a few pieces of it replaced.
-fn changed(target: &str) -> impl Strategy<Value = Vec<u8>> + use<> {
-    let pieces = proptest::collection::vec(any::<u8>(), 0..8).boxed();
-    let words = prop::sample::select(WORDS).prop_map(|word| word.as_bytes().to_vec()).boxed();
-    let edit = (any::<prop::sample::Index>(), 0usize..12, prop_oneof![pieces, words]);
-    (prop::sample::select(seeds(target)), proptest::collection::vec(edit, 0..4)).prop_map(|(mut bytes, edits)| {
-        for (at, length, piece) in edits {
-            let at = at.index(bytes.len() + 1);
-            let end = (at + length).min(bytes.len());
-            bytes.splice(at..end, piece);
-        }
-        bytes
-    })
-}
+use seeds::{changed, seeds};
 
 const WORDS: &[&str] = &[
     "\"act\":{},",
@@ -47,12 +26,12 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
-    fn tokens(bytes in changed("oauth_token")) {
+    fn tokens(bytes in changed("oauth_token", WORDS)) {
         fuzzed::any_token(&bytes);
     }
 
     #[test]
-    fn forms(bytes in changed("oauth_form")) {
+    fn forms(bytes in changed("oauth_form", WORDS)) {
         fuzzed::any_form(&bytes);
     }
 }
