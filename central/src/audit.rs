@@ -45,6 +45,7 @@ pub fn write(act: &mut dyn Act, instance: &str, record: &Record) -> Result<(), S
         outcome: if record.code.is_empty() { Outcome::Allowed } else { Outcome::Refused },
         code: record.code.clone(),
         ids: record.ids.clone(),
+        parent: None,
         details,
     };
     let chain = Chain::after(HOST, instance, Verified { records, head });

@@ -13,7 +13,7 @@ use tether_statement::{Issuer, Key, KeySet, Role, TrustedKeys};
 /// Where they are in central's folder.
 pub const FOLDER: &str = "keys";
 /// Their names, a file and a role each.
-pub const NAMES: [&str; 5] = ["feed", "grant", "revocation", "token", "ca"];
+pub const NAMES: [&str; 6] = ["feed", "grant", "revocation", "token", "audit", "ca"];
 /// How long a key set holds, in seconds.
 pub const KEYS_SECONDS: u64 = 90 * 24 * 3600;
 
@@ -36,6 +36,8 @@ pub struct Keys {
     pub revocation: Signing,
     /// Delegation tokens.
     pub token: Signing,
+    /// Countersignatures of hosts' audit heads, and checkpoints of the log.
+    pub audit: Signing,
     /// SSH certificates.
     pub ca: KeyPair,
 }
@@ -93,6 +95,7 @@ impl Keys {
             feed: load("feed")?,
             grant: load("grant")?,
             revocation: load("revocation")?,
+            audit: load("audit")?,
             token: load("token")?,
             ca: KeyPair::from_seed(read(&folder_of("ca"), "ca")?.1),
         })
@@ -104,6 +107,7 @@ impl Keys {
             (&self.feed, Role::Feed),
             (&self.grant, Role::Grant),
             (&self.revocation, Role::Revocation),
+            (&self.audit, Role::Audit),
             (&self.token, Role::Token),
         ] {
             let known =
@@ -134,6 +138,7 @@ pub fn key_set(
             key(&keys.feed, Role::Feed),
             key(&keys.grant, Role::Grant),
             key(&keys.revocation, Role::Revocation),
+            key(&keys.audit, Role::Audit),
             key(&keys.token, Role::Token),
             bundle,
         ],

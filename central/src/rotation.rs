@@ -20,6 +20,7 @@ fn role_of(name: &str) -> Option<Role> {
         "feed" => Some(Role::Feed),
         "grant" => Some(Role::Grant),
         "revocation" => Some(Role::Revocation),
+        "audit" => Some(Role::Audit),
         "token" => Some(Role::Token),
         _ => None,
     }
@@ -90,7 +91,7 @@ pub fn without_old(own: &Path, trusted: &TrustedKeys, url: &str, now: UnixTime) 
     let ours: Vec<String> =
         set.issuers.iter().filter(|issuer| issuer.iss == url).flat_map(|issuer| issuer.kids.clone()).collect();
     set.keys.retain(|key| match key.role {
-        Role::Feed | Role::Grant | Role::Revocation => stays.contains(&key.x),
+        Role::Feed | Role::Grant | Role::Revocation | Role::Audit => stays.contains(&key.x),
         Role::Token => stays.contains(&key.x) || !ours.contains(&key.kid),
         Role::Bundle | Role::Root => true,
     });
@@ -121,8 +122,13 @@ fn make_private(path: &Path) -> Result<()> {
 impl Keys {
     /// The public halves that a key set names by role.
     pub fn public(&self) -> Vec<Key> {
-        let all =
-            [("feed", &self.feed), ("grant", &self.grant), ("revocation", &self.revocation), ("token", &self.token)];
+        let all = [
+            ("feed", &self.feed),
+            ("grant", &self.grant),
+            ("revocation", &self.revocation),
+            ("token", &self.token),
+            ("audit", &self.audit),
+        ];
         let key = |(name, signing): (&str, &tether_statement::issue::Signing)| {
             Some(Key { kid: signing.kid.clone(), role: role_of(name)?, x: signing.public() })
         };

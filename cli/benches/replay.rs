@@ -39,8 +39,14 @@ fn write_chain(path: &std::path::Path) {
         });
         let serde_json::Value::Object(details) = details else { return };
         let ids = Ids { session: Known::Id("s1".to_owned()), ..Ids::unknown("bench") };
-        let event =
-            Event { event: "sudo.command".to_owned(), outcome: Outcome::Allowed, code: String::new(), ids, details };
+        let event = Event {
+            event: "sudo.command".to_owned(),
+            outcome: Outcome::Allowed,
+            code: String::new(),
+            ids,
+            parent: None,
+            details,
+        };
         let next = chain.next(event, number).expect("a record");
         writeln!(file, "{}", next.line).expect("it is written");
         chain.commit(&next);

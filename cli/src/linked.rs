@@ -160,7 +160,7 @@ mod tests {
         serde_json::from_value(json!({
             "number": 1, "time_us": time_us, "host": host, "boot": "b", "previous": "", "event": event,
             "outcome": if refused { "refused" } else { "allowed" },
-            "code": details.get("code").cloned().unwrap_or_else(|| json!("")), "ids": ids, "details": details,
+            "code": details.get("code").cloned().unwrap_or_else(|| json!("")), "ids": ids, "parent": null, "details": details,
         }))
         .unwrap()
     }

@@ -34,6 +34,8 @@ pub struct Central {
     pub grant_key: Signing,
     /// Signs revocations.
     pub revocation_key: Signing,
+    /// Countersigns hosts' audit heads.
+    pub audit_key: Signing,
     /// The security team's.
     pub bundle_key: Signing,
     /// Signs the first issuer's tokens.
@@ -79,6 +81,7 @@ impl Central {
             feed_key: signing("feed-1")?,
             grant_key: signing("grant-1")?,
             revocation_key: signing("revocation-1")?,
+            audit_key: signing("audit-1")?,
             bundle_key: signing("bundle-1")?,
             token_key: signing("token-1")?,
             second_token_key: signing("token-2")?,
@@ -119,6 +122,7 @@ impl Central {
                 key(&self.feed_key, Role::Feed),
                 key(&self.grant_key, Role::Grant),
                 key(&self.revocation_key, Role::Revocation),
+                key(&self.audit_key, Role::Audit),
                 key(&self.bundle_key, Role::Bundle),
                 key(&self.token_key, Role::Token),
                 key(&self.second_token_key, Role::Token),

@@ -184,7 +184,7 @@ impl Host {
 
     fn record(&mut self, event: &str, outcome: Outcome, code: &str, ids: Ids, about: Value) -> Result<(), LogError> {
         let (event, code) = (event.to_owned(), code.to_owned());
-        self.log.append(Event { event, outcome, code, ids, details: details(about) })
+        self.log.append(Event { event, outcome, code, ids, parent: None, details: details(about) })
     }
 
     /// The session that has this login name.

@@ -1,6 +1,7 @@
 //! Canonical JSON (RFC 8785), for the values that records hold: no fractions, keys in ASCII.
 
-use serde_json::Value;
+use base64ct::{Base64UrlUnpadded, Encoding};
+use serde_json::{Value, json};
 
 /// 2^53 − 1: the greatest integer that every JSON reader keeps.
 const SAFE_INTEGER: u64 = (1 << 53) - 1;
@@ -15,6 +16,15 @@ pub fn canonical(value: &Value) -> Result<String, NotCanonical> {
     let mut out = String::new();
     write(value, &mut out)?;
     Ok(out)
+}
+
+/// Bytes that came from outside: text where they are UTF-8, else tagged base64url, so that two that differ in one
+/// invalid byte stay two. The tag cannot be met by a text: it is an object.
+pub fn bytes(raw: &[u8]) -> Value {
+    match std::str::from_utf8(raw) {
+        Ok(text) => Value::String(text.to_owned()),
+        Err(_) => json!({"base64": Base64UrlUnpadded::encode_string(raw)}),
+    }
 }
 
 fn write(value: &Value, out: &mut String) -> Result<(), NotCanonical> {
@@ -94,6 +104,14 @@ mod tests {
         assert_eq!(canonical(&json!(9_007_199_254_740_991_u64)).unwrap(), "9007199254740991");
         assert_eq!(canonical(&json!(9_007_199_254_740_992_u64)).unwrap(), "\"9007199254740992\"");
         assert!(canonical(&json!(0.5)).is_err());
+    }
+
+    #[test]
+    fn bytes_that_differ_are_written_differently() {
+        let all = [&b"a"[..], b"a\xff", b"a\xfe", b"a\xef\xbf\xbd", b"\x00", b""];
+        let written: std::collections::BTreeSet<_> = all.iter().map(|raw| canonical(&bytes(raw)).unwrap()).collect();
+        assert_eq!(written.len(), all.len());
+        assert_eq!(canonical(&bytes(b"a\xff")).unwrap(), "{\"base64\":\"Yf8\"}");
     }
 
     proptest! {

@@ -2,9 +2,9 @@
 
 use crate::canonical::{NotCanonical, canonical};
 use crate::record::Event;
+use crate::verify::{Line, Reached, Verifier};
 use base64ct::{Base64UrlUnpadded, Encoding};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 /// Separates these hashes from all others over the same bytes.
@@ -54,6 +54,14 @@ pub enum ChainError {
     /// A line does not follow the one before it.
     #[error("line {0} does not follow the one before it: a record was removed, put in or moved")]
     Broken(u64),
+    /// A head that does not belong here.
+    #[error(
+        "line {0}: a signed head that names another record or follows another head: the chain was cut or put together"
+    )]
+    HeadBroken(u64),
+    /// A head that the key whose turn it was has not signed.
+    #[error("line {0}: a head that is not signed with the key whose turn it was")]
+    HeadKey(u64),
     /// A value that a record cannot hold.
     #[error(transparent)]
     NotCanonical(#[from] NotCanonical),
@@ -100,6 +108,11 @@ impl Chain {
     pub fn number(&self) -> u64 {
         self.number
     }
+
+    /// Its hash; empty if there is none.
+    pub fn head(&self) -> &str {
+        &self.previous
+    }
 }
 
 /// A line that waits to be written.
@@ -117,44 +130,24 @@ impl Next {
     }
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Line {
-    hash: String,
-    record: Value,
-}
-
 /// Checks a whole chain, from its first line. `each` sees every link that holds.
 pub fn verify<'t>(lines: impl Iterator<Item = &'t str>, mut each: impl FnMut(&Link)) -> Result<Verified, ChainError> {
-    let mut verified = Verified { records: 0, head: String::new() };
+    let mut verifier = Verifier::from(Reached::default());
     for text in lines {
-        let number = verified.records + 1;
-        let malformed = |error: serde_json::Error| ChainError::Malformed { line: number, why: error.to_string() };
-        let line: Line = serde_json::from_str(text).map_err(malformed)?;
-        let body = canonical(&line.record)?;
-        if hash(&body) != line.hash || text != format!("{{\"hash\":\"{}\",\"record\":{body}}}", line.hash) {
-            return Err(ChainError::Changed(number));
+        if let Line::Record { link, .. } = verifier.take(text)? {
+            each(&link);
         }
-        let link: Link = serde_json::from_value(line.record).map_err(malformed)?;
-        if body_of(&link)? != body {
-            let why = "it holds something that no record has".to_owned();
-            return Err(ChainError::Malformed { line: number, why });
-        }
-        if link.number != number || link.previous != verified.head {
-            return Err(ChainError::Broken(number));
-        }
-        each(&link);
-        verified = Verified { records: number, head: line.hash };
     }
-    Ok(verified)
+    let reached = verifier.reached();
+    Ok(Verified { records: reached.number, head: reached.hash.clone() })
 }
 
-fn body_of(link: &Link) -> Result<String, ChainError> {
+pub(crate) fn body_of(link: &Link) -> Result<String, ChainError> {
     let malformed = |error: serde_json::Error| ChainError::Malformed { line: link.number, why: error.to_string() };
     Ok(canonical(&serde_json::to_value(link).map_err(malformed)?)?)
 }
 
-fn hash(body: &str) -> String {
+pub(crate) fn hash(body: &str) -> String {
     let mut hasher = Sha256::new();
     hasher.update(DOMAIN);
     hasher.update(body.as_bytes());
@@ -178,6 +171,7 @@ mod tests {
                     outcome: Outcome::Allowed,
                     code: String::new(),
                     ids: Ids::unknown("a test"),
+                    parent: None,
                     details,
                 };
                 let next = chain.next(event, 1_000_000 + number).unwrap();

@@ -1,5 +1,6 @@
 //! One event.
 
+use crate::parent::Parent;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -81,6 +82,8 @@ pub struct Event {
     pub code: String,
     /// Who.
     pub ids: Ids,
-    /// What belongs to this event. Integers and texts only.
+    /// What it came of: with it one session is one tree. None at a root, and where the cause is no record.
+    pub parent: Option<Parent>,
+    /// What belongs to this event. Integers and texts only; raw bytes as [`crate::bytes`] writes them.
     pub details: Map<String, Value>,
 }

@@ -7,8 +7,14 @@ use tether_audit::{Chain, Event, Ids, Outcome, Verified, canonical, verify};
 
 fn chain(details: Map<String, Value>) -> String {
     let chain = Chain::after("web-01", "boot", Verified { records: 0, head: String::new() });
-    let event =
-        Event { event: "e".into(), outcome: Outcome::Allowed, code: String::new(), ids: Ids::unknown("x"), details };
+    let event = Event {
+        event: "e".into(),
+        outcome: Outcome::Allowed,
+        code: String::new(),
+        ids: Ids::unknown("x"),
+        parent: None,
+        details,
+    };
     chain.next(event, 1).unwrap().line
 }
 

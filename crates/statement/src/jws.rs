@@ -31,6 +31,8 @@ pub enum Role {
     Bundle,
     /// A token issuer's: delegation tokens.
     Token,
+    /// Central: countersignatures of hosts' audit heads, and checkpoints of the log.
+    Audit,
 }
 
 /// The `typ` of a statement.
@@ -54,6 +56,8 @@ pub enum Typ {
     Confirmation,
     /// A delegation token.
     Delegation,
+    /// That central has a host's chain up to a head.
+    Countersignature,
 }
 
 impl Typ {
@@ -69,6 +73,7 @@ impl Typ {
             Self::Bundle => "tether-bundle+jws",
             Self::Confirmation => "tether-bundle-confirmation+jws",
             Self::Delegation => "delegation+jwt",
+            Self::Countersignature => "tether-audit-countersignature+jws",
         }
     }
 
@@ -86,6 +91,7 @@ impl Typ {
             Self::Head | Self::Resume => Role::Feed,
             Self::Bundle | Self::Confirmation => Role::Bundle,
             Self::Delegation => Role::Token,
+            Self::Countersignature => Role::Audit,
         }
     }
 }

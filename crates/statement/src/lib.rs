@@ -4,11 +4,13 @@
 //! - [`KeySet`]: which keys play which role, signed by the offline root.
 //! - [`FeedStatement`]: numbered without gaps, each with the hash of the one before.
 //! - [`Head`], [`Resume`]: how fresh the feed is, and that a restart saw all of it.
+//! - [`Countersignature`]: how far central has a host's audit chain.
 //! - [`Delegation`]: the token that says which agent acts for which human.
 //!
 //! Pure: no I/O and no clock; whoever calls says what time it is.
 #![forbid(unsafe_code)]
 
+mod countersignature;
 mod delegation;
 mod feed;
 mod grant;
@@ -19,6 +21,7 @@ pub mod jws;
 mod keyset;
 mod object;
 
+pub use countersignature::Countersignature;
 pub use delegation::{Actor, Claims, Confirmation, Delegation, DelegationError};
 pub use feed::{Body, FeedError, FeedStatement, Position, digest, issued_at};
 pub use grant::{BundleConfirmation, BundlePin, Grant, Revocation};

@@ -5,9 +5,9 @@ mod common;
 use common::{LEEWAY, MOST, NOW, ONLINE, claims, grant, host, key_set, roots, signer, trusted};
 use serde_json::{Value, json};
 use tether_statement::issue::Signing;
-use tether_statement::{Delegation, FeedStatement, Head, Position, Resume, Role, TrustedKeys, Typ};
+use tether_statement::{Countersignature, Delegation, FeedStatement, Head, Position, Resume, Role, TrustedKeys, Typ};
 
-const TYPS: [Typ; 9] = [
+const TYPS: [Typ; 10] = [
     Typ::Keys,
     Typ::Grant,
     Typ::Revocation,
@@ -17,6 +17,7 @@ const TYPS: [Typ; 9] = [
     Typ::Bundle,
     Typ::Confirmation,
     Typ::Delegation,
+    Typ::Countersignature,
 ];
 
 fn payload(typ: Typ) -> Value {
@@ -34,6 +35,9 @@ fn payload(typ: Typ) -> Value {
         Typ::Bundle => json!({"anything": 1}),
         Typ::Confirmation => json!({"name": "triage", "version": 1, "sha256": "x", "time": NOW}),
         Typ::Delegation => claims(),
+        Typ::Countersignature => {
+            json!({"host": "web-01", "number": 1, "hash": "h", "head": "d", "time": NOW})
+        }
     }
 }
 
@@ -48,6 +52,7 @@ fn read(typ: Typ, text: &str) -> String {
         }
         Typ::Head => Head::verify(text, keys, &host()).err().map(|error| error.code()),
         Typ::Resume => Resume::verify(text, keys, &host()).err().map(|error| error.code()),
+        Typ::Countersignature => Countersignature::verify(text, keys, &host()).err().map(|error| error.code()),
         Typ::Bundle | Typ::Confirmation => {
             keys.verify_statement::<Value>(text, typ).err().map(|error| error.code().to_owned())
         }

@@ -32,6 +32,7 @@ pub fn signer(role: Role) -> Signing {
         Role::Revocation => Signing::from_seed("revocation", [4; 32]),
         Role::Bundle => Signing::from_seed("bundle", [5; 32]),
         Role::Token => Signing::from_seed("token", [6; 32]),
+        Role::Audit => Signing::from_seed("audit", [18; 32]),
     }
 }
 
@@ -39,7 +40,7 @@ pub fn second_token_signer() -> Signing {
     Signing::from_seed("token-2", [7; 32])
 }
 
-pub const ONLINE: [Role; 5] = [Role::Feed, Role::Grant, Role::Revocation, Role::Bundle, Role::Token];
+pub const ONLINE: [Role; 6] = [Role::Feed, Role::Grant, Role::Revocation, Role::Bundle, Role::Token, Role::Audit];
 
 pub fn roots() -> BTreeMap<String, PublicKey> {
     [("root".to_owned(), root().public())].into()
