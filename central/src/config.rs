@@ -197,6 +197,9 @@ pub struct ProviderSettings {
     /// Values of `acr` that are taken; any if empty.
     #[serde(default)]
     pub acr: Vec<String>,
+    /// Its own words for factors, and those of RFC 8176: `{ password = "pwd" }`.
+    #[serde(default)]
+    pub amr: BTreeMap<String, String>,
     /// The authority that signed its TLS certificate, a PEM file; the machine's own if left out.
     #[serde(default)]
     pub authority: Option<PathBuf>,

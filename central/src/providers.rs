@@ -78,6 +78,7 @@ impl Providers {
                 groups_claim: one.groups_claim.clone(),
                 namespaces: one.namespaces.clone(),
                 acr: one.acr.clone(),
+                amr: one.amr.clone(),
             };
             let keys = Keys::new(&one.issuer, Source::OpenId, &http);
             let signals = one.signals.as_ref().map(|signals| Signals::new(signals, &one.issuer, url, &http));

