@@ -1,7 +1,8 @@
 // Another OpenID provider, glewlwyd, through the API that its own pages use.
 //
 // node glewlwyd.mjs make ABOUT.json      a new one gets OpenID Connect, a second factor, a client and a user
-// node glewlwyd.mjs sign_in ABOUT.json   signs the user in; prints the ID token
+// node glewlwyd.mjs sign_in ABOUT.json   signs the user in; prints two ID tokens of this sign-in, a line each: the first
+//                                        by the browser that has the session, the second by a client without it
 import { createHash, randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { totp } from './totp.mjs';
@@ -147,11 +148,17 @@ async function make() {
 async function signIn() {
   const ask = browser();
   await withPassword(ask);
-  if (about.code) {
+  if (about.with_code) {
     const value = { value: totp(secret) };
     await ask('POST', '/api/auth', { json: { username: user.name, scheme_type: 'otp', scheme_name: 'otp', value } });
   }
   await ask('PUT', `/api/auth/grant/${client}`, { json: { scope: 'openid' } });
+  console.log(await idToken(ask, ask));
+  console.log(await idToken(ask, browser()));
+}
+
+// The code flow: `ask` gets the code, `exchange` gets the tokens.
+async function idToken(ask, exchange) {
   const verifier = randomBytes(32).toString('base64url');
   const query = new URLSearchParams({
     client_id: client,
@@ -168,8 +175,7 @@ async function signIn() {
   const code = next.searchParams.get('code');
   if (!code) throw new Error(`no code: ${next}`);
   const form = { grant_type: 'authorization_code', client_id: client, code, code_verifier: verifier, redirect_uri: redirect };
-  const tokens = await (about.same_browser ? ask : browser())('POST', '/api/oidc/token', { form });
-  console.log((await tokens.json()).id_token);
+  return (await (await exchange('POST', '/api/oidc/token', { form })).json()).id_token;
 }
 
 await (what === 'make' ? make() : signIn());

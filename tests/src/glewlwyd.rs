@@ -15,13 +15,13 @@ const PORT: u16 = 4594;
 /// The one who signs in there.
 pub const FRANK: &str = "frank@example.org";
 
-/// How somebody signs in.
-#[derive(Debug, Clone, Copy)]
-pub struct Manner {
-    /// With a one-time code, too.
-    pub code: bool,
-    /// The code is exchanged by the browser that has the session.
-    pub same_browser: bool,
+/// Two ID tokens of one sign-in.
+#[derive(Debug)]
+pub struct Tokens {
+    /// The browser that has the session has exchanged the code.
+    pub whole: String,
+    /// A client without the session's cookie has.
+    pub without_session: String,
 }
 
 /// A running provider.
@@ -42,7 +42,7 @@ impl Glewlwyd {
         make_certificate(folder.path(), &host.address().to_string())?;
         let provider = Self { host, lab: lab.clone(), folder, key: KeyPair::generate_for(&PKCS_RSA_SHA256)? };
         provider.serve()?;
-        provider.drive("make", Manner { code: true, same_browser: true })?;
+        provider.drive("make", true)?;
         Ok(provider)
     }
 
@@ -71,16 +71,23 @@ impl Glewlwyd {
         self.folder.path().join("authority.pem")
     }
 
-    /// Signs Frank in; his ID token.
-    pub fn sign_in(&self, manner: Manner) -> Result<String> {
-        self.drive("sign_in", manner)
+    /// Signs Frank in, with password and one-time code.
+    pub fn sign_in(&self) -> Result<Tokens> {
+        let printed = self.drive("sign_in", true)?;
+        let (whole, without_session) = printed.split_once('\n').context("it printed no two tokens")?;
+        Ok(Tokens { whole: whole.to_owned(), without_session: without_session.to_owned() })
     }
 
-    fn drive(&self, what: &str, manner: Manner) -> Result<String> {
+    /// Tries with a password only.
+    pub fn sign_in_without_code(&self) -> Result<()> {
+        self.drive("sign_in", false).map(drop)
+    }
+
+    fn drive(&self, what: &str, with_code: bool) -> Result<String> {
         let about = json!({
             "url": self.url(), "client": crate::provider::CLIENT, "password": "correct horse",
             "user": {"name": "frank", "email": FRANK, "groups": ["analysts"]}, "secret": "battery staple of frank",
-            "code": manner.code, "same_browser": manner.same_browser,
+            "with_code": with_code,
             "key": self.key.serialize_pem(), "public": self.key.public_key_pem(),
         });
         let path = self.folder.path().join("about.json");

@@ -4,7 +4,7 @@
 use anyhow::{Context, ensure};
 use std::time::Instant;
 use tether_testhost::Suite;
-use tether_tests::glewlwyd::{FRANK, Glewlwyd, Manner};
+use tether_tests::glewlwyd::{FRANK, Glewlwyd};
 use tether_tests::on_both_suites;
 use tether_tests::papers::opened;
 use tether_tests::realm::Realm;
@@ -29,21 +29,20 @@ fn from_its_sign_in_to_sudo(suite: Suite) -> anyhow::Result<()> {
     realm.central.wait_listening()?;
 
     // Its own second factor: without a code there is no token at all.
-    let whole = Manner { code: true, same_browser: true };
-    let refused = provider.sign_in(Manner { code: false, ..whole }).map(drop).unwrap_err();
+    let refused = provider.sign_in_without_code().unwrap_err();
     ensure!(refused.to_string().contains("no code"), "{refused:#}");
 
     // It calls a password "password", which is no factor that anybody knows: not enough for a policy that wants two.
-    let token = provider.sign_in(whole)?;
-    let (_, claims) = opened(&token)?;
+    let tokens = provider.sign_in()?;
+    let (_, claims) = opened(&tokens.whole)?;
     assert_eq!(claims["amr"], serde_json::json!(["password", "otp"]));
-    let (ran, _) = realm.try_open("web-01", &token)?;
+    let (ran, _) = realm.try_open("web-01", &tokens.whole)?;
     assert!(ran.code == 1 && ran.err.contains("[access.none]"), "{ran:?}");
 
     realm.central.serve_with(|settings| settings + "amr = { password = \"pwd\" }\n")?;
     realm.central.wait_listening()?;
     let begun = Instant::now();
-    let (session, agent) = realm.open(realm.host()?, &token)?;
+    let (session, agent) = realm.open(realm.host()?, &tokens.whole)?;
     let connection = agent.connect()?;
     assert_eq!(connection.run("echo in")?.out, "in\n");
     eprintln!("from its token to a command in the shell: {} ms", begun.elapsed().as_millis());
@@ -52,9 +51,8 @@ fn from_its_sign_in_to_sudo(suite: Suite) -> anyhow::Result<()> {
 
     // A client of its own exchanges the code, without the session's cookie: then it does not say when he signed in, and a
     // policy that asks how long ago that was refuses.
-    let token = provider.sign_in(Manner { same_browser: false, ..whole })?;
-    assert_eq!(opened(&token)?.1["auth_time"], 0);
-    let (ran, _) = realm.try_open("web-01", &token)?;
+    assert_eq!(opened(&tokens.without_session)?.1["auth_time"], 0);
+    let (ran, _) = realm.try_open("web-01", &tokens.without_session)?;
     assert!(ran.code == 1 && ran.err.contains("[access.none]"), "{ran:?}");
 
     realm.central.administer(&["revoke", "human", FRANK])?;
