@@ -19,6 +19,7 @@ pub mod audit;
 pub mod clock;
 mod command;
 pub mod config;
+pub mod delegating;
 pub mod http;
 pub mod hub;
 pub mod keys;

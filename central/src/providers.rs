@@ -5,6 +5,7 @@
 //! ten seconds.
 
 use crate::config::{ProviderSettings, SignalSettings};
+use crate::delegating::MayDelegate;
 use anyhow::{Context, Result};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -28,6 +29,7 @@ struct Known {
     provider: Provider,
     admin_audiences: Vec<String>,
     keys: Keys,
+    may_delegate: Option<MayDelegate>,
     signals: Option<Signals>,
 }
 
@@ -76,11 +78,12 @@ impl Providers {
                 groups_claim: one.groups_claim.clone(),
                 namespaces: one.namespaces.clone(),
                 acr: one.acr.clone(),
+                amr: one.amr.clone(),
             };
             let keys = Keys::new(&one.issuer, Source::OpenId, &http);
             let signals = one.signals.as_ref().map(|signals| Signals::new(signals, &one.issuer, url, &http));
             let admin_audiences = one.admin_audiences.clone();
-            Ok(Known { provider, admin_audiences, keys, signals })
+            Ok(Known { provider, admin_audiences, keys, may_delegate: MayDelegate::of(one), signals })
         });
         known.collect::<Result<_>>().map(Self)
     }
@@ -103,6 +106,11 @@ impl Providers {
             let why = format!("the subject token is refused: {issuer:?} is no trusted provider");
             Refusal::new(Standard::InvalidRequest, "subject.unknown_issuer", why)
         })
+    }
+
+    /// How a provider's own delegations are checked, if it may make any.
+    pub fn may_delegate(&self, issuer: &str) -> Option<&MayDelegate> {
+        self.known(issuer).ok()?.may_delegate.as_ref()
     }
 
     /// A provider by its issuer.

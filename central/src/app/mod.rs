@@ -1,6 +1,7 @@
 //! The acts. Each is one transaction with its audit record; what a caller is told was done is on disk.
 
 mod admin;
+mod asking;
 mod bundles;
 mod certificate;
 mod exchange;
