@@ -71,12 +71,14 @@ pub(super) async fn enrol(
 
 pub(super) async fn report(Extension(app): Shared, headers: HeaderMap, body: Bytes) -> Response {
     let asked = Arc::clone(&app);
-    let done = blocking(move || {
+    let proved = blocking(move || {
         let host = asked.prove_host(header(&headers, "dpop"), "POST", REPORT_PATH)?;
-        let report: ResumeRequest = read(&body)?;
-        asked.report(&host, &report)
-    })
-    .await;
+        Ok((host, read::<ResumeRequest>(&body)?))
+    });
+    let done = match proved.await {
+        Ok((host, report)) => app.report(host, report).await,
+        Err(refusal) => Err(refusal),
+    };
     app.metrics.count(Asked::Report, &done);
     answer(&app, done)
 }

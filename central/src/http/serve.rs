@@ -40,6 +40,9 @@ pub fn tls(chain: &Path, key: &Path) -> Result<TlsAcceptor> {
         .with_no_client_auth()
         .with_single_cert(chain, key)
         .context("central's TLS certificate")?;
+    // Hosts report on connections of their own, a whole fleet at once after a revocation: with tickets neither side signs
+    // and checks certificates again, and nothing is kept here for it.
+    config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new().context("TLS tickets")?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
 }

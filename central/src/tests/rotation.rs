@@ -2,7 +2,7 @@
 
 use super::world::next_second;
 use super::{made, open};
-use crate::app::{Admin, App, ENROL_PATH};
+use crate::app::{Admin, App, ENROL_PATH, Wanted};
 use crate::clock;
 use crate::keys::{self, FOLDER, Keys, NAMES};
 use crate::rotation::{next, renewed, rotate, without_old};
@@ -139,7 +139,8 @@ fn a_token_from_before_a_host_was_revoked_is_void() {
 /// How far a host gets that begins at the start of its feed.
 fn read_all(app: &App, host: &HostId, keys: &TrustedKeys) -> Position {
     let mut at = Position::start();
-    for (_, text) in app.batch(host, 0).unwrap().statements {
+    let wanted = Wanted { host: host.clone(), after: 0, common: false, head: false };
+    for (_, text) in app.batches(&[wanted]).remove(0).unwrap().statements {
         match FeedStatement::verify(&text, keys, host, &at) {
             Ok(statement) => at = statement.position,
             Err(_) => break,
@@ -179,7 +180,7 @@ fn old_keys_go_when_every_host_has_read_what_they_signed() {
         position: position.clone(),
         uid_mark: 0,
     };
-    app.report(&host, &report).unwrap();
+    app.reports(&[(host.clone(), report)]).remove(0).unwrap();
     app.take_keys(&admin, &text).unwrap();
 
     assert_eq!(read_all(&app, &host, &after).number, 0, "nobody can read it from the start now");
