@@ -14,6 +14,7 @@ mod revoke;
 mod scim;
 mod signals;
 mod standing;
+mod strangers;
 
 pub use admin::{Admin, Standing};
 pub use certificate::{CERTIFICATE_PATH, Prepared};
@@ -37,6 +38,7 @@ use crate::providers::Providers;
 use crate::rules::Rules;
 use crate::store::{self, Act, Store, StoreError};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+use strangers::Strangers;
 use tether_audit::Ids;
 use tether_centrallink::wire::Reported;
 use tether_identity::HostId;
@@ -66,6 +68,7 @@ pub struct App {
     pub limits: Limits,
     feeds: Group<Wanted, Result<Batch, Failed>>,
     reporting: Group<(HostId, ResumeRequest), Result<Reported, Refusal>>,
+    strangers: Strangers,
     keys: Keys,
     rules: RwLock<Rules>,
     trusted: Mutex<Arc<TrustedKeys>>,
@@ -131,6 +134,7 @@ impl App {
             authority,
             limits,
             metrics,
+            strangers: Strangers::default(),
             feeds: Group::default(),
             reporting: Group::default(),
             keys,

@@ -5,7 +5,7 @@
 //! number. A host has one feed: a newer connection ends the older one.
 
 use super::answer::{blocking, refused, with_nonce};
-use super::{Shared, header};
+use super::{Peer, Shared, header};
 use crate::app::{App, Batch, FEED_PATH, Wanted};
 use axum::Extension;
 use axum::body::{Body, Bytes};
@@ -35,13 +35,15 @@ pub(super) struct From {
 
 pub(super) async fn feed(
     Extension(app): Shared,
+    Extension(peer): Extension<Peer>,
     from: Result<Query<From>, QueryRejection>,
     headers: HeaderMap,
 ) -> Response {
     let asked = Arc::clone(&app);
     let found = blocking(move || {
         // Whose feed is said by the key, and by nothing else.
-        let host = asked.prove_host(header(&headers, "dpop"), "GET", FEED_PATH)?;
+        let host = asked.prove_host(header(&headers, "dpop"), "GET", FEED_PATH);
+        let host = host.map_err(|refusal| asked.note_stranger("feed.refused", refusal, &peer.0.to_string()))?;
         asked.admit_feed(&host)?;
         let Query(from) = from.map_err(|error| Refusal::new(Standard::InvalidRequest, "request.query", error))?;
         Ok((host, from.after))
