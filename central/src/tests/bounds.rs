@@ -116,7 +116,4 @@ fn a_long_body_is_read_of_admins_only() {
     let body = serde_json::json!({"text": "x".repeat(100_000)}).to_string();
     let got = world.ask("POST", "/v1/admin/bundles", &[("authorization", &bearer)], Some(body.as_bytes()));
     assert_eq!((got.status, got.body["tether_code"].as_str()), (400, Some("bundle.refused")), "{got:?}");
-    let body = "x".repeat(10_000_000);
-    let got = world.ask("POST", "/v1/admin/bundles", &[("authorization", &bearer)], Some(body.as_bytes()));
-    assert_eq!((got.status, got.body["tether_code"].as_str()), (413, Some("request.too_long")), "{got:?}");
 }
