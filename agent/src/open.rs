@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 use tether_centrallink::wire::{Certified, Exchanged};
 use tether_centrallink::{Caller, Central, Credential, random};
-use tether_identity::{HostId, Name};
+use tether_identity::{Address, HostId, Name};
 use tether_oauth::issue::{Assertion, PrivateKey};
 use tether_oauth::{GRANT_TYPE, TOKEN_TYPE_ACCESS, TOKEN_TYPE_ID, TOKEN_TYPE_JWT};
 use tether_sshcert::issue::KeyPair;
@@ -196,7 +196,9 @@ fn write(open: &Open, seed: [u8; 32], exchanged: &Exchanged, certified: &Certifi
     ] {
         ssh.extend(option(text));
     }
-    ssh.push(format!("{}@{}", certified.account, certified.address));
+    // Somebody runs this: nothing but an address may stand there, whatever central says.
+    let address: Address = certified.address.parse().context("central names an address that is none")?;
+    ssh.push(format!("{}@{address}", certified.account));
     Ok(Opened {
         session: certified.session.to_string(),
         account: certified.account.to_string(),

@@ -506,7 +506,10 @@ impl Realm {
     /// `tether enroll` on a host.
     pub fn enrol_with(&self, host: &Host, token: &str) -> Result<Ran> {
         let url = self.central.url();
-        Ok(host.exec(&["tether", "enroll", "--central", &url, "--token", token])?.into())
+        host.write_file("/root/enrol-token", token, 0o600)?;
+        let ran = host.exec(&["tether", "enroll", "--central", &url, "--token-file", "/root/enrol-token"])?;
+        host.exec(&["rm", "/root/enrol-token"])?;
+        Ok(ran.into())
     }
 
     /// How a host stands.

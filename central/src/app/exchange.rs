@@ -59,6 +59,7 @@ impl App {
             acting.use_up(act, now)?;
             check_may_act(subject, agent)?;
             let human = people::seen(act, subject, now)?;
+            people::note_ahead(act, subject, now)?;
             check_pair(act, agent, subject, self.settings.sessions.per_pair, now)?;
             let host = host(act, &request)?;
             let delegation = self.decide(&request, subject, &acting, &host, &proof, now)?;
@@ -159,8 +160,10 @@ fn check_may_act(subject: &Subject, agent: &Agent) -> Result<(), Refusal> {
 }
 
 fn check_pair(act: &dyn Act, agent: &Agent, subject: &Subject, most: usize, now: u64) -> Result<(), Failed> {
+    // By the provider's clock, as in `people::check_sign_in`; this token's own is remembered by now.
+    let ahead = people::known_ahead(act, &subject.issuer)?;
     let pair = act.pair(&agent.name, &subject.human)?;
-    if pair.is_some_and(|pair| pair.signed_in_after >= subject.auth_time) {
+    if pair.is_some_and(|pair| pair.signed_in_after.saturating_add(ahead) >= subject.auth_time) {
         let why = format!("{} acting for {} was revoked; they have to sign in again", agent.name, subject.human);
         return Err(Refusal::new(Standard::InvalidRequest, "pair.revoked", why).into());
     }

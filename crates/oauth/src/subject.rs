@@ -105,7 +105,7 @@ impl Subject {
     ) -> Result<Self, Refusal> {
         let (issued_at, expires_at) = claims.check_times(now)?;
         let auth_time = claims.time("auth_time")?;
-        if auth_time > issued_at.saturating_add(crate::LEEWAY) {
+        if auth_time > issued_at.min(now).saturating_add(crate::LEEWAY) {
             return Err(claims.refuse("auth_time", "its auth_time is after its iat"));
         }
         let acr = claims.optional("acr")?;
