@@ -28,7 +28,7 @@ impl Courier {
         let token = EnrolToken::parse(token).context("no enrolment token")?;
         let key = PrivateKey::from_seed(&seed()?)?;
         let central = Central::new(&realm.central.url(), token.authority.as_bytes())?;
-        let request = EnrolRequest { secret: token.secret };
+        let request = EnrolRequest { secret: token.secret, audit: None };
         let enrolled: Enrolled = central.post("/v1/host/enrol", &request, credential(&key))?;
         Ok(Self { host: enrolled.host.to_string(), key, central })
     }

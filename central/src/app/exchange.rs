@@ -59,6 +59,7 @@ impl App {
             let human = people::seen(act, &subject, now)?;
             check_pair(act, &agent, &subject, self.settings.sessions.per_pair, now)?;
             let host = host(act, &request)?;
+            self.check_chain(act, &host.id)?;
             let delegation = self.decide(&request, &subject, &agent, &actor, &host, &proof, now)?;
             act.put_human(&human)?;
             act.put_delegation(&delegation)?;

@@ -22,7 +22,7 @@ use tether_oauth::{Refusal, Standard};
 const SESSIONS_MAX: usize = 1000;
 
 /// Lets an admin in, then does what they ask for.
-async fn as_admin<T: serde::Serialize + Send + 'static>(
+pub(super) async fn as_admin<T: serde::Serialize + Send + 'static>(
     app: Arc<App>,
     action: &'static str,
     (headers, peer): (HeaderMap, Peer),

@@ -62,7 +62,7 @@ pub(super) async fn enrol(
     let done = blocking(move || {
         let proof = asked.prove(header(&headers, "dpop"), "POST", ENROL_PATH, None)?;
         let request: EnrolRequest = read(&body)?;
-        asked.enrol(&request.secret, &proof, &peer.0.to_string())
+        asked.enrol(&request, &proof, &peer.0.to_string())
     })
     .await;
     app.metrics.count(Asked::Enrolment, &done);

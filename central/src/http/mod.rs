@@ -2,6 +2,7 @@
 
 mod admin;
 mod answer;
+mod audit;
 mod feed;
 mod hosts;
 mod limit;
@@ -28,6 +29,9 @@ use std::sync::Arc;
 const BODY_MAX: usize = 64 * 1024;
 /// The most bytes of a body that holds a bundle.
 const BUNDLE_BODY_MAX: usize = 9 * 1024 * 1024;
+
+/// The most bytes of lines of a host's audit chain.
+const LINES_BODY_MAX: usize = 4 * 1024 * 1024;
 
 /// Where a request comes from.
 #[derive(Debug, Clone, Copy)]

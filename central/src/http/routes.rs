@@ -1,7 +1,7 @@
 //! Every route, once. A route that is not in this table is not served, and one that `openapi.json` does not describe
 //! fails a test.
 
-use super::{BODY_MAX, BUNDLE_BODY_MAX, admin, feed, hosts, limit, oauth, openapi, scim, ssf};
+use super::{BODY_MAX, BUNDLE_BODY_MAX, LINES_BODY_MAX, admin, audit, feed, hosts, limit, oauth, openapi, scim, ssf};
 use crate::app::{Attempt, SIGNALS_PATH};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -57,6 +57,11 @@ pub fn routes() -> Vec<Route> {
         Route::post("/v1/host/enrol", hosts::enrol).limited(Attempt::Enrol),
         Route::post("/v1/host/report", hosts::report),
         Route::get("/v1/host/feed", feed::feed),
+        Route { body_max: LINES_BODY_MAX, ..Route::post("/v1/host/audit", audit::lines) },
+        Route::get("/v1/sessions/{id}/trail", audit::trail),
+        Route::get("/v1/audit", audit::search),
+        Route::get("/log/checkpoint", audit::checkpoint),
+        Route::get("/log/tile/{path}", audit::tile),
         Route::get("/v1/admin/agents", admin::agents),
         Route::post("/v1/admin/agents", admin::register),
         Route::post("/v1/admin/agents/activate", admin::activate),
@@ -100,7 +105,10 @@ const SCIM: [(&str, &str); 16] = [
 pub(super) fn router() -> Router {
     let directories = scim::router().layer(DefaultBodyLimit::max(BODY_MAX));
     routes().into_iter().fold(Router::new().nest("/scim/v2", directories), |router, route| match route.handler {
-        Some(handler) => router.route(route.path, handler.layer(DefaultBodyLimit::max(route.body_max))),
+        // The one parameter of several parts, which a document cannot name.
+        Some(handler) => {
+            router.route(&route.path.replace("{path}", "{*path}"), handler.layer(DefaultBodyLimit::max(route.body_max)))
+        }
         None => router,
     })
 }

@@ -1,7 +1,10 @@
 //! SQLite: one file, write-ahead log, flushed at every commit.
 
+mod trail;
+
 use super::{
-    Act, Agent, BundleText, Delegation, Enrolment, Host, Human, Pair, ScimToken, Seen, Store, StoreError, Which,
+    Act, Agent, BundleText, Delegation, Enrolment, Found, Host, Human, NewEntry, Pair, ScimToken, Seen, Store,
+    StoreError, Trail, Which,
 };
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Params, Row, params};
 use serde::Serialize;
@@ -57,6 +60,7 @@ const MIGRATIONS: &[&str] = &[
     ) STRICT, WITHOUT ROWID;
     CREATE TABLE scim_tokens (hash TEXT PRIMARY KEY, name TEXT NOT NULL, doc TEXT NOT NULL) STRICT, WITHOUT ROWID;
 ",
+    trail::TABLES,
 ];
 
 /// How long an act waits for another process (a backup, an admin's `audit`) that holds the file.
@@ -425,18 +429,22 @@ impl Act for Inside<'_> {
     }
 
     fn audit_end(&self) -> Result<(u64, String), StoreError> {
-        let query = "SELECT number, hash FROM audit ORDER BY number DESC LIMIT 1";
+        let query = "SELECT number, hash FROM entries WHERE chain = 'central' AND generation = 0
+            ORDER BY number DESC LIMIT 1";
         let last: Option<(i64, String)> =
             self.0.prepare_cached(query)?.query_row([], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
         Ok(last.map_or_else(|| (0, String::new()), |(number, hash)| (natural(number), hash)))
     }
 
     fn append_audit(&mut self, number: u64, hash: &str, line: &str) -> Result<(), StoreError> {
-        self.write("INSERT INTO audit VALUES (?1, ?2, ?3)", params![integer(number), hash, line]).map(drop)
+        let found = Found::of_line(line);
+        let new = NewEntry { chain: crate::audit::HOST, generation: 0, number, hash, found: &found, line };
+        self.append_entry(&new).map(drop)
     }
 
     fn audit(&self, after: u64, most: usize) -> Result<Vec<String>, StoreError> {
-        let query = "SELECT line FROM audit WHERE number > ?1 ORDER BY number LIMIT ?2";
+        let query = "SELECT line FROM entries WHERE chain = 'central' AND generation = 0 AND number > ?1
+            ORDER BY number LIMIT ?2";
         self.rows(query, params![integer(after), i64::try_from(most).unwrap_or(i64::MAX)], |row| row.get(0))
     }
 }

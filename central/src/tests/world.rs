@@ -187,6 +187,21 @@ impl World {
         Got { status, body, kind, location }
     }
 
+    /// What is no JSON: status and body.
+    pub fn bytes(&self, path: &str, headers: &[(&str, &str)]) -> (u16, Vec<u8>) {
+        let mut request = self.client.get(format!("{}{path}", self.url));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let mut response = request.call().unwrap();
+        (response.status().as_u16(), response.body_mut().read_to_vec().unwrap())
+    }
+
+    /// What somebody brings who may look and nothing more.
+    pub fn id_token_of_auditor(&self) -> String {
+        self.admin_token(&self.claims("dave@example.org", &["auditors"], 5))
+    }
+
     /// A directory's request.
     pub fn scim(&self, token: &str, method: &str, path: &str, body: Option<Value>) -> Got {
         let bearer = format!("Bearer {token}");
