@@ -191,7 +191,7 @@ pub struct Search {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Hits {
     /// The records, in the log's order.
-    pub records: Vec<Entry>,
+    pub lines: Vec<Entry>,
     /// Where to go on; none if all was looked at.
     pub next: Option<u64>,
 }

@@ -416,11 +416,13 @@ fn silence_is_on_record_once() {
     assert_eq!(state(), json!("ok"));
     world.app.begin_earlier(1000);
     assert_eq!(state(), json!("ok"), "it was heard just now");
-    let then = crate::clock::now() - 60;
-    world.write(|act| act.put_host_chain(&HOST.parse().unwrap(), &HostChain { heard: then, ..chain(&world) }));
+    let hear_before = |seconds: u64| {
+        let chain = HostChain { heard: crate::clock::now() - seconds, ..chain(&world) };
+        world.write(|act| act.put_host_chain(&HOST.parse().unwrap(), &chain));
+    };
+    hear_before(60);
     assert_eq!(state(), json!("late"));
-    let then = crate::clock::now() - 100;
-    world.write(|act| act.put_host_chain(&HOST.parse().unwrap(), &HostChain { heard: then, ..chain(&world) }));
+    hear_before(100);
     (0..3).for_each(|_| world.app.look_for_silence().unwrap());
     assert_eq!((state(), alarms(&world)), (json!("silent"), vec!["audit.silent 1".to_owned()]));
     let metrics = world.app.metrics_text().unwrap();
@@ -484,7 +486,7 @@ fn the_log_proves_what_it_holds() {
     verify_consistency((first.size, &first.root), (last.size, &last.root), &path).unwrap();
     // Every record of the host is a leaf, byte for byte, and its bundle has it.
     let found = world.app.search(&Search { host: Some(HOST.to_owned()), ..Search::default() }).unwrap();
-    let theirs: Vec<&Entry> = found.records.iter().filter(|entry| entry.chain == HOST).collect();
+    let theirs: Vec<&Entry> = found.lines.iter().filter(|entry| entry.chain == HOST).collect();
     let records: Vec<&String> = writer.lines.iter().filter(|line| line.starts_with("{\"hash\"")).collect();
     assert_eq!(theirs.iter().map(|entry| &entry.line).collect::<Vec<_>>(), records);
     for entry in theirs.iter().step_by(50) {
@@ -522,7 +524,7 @@ fn a_session_is_one_tree() {
     let auditor = format!("Bearer {}", world.id_token_of_auditor());
     let get = |path: &str| world.ask("GET", path, &[("authorization", &auditor)], None);
     let got = get(&format!("/v1/sessions/{session}/trail"));
-    let records = got.body["records"].as_array().unwrap();
+    let records = got.body["lines"].as_array().unwrap();
     let events: Vec<(String, Value, Value)> = records
         .iter()
         .map(|entry| {
@@ -546,9 +548,9 @@ fn a_session_is_one_tree() {
         let link = world.trail(event).pop().unwrap();
         assert_eq!((&link.event.details["host"], &link.event.details["statement"]), (&json!(HOST), &json!(number)));
     }
-    assert_eq!(get("/v1/audit?event=feed.silent").body["records"].as_array().map(Vec::len), Some(1));
+    assert_eq!(get("/v1/audit?event=feed.silent").body["lines"].as_array().map(Vec::len), Some(1));
     assert_eq!(
-        get("/v1/audit?human=alice@example.org&outcome=allowed").body["records"].as_array().map(Vec::len),
+        get("/v1/audit?human=alice@example.org&outcome=allowed").body["lines"].as_array().map(Vec::len),
         Some(3)
     );
     assert_eq!(get("/v1/audit?nothing=x").status, 400);

@@ -90,7 +90,7 @@ pub(super) fn records_are_found_by_everything(made: Made) {
         Ok(())
     });
     let numbers = |search: Search| -> Vec<u64> {
-        read(&made, |act| act.search(&search, 9)).records.iter().map(|entry| entry.number).collect()
+        read(&made, |act| act.search(&search, 9)).lines.iter().map(|entry| entry.number).collect()
     };
     let all = Search::default();
     assert_eq!(numbers(all.clone()), [1, 2, 3, 4]);
@@ -107,7 +107,7 @@ pub(super) fn records_are_found_by_everything(made: Made) {
     assert_eq!(numbers(Search { to: Some(7), ..all.clone() }), [0; 0]);
     assert_eq!(numbers(Search { after: 2, ..all.clone() }), [3, 4]);
     let page = read(&made, |act| act.search(&all, 3));
-    assert_eq!((page.records.len(), page.next), (3, Some(3)));
+    assert_eq!((page.lines.len(), page.next), (3, Some(3)));
     assert_eq!(read(&made, |act| act.search(&Search { after: 3, ..all.clone() }, 3)).next, None);
 }
 

@@ -214,7 +214,7 @@ impl Trail for Inside<'_> {
         }
         let cut = records.len() >= most;
         let next = records.last().filter(|_| cut).map_or(to, |last| last.index + 1);
-        Ok(Hits { records, next: (next < end).then_some(next) })
+        Ok(Hits { lines: records, next: (next < end).then_some(next) })
     }
 
     fn tile(&self, level: u8, index: u64) -> Result<Option<Vec<u8>>, StoreError> {
