@@ -468,9 +468,42 @@ mod tests {
             });
             old.execute("INSERT INTO humans VALUES (?1, ?2)", [name, &doc.to_string()]).unwrap();
         }
+        let mut chain =
+            tether_audit::Chain::after("central", "i", tether_audit::Verified { records: 0, head: String::new() });
+        let lines: Vec<String> = ["a", "b"]
+            .map(|name| {
+                let ids = tether_audit::Ids {
+                    session: tether_audit::Known::Id(format!("session-{name}")),
+                    ..tether_audit::Ids::unknown("a test")
+                };
+                let event = tether_audit::Event {
+                    event: name.to_owned(),
+                    outcome: tether_audit::Outcome::Allowed,
+                    code: String::new(),
+                    ids,
+                    parent: None,
+                    details: serde_json::Map::new(),
+                };
+                let next = chain.next(event, 7).unwrap();
+                chain.commit(&next);
+                old.execute(
+                    "INSERT INTO audit VALUES (?1, ?2, ?3)",
+                    params![integer(chain.number()), next.hash(), &next.line],
+                )
+                .unwrap();
+                next.line
+            })
+            .to_vec();
         old.pragma_update(None, "user_version", 1).unwrap();
         drop(old);
         let store = Sqlite::open(&path).unwrap();
+        let (audit, end, found) = store::look(&store, |act| -> Result<_, StoreError> {
+            let search = store::Search { session: Some("session-b".to_owned()), ..store::Search::default() };
+            Ok((act.audit(0, 9)?, act.audit_end()?, act.search(&search, 9)?.lines))
+        })
+        .unwrap();
+        assert_eq!((audit, end), (lines.clone(), (2, chain.head().to_owned())));
+        assert_eq!(found.iter().map(|one| (one.index, &one.line)).collect::<Vec<_>>(), [(1, &lines[1])]);
         let humans: Vec<Human> = store::look(&store, |act| -> Result<_, StoreError> { act.humans() }).unwrap();
         let [bob, alice] = humans.as_slice() else { panic!("{humans:?}") };
         assert_eq!((alice.groups.len(), alice.signed_in_after, alice.provisioned), (1, 3, store::Provisioned::No));

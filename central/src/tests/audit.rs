@@ -341,7 +341,9 @@ fn who_asks_is_the_key() {
 fn a_host_that_never_committed_begins_where_it_begins() {
     let world = World::new();
     let mut writer = HostWriter::new(HOST);
-    (0..3).for_each(|_| drop(writer.record("a", None)));
+    for _ in 0..3 {
+        writer.record("a", None);
+    }
     writer.head();
     let host = host(&world);
     assert_eq!(host.told("after=1", &writer.text(1)), fine(3, 1), "older ones are gone there");
@@ -473,7 +475,9 @@ fn the_log_proves_what_it_holds() {
     let host = host(&world);
     host.told("after=0", &writer.text(0));
     for round in 0..3 {
-        (0..150).for_each(|_| drop(writer.record("sudo.command", None)));
+        for _ in 0..150 {
+            writer.record("sudo.command", None);
+        }
         writer.head();
         let from = 4 + round * 151;
         host.told(&format!("after={}&lines=1", 3 + round * 150), &writer.text(from));
@@ -556,4 +560,75 @@ fn a_session_is_one_tree() {
     assert_eq!(get("/v1/audit?nothing=x").status, 400);
     assert_eq!(world.ask("GET", "/v1/audit", &[], None).status, 401);
     assert_eq!(get("/v1/sessions/x%20y/trail").status, 400);
+}
+
+/// Whoever has the export alone finds every chain, and each record in the log.
+#[test]
+fn an_export_is_whole() {
+    let (world, mut writer) = setup(300);
+    host(&world).told("after=0", &writer.text(0));
+    writer.record("sudo.command", None).head();
+    host(&world).told("after=300&lines=1", &writer.text(301));
+    world.app.checkpoint().unwrap();
+    let to = world.folder().join("export");
+    let export = || crate::command::run_from(&["--folder", &text(world.folder()), "audit", "export", &text(&to)]);
+    export().unwrap();
+    assert!(export().is_err(), "nothing is written over");
+    let read = |path: &str| std::fs::read(to.join(path)).unwrap();
+    let segment = format!("{:020}.jsonl", 1);
+    let theirs = String::from_utf8(read(&format!("hosts/{HOST}/{segment}"))).unwrap();
+    assert_eq!(theirs, writer.text(0));
+    let start: ChainStart = serde_json::from_slice(&read(&format!("hosts/{HOST}/start.json"))).unwrap();
+    assert_eq!(start, writer.start());
+    let ours = String::from_utf8(read(&format!("central/{segment}"))).unwrap();
+    tether_audit::verify(ours.lines(), |_| {}).unwrap();
+    TrustedKeys::verify(&String::from_utf8(read("keys/1.jws")).unwrap(), &world.app.settings.roots).unwrap();
+    let key: NoteKey = String::from_utf8(read("log/vkey")).unwrap().trim().parse().unwrap();
+    let note = String::from_utf8(read("log/checkpoint")).unwrap();
+    let checkpoint = Checkpoint::verify(&note, &key).unwrap();
+    let tiles = |tile: TileId| {
+        let bytes = std::fs::read(to.join("log").join(tile.to_string())).ok()?;
+        Some(bytes.as_chunks::<32>().0.to_vec())
+    };
+    assert_eq!(tether_audit::log::root(&tiles, checkpoint.size).unwrap(), checkpoint.root);
+    let mut leaves = std::collections::BTreeSet::new();
+    for index in 0..checkpoint.size.div_ceil(256) {
+        let width = (checkpoint.size - 256 * index).min(256);
+        leaves.extend(tiles(TileId::new(0, index, width).unwrap()).unwrap());
+    }
+    let records = theirs.lines().chain(ours.lines()).filter(|line| line.starts_with("{\"hash\""));
+    let missing = records.filter(|line| !leaves.contains(&leaf_hash(line.as_bytes()))).count();
+    // What came after the checkpoint: none of the host's.
+    assert_eq!(missing, ours.lines().count() + 301 - checkpoint.size as usize);
+}
+
+fn text(path: &std::path::Path) -> String {
+    path.display().to_string()
+}
+
+/// A copy that is put back has less than what was signed: its log has another name.
+#[test]
+fn a_restored_log_has_another_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = text(folder.path());
+    let run = |arguments: &[&str]| crate::command::run_from(&[&["--folder", &path], arguments].concat());
+    run(&["init", "--url", "https://localhost:1", "--namespace", "@example.org"]).unwrap();
+    let origin = || -> String {
+        let store = crate::store::Sqlite::open(&folder.path().join("central.db")).unwrap();
+        crate::store::look(&store, |act| act.meta("log_origin")).unwrap().unwrap()
+    };
+    let checkpoint = || {
+        let (app, _) = crate::command::serve::load(folder.path()).unwrap();
+        assert!(app.checkpoint().unwrap());
+        app.check_log().unwrap()
+    };
+    let before = checkpoint();
+    assert_eq!(before.origin, origin());
+    run(&["backup", &format!("{path}/copy")]).unwrap();
+    checkpoint();
+    run(&["restore", &format!("{path}/copy")]).unwrap();
+    assert_ne!(origin(), before.origin);
+    assert!(origin().starts_with("localhost:1/log/"), "{}", origin());
+    let after = checkpoint();
+    assert_eq!((after.origin, after.size > before.size), (origin(), true));
 }

@@ -49,7 +49,7 @@ pub struct World {
     client: ureq::Agent,
     runtime: Option<tokio::runtime::Runtime>,
     /// Kept until the end.
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Drop for World {
@@ -109,7 +109,7 @@ impl World {
             session: key(3),
             client,
             runtime: Some(runtime),
-            _folder: folder,
+            folder,
         };
         world.furnish();
         world
@@ -141,6 +141,10 @@ impl World {
             act.put_host(&host)?;
             act.put_agent(&agent)
         });
+    }
+
+    pub fn folder(&self) -> &std::path::Path {
+        self.folder.path()
     }
 
     pub fn write(&self, mut work: impl FnMut(&mut dyn Act) -> Result<(), StoreError>) {
