@@ -21,7 +21,7 @@ pub struct Reports {
 impl Reports {
     /// Of a file.
     pub fn open(path: &Path) -> io::Result<Self> {
-        Ok(Self { watch: Folder::open(path.parent().unwrap_or(Path::new("/")))?, path: path.to_owned() })
+        Ok(Self { watch: Folder::open(path.parent().unwrap_or(Path::new("/")), false)?, path: path.to_owned() })
     }
 
     /// What it says now; none if there is none yet.
@@ -36,14 +36,12 @@ impl Reports {
 }
 
 impl Folder {
-    /// Watches it: files that are written to, placed or removed there, and their modes: what cannot be read yet is read
-    /// when it can.
-    pub fn open(folder: &Path) -> io::Result<Self> {
+    /// Watches it: files that are placed there, and their modes: what cannot be read yet is read when it can. And those
+    /// that are appended to, if that is of interest.
+    pub fn open(folder: &Path, appended: bool) -> io::Result<Self> {
         let watch = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
-        let news = inotify::WatchFlags::MOVED_TO
-            | inotify::WatchFlags::CLOSE_WRITE
-            | inotify::WatchFlags::MODIFY
-            | inotify::WatchFlags::ATTRIB;
+        let mut news = inotify::WatchFlags::MOVED_TO | inotify::WatchFlags::CLOSE_WRITE | inotify::WatchFlags::ATTRIB;
+        news.set(inotify::WatchFlags::MODIFY, appended);
         inotify::add_watch(&watch, folder, news)?;
         Ok(Self(watch))
     }
@@ -51,7 +49,8 @@ impl Folder {
     /// Waits until something has changed, or for so long.
     pub fn wait(&self, limit: Duration) -> io::Result<()> {
         use rustix::event::{PollFd, PollFlags, Timespec, poll};
-        let limit = Timespec { tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX), tv_nsec: 0 };
+        let tv_sec = i64::try_from(limit.as_secs()).unwrap_or(i64::MAX);
+        let limit = Timespec { tv_sec, tv_nsec: limit.subsec_nanos().into() };
         let mut waited = [PollFd::new(&self.0, PollFlags::IN)];
         match poll(&mut waited, Some(&limit)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}

@@ -2,12 +2,13 @@
 
 use super::admin::as_admin;
 use super::answer::{answer, blocking, refused, with_nonce};
+use super::body::{ADMINS_PATIENCE, read};
 use super::{Peer, Shared, authorization, header};
 use crate::app::{AUDIT_PATH, Lines, Served};
 use crate::metrics::Asked;
 use crate::store::{Place, Search};
 use axum::Extension;
-use axum::body::Bytes;
+use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query};
 use axum::http::{HeaderMap, StatusCode, header::CACHE_CONTROL, header::CONTENT_TYPE};
@@ -16,6 +17,9 @@ use serde::Deserialize;
 use std::sync::Arc;
 use tether_identity::SessionId;
 use tether_oauth::{Refusal, Standard};
+
+/// The most bytes of lines.
+const LINES_MAX: usize = 4 * 1024 * 1024;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -42,7 +46,7 @@ pub(super) async fn lines(
     Extension(app): Shared,
     from: Result<Query<From>, QueryRejection>,
     headers: HeaderMap,
-    body: Bytes,
+    body: Body,
 ) -> Response {
     let asked = Arc::clone(&app);
     let proved = blocking(move || {
@@ -51,6 +55,11 @@ pub(super) async fn lines(
     });
     let done = match proved.await {
         Ok((host, from)) => {
+            // Only of a host that is known: it may be long.
+            let body = match read(body, LINES_MAX, ADMINS_PATIENCE).await {
+                Ok(body) => body,
+                Err(refused) => return with_nonce(&app, refused),
+            };
             // It is never closed; without a place there would only be more at a time.
             let _place = app.judging.acquire().await;
             let asked = Arc::clone(&app);

@@ -3,7 +3,9 @@
 
 mod admin;
 mod audit;
+mod bounds;
 mod client;
+mod cut;
 mod drain;
 mod floods;
 mod mark;
@@ -12,6 +14,7 @@ mod reload;
 mod rotation;
 mod scim;
 mod signals;
+mod strangers;
 mod world;
 
 use crate::app::{App, Parts};
