@@ -84,10 +84,11 @@ const READERS: usize = 4;
 /// A store in one file.
 #[derive(Debug)]
 pub struct Sqlite {
-    writer: Mutex<Connection>,
     readers: Vec<Mutex<Connection>>,
     /// Whose turn it is if all readers are busy.
     turn: AtomicUsize,
+    /// Last, so that it is closed last: who only reads leaves the log beside the file, and nothing could be restored.
+    writer: Mutex<Connection>,
 }
 
 impl Sqlite {
