@@ -36,7 +36,7 @@ impl Place {
         let key = PrivateKey::from_seed(&seed)?;
         let caller = Credential::Key(Caller { key: &key, token: None });
         let enrolled: Enrolled =
-            central.post("/v1/host/enrol", &EnrolRequest { secret: made.secret.clone() }, caller)?;
+            central.post("/v1/host/enrol", &EnrolRequest { secret: made.secret.clone(), audit: None }, caller)?;
         ensure!(enrolled.host == host, "enrolled as {}", enrolled.host);
         let root: PublicKey = made.root.parse().context("the root's key")?;
         let keys = TrustedKeys::verify(&enrolled.keys, &[(made.root_kid, root)].into())?;
