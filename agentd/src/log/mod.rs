@@ -15,6 +15,8 @@ mod ticket;
 mod writer;
 
 #[cfg(test)]
+mod forgetful;
+#[cfg(test)]
 mod tests;
 
 pub use countersigned::Uncountersigned;

@@ -70,6 +70,7 @@ pub fn open(
 fn begin(disk: &dyn Disk) -> Result<Found, Damage> {
     let names = disk.list().map_err(|source| LogError::disk(disk.path(""), source))?;
     if let Some(found) = KeyFile::open(disk)? {
+        make_key(disk)?;
         return Ok(found);
     }
     if names.iter().any(|name| name == KEY_FILE || name == START_FILE || first_of(name).is_some()) {
