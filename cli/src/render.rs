@@ -1,60 +1,12 @@
-//! A session's trail as a person wants to read it: who, whose agent, since which sign-in; then what, when,
-//! allowed or not. Colour only where stdout is a terminal, and never as the only sign.
+//! Words that several commands share: times, command lines, texts that are safe for a terminal.
 
 use serde_json::{Map, Value};
-use std::fmt::Write;
-use std::io::IsTerminal;
-use tether_audit::{Known, Link, Outcome};
+use tether_audit::Link;
 
 pub(crate) const BOLD: &str = "\x1b[1m";
 pub(crate) const RED: &str = "\x1b[31m";
 pub(crate) const GREEN: &str = "\x1b[32m";
 pub(crate) const PLAIN: &str = "\x1b[0m";
-
-/// The trail of one session's records.
-pub fn trail(links: &[&Link]) -> String {
-    let colour = std::io::stdout().is_terminal();
-    let mut out = String::new();
-    heading(&mut out, links, colour);
-    for link in links {
-        line(&mut out, link, colour);
-    }
-    out
-}
-
-fn heading(out: &mut String, links: &[&Link], colour: bool) {
-    let Some(link) = links.first() else { return };
-    let ids = &link.event.ids;
-    let show = |known: &Known| known.id().map_or_else(|| "unknown".to_owned(), printable);
-    let reserved = links.iter().find(|link| link.event.event == "session.reserved");
-    let detail = |name: &str| reserved.and_then(|link| link.event.details.get(name)).cloned().unwrap_or_default();
-    let mut row = |name: &str, value: String| {
-        let _ = writeln!(out, "{}", painted(&format!("{name:<11}"), BOLD, colour) + &value);
-    };
-    row(
-        "human",
-        format!("{} (signed in {} by {})", show(&ids.human), seconds(&detail("auth_time")), list(&detail("amr"))),
-    );
-    row("agent", format!("{}, instance {}", show(&ids.agent), show(&ids.instance)));
-    row("principal", text(&detail("principal")));
-    row("account", format!("{} on {}, uid {}", text(&detail("account")), printable(&link.host), text(&detail("uid"))));
-    row("delegation", format!("{} from {}", show(&ids.delegation), text(&detail("issuer"))));
-    row("session", show(&ids.session));
-    out.push('\n');
-}
-
-fn line(out: &mut String, link: &Link, colour: bool) {
-    let event = &link.event;
-    let (mark, paint) = match event.outcome {
-        Outcome::Allowed => ("  ok   ", GREEN),
-        Outcome::Refused => ("REFUSED", RED),
-        Outcome::Error => (" ERROR ", RED),
-    };
-    let what = summary(link);
-    let code = if event.code.is_empty() { String::new() } else { format!("  [{}]", printable(&event.code)) };
-    let _ =
-        writeln!(out, "{}  {}  {:<17} {what}{code}", clock(link.time_us), painted(mark, paint, colour), event.event);
-}
 
 pub(crate) fn summary(link: &Link) -> String {
     let details = &link.event.details;

@@ -30,6 +30,11 @@ pub struct Who {
 }
 
 impl Who {
+    /// Whether a central was named at all.
+    pub fn is_named(&self) -> bool {
+        self.central.is_some()
+    }
+
     /// Central's URL.
     pub fn url(&self) -> Result<&str> {
         self.central.as_deref().context("which central? --central URL, or TETHER_CENTRAL")
@@ -65,7 +70,8 @@ pub struct Link {
 }
 
 impl Link {
-    fn open(who: &Who) -> Result<Self> {
+    /// Opens a connection as whoever the settings name.
+    pub fn open(who: &Who) -> Result<Self> {
         let url = who.url()?;
         let path = who.authority.as_ref().context("--authority FILE, or TETHER_CENTRAL_AUTHORITY")?;
         let authority = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -74,7 +80,8 @@ impl Link {
         Ok(Self { central: Central::new(url, &authority)?, token: token.trim().to_owned() })
     }
 
-    fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
+    /// Asks.
+    pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
         Ok(self.central.get(path, Credential::Bearer(&self.token))?)
     }
 
@@ -116,7 +123,7 @@ fn text(value: &serde_json::Value, name: &str) -> String {
 }
 
 /// Query parameters; values are percent-encoded.
-fn query(path: &str, members: &[(&str, Option<&str>)]) -> String {
+pub fn query(path: &str, members: &[(&str, Option<&str>)]) -> String {
     let encode = |text: &str| {
         text.bytes()
             .map(|byte| match byte {

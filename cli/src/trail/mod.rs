@@ -1,0 +1,15 @@
+//! The audit trail as whoever looks at it has it: chains in files or at central, checked while they are read.
+
+pub mod check;
+mod diagnose;
+pub mod files;
+pub mod finding;
+pub mod keys;
+mod log;
+pub mod proof;
+pub mod show;
+pub mod source;
+pub mod story;
+pub mod tree;
+pub mod verify;
+mod words;
