@@ -63,9 +63,16 @@ pub(crate) fn text(value: &Value) -> String {
     }
 }
 
-/// An agent chooses some of these texts: no control character reaches the reader's terminal.
+/// An agent chooses some of these texts: no control character reaches the reader's terminal, and none that turns the
+/// direction of writing or cannot be seen.
 pub(crate) fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    text.chars().map(|c| if is_hidden(c) { '\u{fffd}' } else { c }).collect()
+}
+
+fn is_hidden(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 pub(crate) fn painted(text: &str, colour: &str, on: bool) -> String {
@@ -119,6 +126,7 @@ mod tests {
     #[test]
     fn no_control_character_reaches_a_terminal() {
         assert_eq!(printable("a\x1b[2Jb\nc"), "a\u{fffd}[2Jb\u{fffd}c");
+        assert_eq!(printable("a\u{202e}b\u{200b}c\u{2066}é漢"), "a\u{fffd}b\u{fffd}c\u{fffd}é漢");
         assert_eq!(quoted("a b"), "'a b'");
         assert_eq!(quoted("it's"), "'it'\\''s'");
     }

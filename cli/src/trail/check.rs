@@ -33,6 +33,10 @@ pub struct Seen<'a> {
 pub struct Summary {
     /// Whose chain.
     pub chain: String,
+    /// Which copy, if there are two.
+    pub whose: &'static str,
+    /// Whether it was compared with central's copy.
+    pub compared: bool,
     /// Its files.
     pub files: usize,
     /// The first record that is here; 0 if there is none.
@@ -119,7 +123,7 @@ impl<'c> Check<'c> {
             head_time_us: 0,
         });
         let sum = Summary {
-            chain: files.chain.clone().unwrap_or_default(),
+            chain: files.chain.clone().or_else(|| files.claimed()).unwrap_or_default(),
             files: files.segments.len(),
             last: reached.number,
             hash: reached.hash.clone(),
@@ -203,7 +207,8 @@ impl<'c> Check<'c> {
     fn begin_in_the_middle(&mut self, text: &str) {
         let reached = self.verifier.reached();
         let is_head = text.starts_with("{\"head\"");
-        let after_retention = is_head && self.heads.is_empty() && reached.number > 0 && reached.head.is_empty();
+        let headless = |(start, _): &(super::files::Start, _)| start.number > 0 && start.head.is_none();
+        let after_retention = is_head && self.heads.is_empty() && self.files.start.as_ref().is_some_and(headless);
         let part = !self.files.whole && !self.begun;
         self.begun = true;
         if !part && !after_retention {

@@ -87,6 +87,15 @@ impl Files {
         Ok(Self { chain, segments, start, whole: true })
     }
 
+    /// Whose chain its first line says it is.
+    pub fn claimed(&self) -> Option<String> {
+        let mut lines = Lines::open(&self.segments.first()?.path).ok()?;
+        let (_, text) = lines.next().ok()??;
+        let value: serde_json::Value = serde_json::from_str(text.ok()?).ok()?;
+        let host = value["record"]["host"].as_str().or_else(|| value["head"]["host"].as_str());
+        host.map(ToOwned::to_owned)
+    }
+
     /// One file, which may be a part of a chain.
     pub fn single(path: &Path) -> Result<Self> {
         ensure!(path.is_file(), "{} is no file", path.display());

@@ -28,7 +28,7 @@ pub fn words(sums: &[Summary], from_central: bool, look: Look) -> String {
             wrapped(line.trim_start(), look.width.saturating_sub(indent))
         };
         for (at, piece) in pieces.iter().enumerate() {
-            let pad = if line.contains('\x1b') { 0 } else { indent + if at > 0 { 16.min(indent * 8) } else { 0 } };
+            let pad = if line.contains('\x1b') { 0 } else { indent + if at > 0 { 18.min(indent * 9) } else { 0 } };
             text.push_str(&" ".repeat(pad));
             text.push_str(piece);
             text.push('\n');
@@ -38,7 +38,7 @@ pub fn words(sums: &[Summary], from_central: bool, look: Look) -> String {
 }
 
 fn chain(sum: &Summary, look: Look) -> Vec<String> {
-    let name = printable(&sum.chain);
+    let name = format!("{}{}", printable(&sum.chain), sum.whose);
     let range = if sum.first == 0 { "no record".to_owned() } else { format!("records {} to {}", sum.first, sum.last) };
     let mut out = Vec::new();
     if sum.findings.is_empty() {
@@ -52,9 +52,9 @@ fn chain(sum: &Summary, look: Look) -> Vec<String> {
     let mark = |name: &str, mark: &Option<Mark>, none: &str| match mark {
         Some(mark) => {
             let key = mark.key.map(|key| format!(", key {key}")).unwrap_or_default();
-            format!("  {name:<16}up to {}, {}{key}", mark.number, moment(mark.time_us))
+            format!("  {name:<18}up to {}, {}{key}", mark.number, moment(mark.time_us))
         }
-        None => format!("  {name:<16}{none}"),
+        None => format!("  {name:<18}{none}"),
     };
     out.push(mark("signed", &sum.signed, "nothing: no head is here"));
     let (_, unchecked) = sum.countersignatures;
@@ -64,9 +64,9 @@ fn chain(sum: &Summary, look: Look) -> Vec<String> {
         "nothing".to_owned()
     };
     out.push(mark("countersigned", &sum.countersigned, &none));
-    out.push(format!("  {:<16}{}", "bound by nothing", unbound_words(sum)));
+    out.push(format!("  {:<18}{}", "bound by nothing", unbound_words(sum)));
     if sum.signed.is_some() {
-        out.push(format!("  {:<16}{}", "first key", started(sum.start)));
+        out.push(format!("  {:<18}{}", "first key", started(sum.start)));
     }
     out
 }
@@ -109,7 +109,7 @@ pub fn json(sums: &[Summary]) -> Value {
             StartedBy::Given => "given",
         };
         json!({
-            "chain": sum.chain, "holds": sum.findings.is_empty(), "files": sum.files,
+            "chain": sum.chain, "compared": sum.compared, "holds": sum.findings.is_empty(), "files": sum.files,
             "first": sum.first, "last": sum.last, "hash": sum.hash, "start": start,
             "signed": mark(&sum.signed), "countersigned": mark(&sum.countersigned),
             "countersignatures": {"checked": sum.countersignatures.0, "unchecked": sum.countersignatures.1},

@@ -52,7 +52,9 @@ pub fn run(who: &Who, arguments: &Arguments, json: bool) -> Result<Found> {
                 Some(path) => Chains::at(path, &arguments.trust)?,
                 None => Chains::of_host(&arguments.trust)?,
             };
-            let (story, sums) = near(&chains, &arguments.session)?;
+            let (story, mut sums) = near(&chains, &arguments.session)?;
+            // What holds this story up, and whatever is wrong.
+            sums.retain(|sum| !sum.findings.is_empty() || story.records.iter().any(|record| record.chain == sum.chain));
             (story, sums, false)
         }
     };

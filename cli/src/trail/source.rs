@@ -1,7 +1,7 @@
 //! Where a trail comes from: this host, files, an export of central's, or central itself.
 
 use super::check::{Elsewhere, Seen, Summary, check};
-use super::files::{Files, Lines, Place, Start};
+use super::files::{Files, Place, Start};
 use super::keys::{Keys, in_export, roots_of_host};
 use crate::central::{Link as CentralLink, query};
 use anyhow::{Context, Result, bail, ensure};
@@ -16,7 +16,7 @@ const HERE: &str = "/var/lib/tether/audit";
 pub const CENTRAL: &str = "central";
 
 /// What countersignatures are checked with.
-#[derive(Args, Debug, Default)]
+#[derive(Args, Debug, Default, Clone)]
 pub struct Trust {
     /// Central's key sets, as it publishes them (`keys.jws`); an export brings its own
     #[arg(long, num_args = 1.., value_name = "FILE")]
@@ -122,15 +122,14 @@ fn folders(path: &Path) -> Result<Vec<PathBuf>> {
 fn countersigned(files: &[PathBuf]) -> Result<Elsewhere> {
     let mut found = Elsewhere::new();
     for file in files {
-        let mut lines = Lines::open(&file.as_path().into())?;
-        while let Some((place, text)) = lines.next()? {
-            let text = text.map_err(|why| anyhow::anyhow!("{}, line {}: {why}", file.display(), place.line))?;
+        let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+        for (line, text) in (1..).zip(text.lines()) {
             let compact = match Verifier::from(Reached::default()).take(text) {
                 Ok(Line::Countersigned(compact)) => compact,
                 _ => text.trim().to_owned(),
             };
             if !compact.is_empty() {
-                found.push((compact, Some(place)));
+                found.push((compact, Some(Place { file: file.as_path().into(), line })));
             }
         }
     }

@@ -113,11 +113,11 @@ impl Page<'_> {
         self.wide = widest(&self.story.roots, 0, self.story);
         let story = self.story;
         for node in &story.roots {
-            self.node(node, "", "", &mut Vec::new());
+            self.node(node, "", "");
         }
     }
 
-    fn node(&mut self, node: &Node, lead: &str, turn: &str, _path: &mut Vec<usize>) {
+    fn node(&mut self, node: &Node, lead: &str, turn: &str) {
         let Some(record) = self.story.records.get(node.at) else { return };
         self.date(record);
         let (ended, rest) = fold(node, self.story);
@@ -127,11 +127,9 @@ impl Page<'_> {
             _ => format!("{lead}│ "),
         };
         self.record(record, ended, &format!("{lead}{turn}"), &below, !rest.is_empty());
-        let story = self.story;
         for (at, child) in rest.iter().enumerate() {
             let last = at + 1 == rest.len();
-            let _ = story;
-            self.node(child, &below, if last { "└ " } else { "├ " }, _path);
+            self.node(child, &below, if last { "└ " } else { "├ " });
         }
     }
 
@@ -170,7 +168,7 @@ impl Page<'_> {
                 } else {
                     let bar = if more { format!("{below}│") } else { below.to_owned() };
                     let gap = " ".repeat((indent - 13 - self.chain_width()).saturating_sub(columns(&bar)));
-                    let lead = format!("{:13}{:2$}{}", "", "", self.chain_width());
+                    let lead = " ".repeat(13 + self.chain_width());
                     let _ = writeln!(self.out, "{lead}{}{gap}{piece}", self.paint(&bar, DIM));
                 }
                 first = false;

@@ -3,6 +3,7 @@
 use super::check::{Seen, Summary};
 use super::files::{Files, Lines};
 use super::finding::{Finding, What};
+use super::keys::in_export;
 use super::source::{Chains, Trust};
 use super::{proof, show};
 use crate::Found;
@@ -43,10 +44,14 @@ pub fn run(arguments: &Arguments, json: bool) -> Result<Found> {
         Chains::of_export(folder, &trust)
     });
     let export = export.transpose()?;
+    let mut trust = arguments.trust.clone();
+    if let Some(folder) = arguments.export.as_ref().filter(|_| trust.keys.is_empty() && !trust.root.is_empty()) {
+        trust.keys = in_export(folder)?;
+    }
     let of_dir = match (&arguments.dir, &arguments.file) {
-        (Some(path), _) | (None, Some(path)) => Some(Chains::at(path, &arguments.trust)?),
+        (Some(path), _) | (None, Some(path)) => Some(Chains::at(path, &trust)?),
         (None, None) if export.is_some() => None,
-        (None, None) => Some(Chains::of_host(&arguments.trust)?),
+        (None, None) => Some(Chains::of_host(&trust)?),
     };
     if let Some(chains) = &export {
         sums.extend(chains.read(&mut |_| {})?);
@@ -81,6 +86,7 @@ fn compared(chains: &Chains, files: &Files, export: Option<&Chains>) -> Result<S
         return Err(error);
     }
     ensure!(copy.is_some() || sum.last == 0, "the export has no chain of {}", sum.chain);
+    (sum.whose, sum.compared) = (", compared with central's copy", true);
     let is_cut = fork.is_none();
     sum.findings.extend(fork);
     let last = copy.map_or(Ok(0), |mut copy| copy.last())?;

@@ -8,20 +8,19 @@ use tether_audit::Outcome;
 /// A short name for what happened.
 pub fn label(event: &str) -> String {
     let known = match event {
-        "token.issued" => "delegation",
-        "token.refused" => "delegation",
-        "grant.sent" => "grant",
-        "certificate.issued" => "certificate",
-        "certificate.refused" => "certificate",
-        "grant.refused" => "grant",
+        "token.issued" | "token.refused" => "delegation",
+        "grant.sent" | "grant.refused" => "grant",
+        "certificate.issued" | "certificate.refused" => "certificate",
         "session.reserved" => "account",
         "session.revoked" => "revoked",
-        "login.bound" => "login",
-        "login.refused" => "login",
+        "login.bound" | "login.refused" => "login",
         "sudo.command" => "command",
         "sudo.ended" => "ended",
         "session.ending" => "ending",
         "session.removed" => "removed",
+        "recording.started" => "recording",
+        "recording.ended" => "recorded",
+        "recording.gap" => "GAP",
         other => other,
     };
     printable(known)
@@ -49,7 +48,7 @@ pub fn told(record: &Rec) -> String {
 
 fn with_count(what: &str, count: &Value, of: &str) -> String {
     match count.as_u64() {
-        None => what.to_owned(),
+        None | Some(0) => what.to_owned(),
         Some(1) => format!("{what}, 1 {of}"),
         Some(count) => format!("{what}, {count} {of}s"),
     }
