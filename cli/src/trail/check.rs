@@ -208,7 +208,8 @@ impl<'c> Check<'c> {
         let reached = self.verifier.reached();
         let is_head = text.starts_with("{\"head\"");
         let headless = |(start, _): &(super::files::Start, _)| start.number > 0 && start.head.is_none();
-        let after_retention = is_head && self.heads.is_empty() && self.files.start.as_ref().is_some_and(headless);
+        let unknown = !self.files.whole || self.files.start.as_ref().is_some_and(headless);
+        let after_retention = is_head && self.heads.is_empty() && unknown;
         let part = !self.files.whole && !self.begun;
         self.begun = true;
         if !part && !after_retention {
