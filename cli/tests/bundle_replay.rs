@@ -24,7 +24,7 @@ fn event(event: &str, code: &str, session: &str, details: Value) -> Event {
     let mut ids = Ids::unknown("test");
     ids.session = Known::Id(session.to_owned());
     let Value::Object(details) = details else { panic!("details are an object") };
-    Event { event: event.to_owned(), outcome, code: code.to_owned(), ids, details }
+    Event { event: event.to_owned(), outcome, code: code.to_owned(), ids, parent: None, details }
 }
 
 fn ran(session: &str, bundle: &str, rule: &str, argv: &[&str]) -> Event {

@@ -73,7 +73,7 @@ fn both_then_the_new_ones_alone() {
         trusted.set().keys.iter().filter(|key| key.role == tether_statement::Role::Bundle).cloned().collect::<Vec<_>>()
     };
     assert_eq!(bundles(&after), bundles(&trusted), "the security team's key is none of central's business");
-    assert_eq!((after.set().keys.len(), after.set().user_ca.len(), after.set().issuers[0].kids.len()), (5, 1, 1));
+    assert_eq!((after.set().keys.len(), after.set().user_ca.len(), after.set().issuers[0].kids.len()), (6, 1, 1));
 }
 
 #[test]

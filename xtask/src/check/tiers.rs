@@ -35,6 +35,7 @@ const MEMBERS: [(&str, Tier); 25] = [
     ("tether-audit", Tier::Pure),
     ("tether-oauth", Tier::Pure),
     ("tether-scim", Tier::Pure),
+    ("tether-recording", Tier::Pure),
     ("tether-hostlink", Tier::Link),
     ("tether-centrallink", Tier::Wire),
     ("tether-faults", Tier::Link),

@@ -1,0 +1,103 @@
+//! asciicast v2 (docs.asciinema.org, "asciicast file format version 2"): a line of header, a line for each event.
+
+use crate::frame::{Frame, Stream};
+use crate::header::Header;
+use serde_json::{Value, json};
+use std::fmt::Write;
+
+/// What a terminal without a size is taken for.
+const SIZE: (u16, u16) = (80, 24);
+
+/// Turns frames into lines. Bytes that are no UTF-8 become U+FFFD; a character that lies in two frames is put together.
+#[derive(Debug, Default)]
+pub struct Cast {
+    /// The beginning of a character that is not whole yet, of each output.
+    begun: [Vec<u8>; 2],
+    micros: u64,
+}
+
+impl Cast {
+    /// At the beginning.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The first line, with its newline.
+    pub fn header(header: &Header) -> String {
+        let (columns, rows) =
+            if header.columns == 0 || header.rows == 0 { SIZE } else { (header.columns, header.rows) };
+        let title = format!("{} {} on {}, session {}", header.kind.as_str(), header.name, header.host, header.session);
+        let first = json!({
+            "version": 2, "width": columns, "height": rows, "timestamp": header.started_us / 1_000_000, "title": title,
+        });
+        format!("{first}\n")
+    }
+
+    /// The lines of a frame, each with its newline.
+    pub fn frame(&mut self, frame: &Frame<'_>, out: &mut String) {
+        self.micros = frame.micros;
+        match frame.stream {
+            Stream::Output => self.bytes(0, frame.data, out),
+            Stream::Error => self.bytes(1, frame.data, out),
+            Stream::Resize => {
+                if let Some((columns, rows)) = frame.size() {
+                    event(frame.micros, "r", &format!("{columns}x{rows}"), out);
+                }
+            }
+            Stream::Gap => event(frame.micros, "m", &format!("gap: {}", String::from_utf8_lossy(frame.data)), out),
+            Stream::End => self.finish(out),
+        }
+    }
+
+    /// What was begun and never came: call it at the end of a recording that has none.
+    pub fn finish(&mut self, out: &mut String) {
+        for begun in &mut self.begun {
+            if !std::mem::take(begun).is_empty() {
+                event(self.micros, "o", "\u{fffd}", out);
+            }
+        }
+    }
+
+    fn bytes(&mut self, which: usize, data: &[u8], out: &mut String) {
+        let Some(begun) = self.begun.get_mut(which) else { return };
+        let mut all = std::mem::take(begun);
+        all.extend_from_slice(data);
+        let mut text = String::new();
+        for chunk in all.utf8_chunks() {
+            text.push_str(chunk.valid());
+            if chunk.invalid().is_empty() {
+                continue;
+            }
+            // Only the last can still become a character.
+            if all.ends_with(chunk.invalid()) && is_begun(chunk.invalid()) && is_last(&all, chunk.invalid()) {
+                *begun = chunk.invalid().to_vec();
+            } else {
+                text.push('\u{fffd}');
+            }
+        }
+        if !text.is_empty() {
+            event(self.micros, "o", &text, out);
+        }
+    }
+}
+
+/// Whether more bytes could make a character of these (Unicode 3.9, table 3-7: `utf8_chunks` gives the longest begun
+/// one as one invalid piece, so only the number that is missing has to be looked at).
+fn is_begun(bytes: &[u8]) -> bool {
+    let wanted = match bytes.first() {
+        Some(0xc2..=0xdf) => 2,
+        Some(0xe0..=0xef) => 3,
+        Some(0xf0..=0xf4) => 4,
+        _ => 0,
+    };
+    bytes.len() < wanted
+}
+
+/// Whether a piece of `all` is its very end.
+fn is_last(all: &[u8], piece: &[u8]) -> bool {
+    all.as_ptr_range().end == piece.as_ptr_range().end
+}
+
+fn event(micros: u64, kind: &str, text: &str, out: &mut String) {
+    let _ = writeln!(out, "[{}.{:06},\"{kind}\",{}]", micros / 1_000_000, micros % 1_000_000, Value::from(text));
+}
