@@ -6,6 +6,7 @@ pub mod files;
 pub mod finding;
 pub mod keys;
 mod log;
+mod page;
 pub mod proof;
 pub mod show;
 pub mod source;

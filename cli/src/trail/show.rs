@@ -1,18 +1,19 @@
 //! `tether session show`.
 
 use super::check::{Seen, Summary};
+use super::page::cast::Cast;
 use super::source::{Chains, Trust, from_central, place_words};
 use super::story::{Rec, Story};
 use super::tree::Look;
-use super::{proof, tree};
+use super::{page, proof, tree};
 use crate::Found;
 use crate::central::{Link as CentralLink, Who};
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use tether_audit::Parent;
 
 /// How many times causes' causes are looked for.
@@ -61,8 +62,10 @@ pub fn run(who: &Who, arguments: &Arguments, json: bool) -> Result<Found> {
     if json {
         println!("{}", as_json(&story, &sums, far));
     } else if let Some(file) = &arguments.html {
-        let _ = file;
-        bail!("not yet");
+        let casts = casts(&story, arguments.recordings.as_deref())?;
+        let page = page::page(&story, &sums, far, &casts)?;
+        std::fs::write(file, page).with_context(|| format!("cannot write {}", file.display()))?;
+        eprintln!("{} is written", file.display());
     } else {
         print!("{}", tree::tree(&story, &sums, far, look()));
     }
@@ -149,6 +152,27 @@ fn names(record: &Rec) -> Vec<Parent> {
         names.push(Parent::statement(host, number));
     }
     names
+}
+
+/// The recordings that the story names and the folder has. A name is no path: what has a '/' is none.
+fn casts(story: &Story, folder: Option<&Path>) -> Result<Vec<Cast>> {
+    let Some(folder) = folder else { return Ok(Vec::new()) };
+    let names: BTreeSet<&str> = story
+        .records
+        .iter()
+        .filter_map(|record| record.about("recording").as_str())
+        .filter(|name| is_name(name))
+        .collect();
+    let files = names.iter().filter_map(|name| {
+        let endings = [".cast", ".rec", ""];
+        endings.iter().map(|ending| folder.join(format!("{name}{ending}"))).find(|path| path.is_file())
+    });
+    files.map(|path| Cast::read(&path)).collect()
+}
+
+fn is_name(name: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    !name.is_empty() && !name.starts_with('.') && name.bytes().all(plain)
 }
 
 /// The stable shape of `--json`: docs/audit.md has it.

@@ -222,7 +222,7 @@ impl Page<'_> {
 }
 
 /// A command and its end are one line.
-fn fold<'n>(node: &'n Node, story: &'n Story) -> (Option<&'n Rec>, Vec<&'n Node>) {
+pub fn fold<'n>(node: &'n Node, story: &'n Story) -> (Option<&'n Rec>, Vec<&'n Node>) {
     let of = |node: &Node| story.records.get(node.at);
     let is_command = of(node).is_some_and(|record| record.event() == "sudo.command");
     let ends = |child: &&Node| {
@@ -241,7 +241,8 @@ fn widest(nodes: &[Node], depth: usize, story: &Story) -> usize {
     nodes.iter().map(each).max().unwrap_or(0).min(30)
 }
 
-fn many(count: usize, of: &str) -> String {
+/// So many of these.
+pub fn many(count: usize, of: &str) -> String {
     if count == 1 { format!("1 {of}") } else { format!("{count} {of}s") }
 }
 
