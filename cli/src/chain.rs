@@ -2,7 +2,7 @@
 
 use crate::Found;
 use crate::central::Who;
-use crate::trail::verify;
+use crate::trail::{export, search, verify};
 use anyhow::Result;
 use clap::Subcommand;
 
@@ -10,19 +10,27 @@ use clap::Subcommand;
 pub enum Command {
     /// From files alone: was a record changed, dropped, moved, doubled or cut, and up to where is the rest proven
     Verify(verify::Arguments),
+    /// Records by human, agent, host, program, session, time, outcome and code; --json prints one a line
+    Search(search::Arguments),
+    /// Records in the forms of other programs: OCSF, syslog, or as they are
+    Export(export::Arguments),
 }
 
 impl Command {
     /// Whether only root can read what is asked for.
-    pub fn is_of_host(&self, _who: &Who) -> bool {
+    pub fn is_of_host(&self, who: &Who) -> bool {
         match self {
             Self::Verify(arguments) => arguments.is_of_host(),
+            Self::Search(arguments) => arguments.is_of_host(who),
+            Self::Export(arguments) => arguments.is_of_host(who),
         }
     }
 }
 
-pub fn run(_who: &Who, command: &Command, json: bool) -> Result<Found> {
+pub fn run(who: &Who, command: &Command, json: bool) -> Result<Found> {
     match command {
         Command::Verify(arguments) => verify::run(arguments, json),
+        Command::Search(arguments) => search::run(who, arguments, json),
+        Command::Export(arguments) => export::run(who, arguments),
     }
 }

@@ -2,12 +2,15 @@
 
 pub mod check;
 mod diagnose;
+pub mod export;
 pub mod files;
+mod filter;
 pub mod finding;
 pub mod keys;
 mod log;
 mod page;
 pub mod proof;
+pub mod search;
 pub mod show;
 pub mod source;
 pub mod story;

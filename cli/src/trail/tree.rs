@@ -198,7 +198,7 @@ impl Page<'_> {
         if event.event == "recording.started"
             && let Some(name) = record.about("recording").as_str()
         {
-            rows.push((format!("tether session play {}", printable(name)), DIM));
+            rows.push((format!("tether session play {} {}", printable(&self.story.session), printable(name)), DIM));
         }
         rows
     }
@@ -229,7 +229,11 @@ pub fn fold<'n>(node: &'n Node, story: &'n Story) -> (Option<&'n Rec>, Vec<&'n N
         is_command && of(child).is_some_and(|record| record.event() == "sudo.ended") && child.children.is_empty()
     };
     let ended = node.children.iter().find(ends);
-    let rest = node.children.iter().filter(|child| ended.is_none_or(|ended| ended.at != child.at)).collect();
+    // Pieces of recordings are many, and their recording's end counts them.
+    let is_piece =
+        |child: &Node| of(child).is_some_and(|record| record.event() == "recording.chunk") && child.children.is_empty();
+    let stays = |child: &&Node| ended.is_none_or(|ended| ended.at != child.at) && !is_piece(child);
+    let rest = node.children.iter().filter(stays).collect();
     (ended.and_then(of), rest)
 }
 

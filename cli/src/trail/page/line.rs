@@ -73,6 +73,10 @@ fn ticks(out: &mut String, scale: &Scale, high: u64) {
 fn mark(out: &mut String, story: &Story, scale: &Scale, at: usize, record: &Rec, y: u64) {
     let x = scale.x(record.link.time_us);
     let event = &record.link.event;
+    if event.event == "sudo.ended" && event.outcome == Outcome::Allowed {
+        // The end of its command's bar.
+        return;
+    }
     let is_command = event.event == "sudo.command" && event.outcome == Outcome::Allowed;
     let kind = match event.outcome {
         Outcome::Allowed if is_command => "command",

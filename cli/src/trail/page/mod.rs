@@ -211,7 +211,7 @@ fn recordings(out: &mut String, casts: &[Cast]) {
         let _ = write!(
             out,
             "<figure id=\"rec-{name}\" data-cast=\"{at}\"><figcaption>{name}</figcaption>\
-             <div class=\"scroll\"><pre class=\"screen\" aria-label=\"terminal\">This plays with scripts on; `tether session play {name}` does too.</pre></div>\
+             <div class=\"scroll\"><pre class=\"screen\" aria-label=\"terminal\">This plays with scripts on; `tether session play` does too.</pre></div>\
              <div class=\"controls\" hidden><button type=\"button\" class=\"play\" aria-label=\"Play\">Play</button>\
              <input class=\"seek\" type=\"range\" min=\"0\" value=\"0\" step=\"10\" aria-label=\"Time\">\
              <output>0:00</output>\
