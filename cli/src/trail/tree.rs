@@ -204,11 +204,9 @@ impl Page<'_> {
     }
 
     fn chain_width(&self) -> usize {
-        if self.hosts.len() < 2 {
-            0
-        } else {
-            self.hosts.iter().map(|host| columns(host)).max().unwrap_or(0).min(12) + 1
-        }
+        // Central's records are known by what they are: with one host there is no doubt.
+        let clear = self.hosts.len() < 2 || (self.hosts.len() == 2 && self.look.width < 100);
+        if clear { 0 } else { self.hosts.iter().map(|host| columns(host)).max().unwrap_or(0).min(12) + 1 }
     }
 
     fn chain(&self, record: &Rec) -> String {
