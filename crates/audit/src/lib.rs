@@ -8,6 +8,7 @@
 mod canonical;
 mod chain;
 mod head;
+pub mod log;
 mod parent;
 mod record;
 mod verify;
