@@ -440,3 +440,80 @@ fn a_part_of_a_chain_can_be_looked_at_alone() {
     let answer = tether(&words).json();
     assert_eq!(what(&answer), "dropped");
 }
+
+/// Central's log: its checkpoint, its entries, and the chains beside it.
+#[test]
+fn the_log_is_held_against_its_checkpoint_and_the_chains() {
+    let scene = Scene::new();
+    let export = scene.folder.path().join("export");
+    let world = believable();
+    let look = |lines: &[String], seed: [u8; 32]| {
+        trail::put_log(&export, lines, seed);
+        let root = root_text();
+        let done = tether(&["--json", "audit", "verify", "--export", &scene.path("export"), "--root", &root]);
+        let answer = done.json();
+        assert_eq!(done.code, if answer["holds"] == true { 0 } else { 3 });
+        answer
+    };
+    let first = |answer: &Value| {
+        let finding = &answer["log"]["findings"][0];
+        (
+            finding["chain"].as_str().unwrap_or_default().to_owned(),
+            finding["number"].as_u64(),
+            finding["why"].as_str().unwrap_or_default().to_owned(),
+        )
+    };
+    let lines = world.records();
+    let answer = look(&lines, [41; 32]);
+    assert_eq!((&answer["holds"], &answer["log"]["signed"]), (&json!(true), &json!(true)), "{answer:#}");
+    assert_eq!(answer["log"]["last"], json!({"central": 8, "db-01": 6, "web-01": 16}));
+    // It may be behind, but not behind what central has countersigned.
+    let behind: Vec<String> = lines.iter().filter(|line| number(line) != Some(16)).cloned().collect();
+    assert_eq!(look(&behind, [41; 32])["holds"], true);
+    let far_behind: Vec<String> = lines.iter().filter(|line| number(line) < Some(12)).cloned().collect();
+    assert_eq!(first(&look(&far_behind, [41; 32])).1, Some(12));
+    let (chain, number_of, why) = first(&look(&lines, [5; 32]));
+    assert!(chain == "log" && number_of.is_none() && why.contains("no audit key"), "{why}");
+    // A record is missing, another stands in its place, one is of no chain.
+    let without: Vec<String> = lines.iter().filter(|line| !line.contains("/etc/shadow")).cloned().collect();
+    assert_eq!(
+        first(&look(&without, [41; 32])),
+        ("web-01".into(), Some(8), "after record 6 of this chain the log has 8".into())
+    );
+    let other: Vec<String> = lines
+        .iter()
+        .map(|line| {
+            if line.contains("/etc/shadow") {
+                rehashed(line, |record| record["outcome"] = json!("allowed"))
+            } else {
+                line.clone()
+            }
+        })
+        .collect();
+    assert_eq!(
+        first(&look(&other, [41; 32])),
+        ("web-01".into(), Some(7), "the log has another record of this number".into())
+    );
+    let strange: Vec<String> =
+        lines.iter().map(|line| line.replace("\"host\":\"db-01\",\"ids\"", "\"host\":\"db-02\",\"ids\"")).collect();
+    assert_eq!(first(&look(&strange, [41; 32])).2, "an entry is no record");
+    // An entry is changed after the checkpoint was signed.
+    look(&lines, [41; 32]);
+    let tile = export.join(format!("log/tile/entries/000.p/{}", lines.len()));
+    let mut bytes = std::fs::read(&tile).unwrap();
+    let at = bytes.windows(11).position(|window| window == b"/etc/shadow").unwrap();
+    bytes[at..at + 11].copy_from_slice(b"/etc/passwd");
+    std::fs::write(&tile, bytes).unwrap();
+    let done = tether(&["--json", "audit", "verify", "--export", &scene.path("export"), "--root", &root_text()]);
+    assert!(done.code == 3 && done.out.contains("not the ones that the checkpoint has signed"), "{done:?}");
+    // Central's copy of a chain is cut, and the log remembers.
+    trail::put_log(&export, &lines, [41; 32]);
+    let mut cut = world.web.clone();
+    cut.segments.pop();
+    std::fs::remove_dir_all(export.join("hosts/web-01")).unwrap();
+    cut.put(&export.join("hosts/web-01"));
+    std::fs::copy(scene.path("start.json"), export.join("hosts/web-01/start.json")).unwrap();
+    let answer =
+        tether(&["--json", "audit", "verify", "--export", &scene.path("export"), "--root", &root_text()]).json();
+    assert_eq!(first(&answer), ("web-01".into(), Some(7), "the log has this record, and the chain has not".into()));
+}

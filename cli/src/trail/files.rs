@@ -104,6 +104,11 @@ impl Files {
     }
 }
 
+/// Whether a folder has any.
+pub fn has_segments(folder: &Path) -> Result<bool> {
+    Ok(!segments(folder)?.is_empty())
+}
+
 /// `NNNNNNNNNNNNNNNNNNNN.jsonl`, by number.
 fn segments(folder: &Path) -> Result<Vec<Segment>> {
     let entries = std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;

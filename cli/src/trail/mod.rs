@@ -1,6 +1,7 @@
 //! The audit trail as whoever looks at it has it: chains in files or at central, checked while they are read.
 
 pub mod check;
+mod copy;
 mod diagnose;
 pub mod export;
 pub mod files;

@@ -1,7 +1,7 @@
 //! Where a trail comes from: this host, files, an export of central's, or central itself.
 
 use super::check::{Elsewhere, Seen, Summary, check};
-use super::files::{Files, Place, Start};
+use super::files::{Files, Place, Start, has_segments};
 use super::keys::{Keys, in_export, roots_of_host};
 use crate::central::{Link as CentralLink, query};
 use anyhow::{Context, Result, bail, ensure};
@@ -70,7 +70,11 @@ impl Chains {
         for host in folders(&folder.join("hosts"))? {
             let name =
                 host.file_name().and_then(|name| name.to_str()).context("a host's folder has no name in UTF-8")?;
-            all.push(Files::folder(&host, Some(name.to_owned()))?);
+            // Central keeps the older chains of a host that was made anew as HOST@N.
+            let chain = name.rsplit_once('@').map_or(name, |(chain, _)| chain);
+            if has_segments(&host)? {
+                all.push(Files::folder(&host, Some(chain.to_owned()))?);
+            }
         }
         ensure!(!all.is_empty(), "{} has neither hosts/ nor central/: it is no export", folder.display());
         Self::new(all, Some(folder.to_owned()), trust)
@@ -93,6 +97,16 @@ impl Chains {
         let keys = Keys::read(&sets, &roots)?;
         let elsewhere = countersigned(&trust.countersigned)?;
         Ok(Self { all, keys, elsewhere, export, given_start })
+    }
+
+    /// The chains of this name in an export, the oldest first.
+    pub fn generations(&self, chain: &str) -> Vec<&Files> {
+        let mut all: Vec<&Files> = self.all.iter().filter(|files| files.chain.as_deref() == Some(chain)).collect();
+        // By folder, HOST comes before HOST@0; it is the newest.
+        if all.len() > 1 {
+            all.rotate_left(1);
+        }
+        all
     }
 
     /// Reads all chains, checked.
@@ -186,7 +200,7 @@ pub fn from_central(
 }
 
 /// One line without those before it: its hash, and the record. None for a head.
-fn alone(text: &str) -> Result<Option<(String, Box<Link>)>> {
+pub fn alone(text: &str) -> Result<Option<(String, Box<Link>)>> {
     let value: serde_json::Value = serde_json::from_str(text).context("it is not JSON")?;
     if !value["record"].is_object() {
         return Ok(None);

@@ -1,7 +1,8 @@
 //! `tether audit verify`: from files alone.
 
 use super::check::{Seen, Summary};
-use super::files::{Files, Lines};
+use super::copy::Copy;
+use super::files::Files;
 use super::finding::{Finding, What};
 use super::keys::in_export;
 use super::source::{Chains, Trust};
@@ -55,7 +56,7 @@ pub fn run(arguments: &Arguments, json: bool) -> Result<Found> {
     };
     if let Some(chains) = &export {
         sums.extend(chains.read(&mut |_| {})?);
-        log = super::log::check(chains, &mut sums)?;
+        log = super::log::check(chains, &sums)?;
     }
     if let Some(chains) = &of_dir {
         for files in &chains.all {
@@ -76,7 +77,7 @@ fn compared(chains: &Chains, files: &Files, export: Option<&Chains>) -> Result<S
             copy = export.all.iter().find(|files| files.chain.as_deref() == Some(seen.chain)).map(Copy::of);
         }
         let Some(copy) = &mut copy else { return };
-        match copy.differs(&seen) {
+        match differs(copy, &seen) {
             Ok(Some(finding)) => fork = fork.take().or(Some(finding)),
             Ok(None) => {}
             Err(error) => trouble = Some(error),
@@ -106,60 +107,13 @@ fn compared(chains: &Chains, files: &Files, export: Option<&Chains>) -> Result<S
     Ok(sum)
 }
 
-/// Central's copy of a chain, read beside the chain.
-struct Copy<'c> {
-    files: &'c Files,
-    segment: usize,
-    lines: Option<Lines>,
-    current: Option<(u64, String)>,
-}
-
-impl<'c> Copy<'c> {
-    fn of(files: &'c Files) -> Self {
-        Self { files, segment: 0, lines: None, current: None }
-    }
-
-    fn differs(&mut self, seen: &Seen<'_>) -> Result<Option<Finding>> {
-        while self.current.as_ref().is_none_or(|(number, _)| *number < seen.link.number) {
-            if !self.advance()? {
-                return Ok(None);
-            }
-        }
-        let other = self.current.as_ref().filter(|(number, hash)| *number == seen.link.number && hash != seen.hash);
-        Ok(other.map(|_| {
-            let why = "central has another record of this number: this is another history".to_owned();
-            let (chain, number) = (seen.chain.to_owned(), Some(seen.link.number));
-            Finding { what: What::Forked, chain, number, place: seen.place.cloned(), why }
-        }))
-    }
-
-    fn last(&mut self) -> Result<u64> {
-        while self.advance()? {}
-        Ok(self.current.as_ref().map_or(0, |(number, _)| *number))
-    }
-
-    /// The next record; the copy itself is checked elsewhere.
-    fn advance(&mut self) -> Result<bool> {
-        loop {
-            if self.lines.is_none() {
-                let Some(segment) = self.files.segments.get(self.segment) else { return Ok(false) };
-                self.segment += 1;
-                self.lines = Some(Lines::open(&segment.path)?);
-            }
-            let Some(lines) = &mut self.lines else { return Ok(false) };
-            match lines.next()? {
-                None => self.lines = None,
-                Some((_, Ok(text))) => {
-                    let value: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
-                    if let (Some(number), Some(hash)) = (value["record"]["number"].as_u64(), value["hash"].as_str()) {
-                        self.current = Some((number, hash.to_owned()));
-                        return Ok(true);
-                    }
-                }
-                Some((_, Err(_))) => {}
-            }
-        }
-    }
+fn differs(copy: &mut Copy<'_>, seen: &Seen<'_>) -> Result<Option<Finding>> {
+    let other = copy.hash_of(seen.link.number)?.filter(|hash| *hash != seen.hash);
+    Ok(other.map(|_| {
+        let why = "central has another record of this number: this is another history".to_owned();
+        let (chain, number) = (seen.chain.to_owned(), Some(seen.link.number));
+        Finding { what: What::Forked, chain, number, place: seen.place.cloned(), why }
+    }))
 }
 
 fn report(sums: &[Summary], log: Option<&super::log::Proven>, json: bool) -> Result<Found> {

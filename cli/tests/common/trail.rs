@@ -215,6 +215,33 @@ impl World {
     }
 }
 
+/// The log over these lines, as an export has it, signed with the audit key, or another.
+pub fn put_log(folder: &Path, lines: &[String], seed: [u8; 32]) {
+    use tether_audit::log::{Checkpoint, Edge, NoteSigner, Resource, TileId, bundle};
+    let folder = folder.join("log");
+    let _ = std::fs::remove_dir_all(&folder);
+    let mut edge = Edge::default();
+    edge.append(lines.iter().map(|line| line.as_bytes()));
+    for (index, part) in (0..).zip(lines.chunks(256)) {
+        let tile = TileId::new(0, index, part.len() as u64).unwrap();
+        let path = folder.join(Resource::Entries(tile).to_string());
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, bundle(part.iter().map(|line| line.as_bytes())).unwrap()).unwrap();
+    }
+    let origin = "central.example.org/audit".to_owned();
+    let signer = NoteSigner::new(&origin, &seed).unwrap();
+    let checkpoint = Checkpoint { origin, size: lines.len() as u64, root: edge.root() };
+    std::fs::write(folder.join("checkpoint"), checkpoint.sign(&signer).unwrap()).unwrap();
+}
+
+impl World {
+    /// All records in an order that central may have taken them in.
+    pub fn records(&self) -> Vec<String> {
+        let all = [&self.central, &self.web, &self.db].into_iter().flat_map(|writer| &writer.segments);
+        all.flat_map(|(_, lines)| lines).filter(|line| line.starts_with("{\"hash\"")).cloned().collect()
+    }
+}
+
 /// The whole story.
 pub fn believable() -> World {
     let central = Writer::new("central", None);
