@@ -16,7 +16,7 @@ use tether_audit::{Chain, Event, HeadAt, Prepared, SignedHead};
 /// How many bytes may wait for the disk.
 const WAITING_MAX: usize = 8 << 20;
 /// How many bytes an event's own members may have in its record.
-pub const DETAILS_MAX: usize = 64 * 1024;
+pub const DETAILS_MAX: usize = 56 * 1024;
 /// After so many records there is a head.
 const RECORDS_A_HEAD: u64 = 4096;
 /// So long after the first record that none covers there is a head.

@@ -36,6 +36,7 @@ const MEMBERS: [(&str, Tier); 26] = [
     ("tether-oauth", Tier::Pure),
     ("tether-scim", Tier::Pure),
     ("tether-recording", Tier::Pure),
+    ("tether-outward", Tier::Pure),
     ("tether-hostlink", Tier::Link),
     ("tether-centrallink", Tier::Wire),
     ("tether-faults", Tier::Link),
