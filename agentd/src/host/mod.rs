@@ -5,6 +5,7 @@
 mod feed;
 mod life;
 mod plans;
+mod recorded;
 mod recover;
 mod refusals;
 mod spent;
@@ -12,6 +13,7 @@ mod spent;
 use crate::clock::{Moment, wall_seconds};
 use crate::config::Config;
 use crate::log::{AuditLog, LogError, warn};
+use crate::recorders::Recorders;
 use crate::session::{Monitor, Reason, Session};
 use crate::store::{Store, StoreError};
 use crate::trust::Trust;
@@ -34,6 +36,7 @@ use tether_statement::Grant;
 pub use feed::{INBOX, RESUME_REQUEST};
 pub use life::StepError;
 pub use plans::{Awaited, CommandEnd, Handed, Lent, OpenPlan, Over, PlanPhase, RunPart, Way, awaiting};
+pub use recorded::{Recorded, RecordingEnd};
 pub use recover::{STOPPED_FILE, random_id};
 pub use refusals::Refusals;
 pub use spent::{Spent, Used};
@@ -118,6 +121,10 @@ pub struct Host {
     pub ground: Ground,
     /// Commands that were allowed and are not over.
     pub plans: BTreeMap<String, OpenPlan>,
+    /// Who records channels.
+    pub recorders: Recorders,
+    /// What of each session is recorded.
+    pub recorded: BTreeMap<SessionId, Recorded>,
     /// Refusals that are counted rather than recorded one by one.
     pub refusals: Refusals,
     /// Sessions whose taking down failed, and when to try again.

@@ -5,6 +5,7 @@ use super::{Host, HostError, Refusals, Spent, TearDown, ids_of};
 use crate::clock::Moment;
 use crate::config::Config;
 use crate::log::{AuditLog, warn};
+use crate::recorders::Recorders;
 use crate::session::{Input, Phase, Reason, Session};
 use crate::store::Store;
 use crate::trust::{Kept, Trust};
@@ -57,6 +58,8 @@ impl Host {
             programs: Programs::default(),
             ground: Ground::new().map_err(|source| system("an eventfd", source))?,
             plans: BTreeMap::new(),
+            recorders: Recorders::new().map_err(|source| system("an epoll for recorders", source))?,
+            recorded: BTreeMap::new(),
             refusals: Refusals::default(),
             stuck: BTreeMap::new(),
             kept_floor,
@@ -77,6 +80,7 @@ impl Host {
         self.write_ca_keys().map_err(|source| system(paths::USER_CA_KEYS, source))?;
         self.write_question().map_err(|source| system("the resume request", source))?;
         self.sweep();
+        self.take_up_recordings();
         let ids: Vec<SessionId> = self.sessions.keys().cloned().collect();
         for id in ids {
             self.take_up(&id, begins_anew);
