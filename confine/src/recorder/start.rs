@@ -5,7 +5,7 @@ use super::flow::{Flow, Input, Lane};
 use super::sink::Sink;
 use super::terminal::{Inner, Terminal, size, without_waiting};
 use crate::refusal::failed;
-use crate::signals::hold_signals;
+use crate::signals::{Found, hold_signals, let_all_through};
 use crate::sys;
 use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
 use rustix::io::Errno;
@@ -47,7 +47,7 @@ struct Ends {
 /// Records a channel to its end. Comes back only when it refuses, and in the child when the shell cannot be started.
 pub fn record(mut asked: Asked) -> Result<Infallible, Refusal> {
     let wrong = |errno: Errno| failed(CODE, "putting the recorder in place", errno);
-    let signals = hold_signals().map_err(|error| failed(CODE, "holding signals", error))?;
+    let (signals, found) = hold_signals().map_err(|error| failed(CODE, "holding signals", error))?;
     let (mut flow, ends) = prepare(signals).map_err(wrong)?;
     if let Some(inner) = &ends.terminal {
         asked.shell.env("SSH_TTY", &inner.name);
@@ -55,7 +55,7 @@ pub fn record(mut asked: Asked) -> Result<Infallible, Refusal> {
     let sink = Sink::open(asked.uid, request(&asked, ends.terminal.is_some()))?;
     let recorder = getpid();
     match sys::fork() {
-        Ok(None) => become_child(asked.shell, ends, recorder),
+        Ok(None) => become_child(asked.shell, &ends, &found, recorder),
         Ok(Some(child)) => {
             drop(ends);
             flow.run(sink, child)
@@ -131,14 +131,14 @@ fn is_same(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> Result<bool, Errno> {
     Ok((one.st_dev, one.st_ino) == (other.st_dev, other.st_ino))
 }
 
-fn become_child(mut shell: Command, ends: Ends, recorder: Pid) -> Result<Infallible, Refusal> {
+fn become_child(mut shell: Command, ends: &Ends, found: &Found, recorder: Pid) -> Result<Infallible, Refusal> {
     let placed = ends.place().and_then(|()| {
         // The recorder may be killed: what it started dies with it, and the session's end takes the rest.
         rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
         if getppid() == Some(recorder) { Ok(()) } else { Err(Errno::SRCH) }
     });
     placed.map_err(|errno| failed(CODE, "putting the channel's descriptors in place", errno))?;
-    // It lets signals through again: std does before exec.
+    let_all_through(found);
     Err(failed("shell.exec", "starting the shell", shell.exec()))
 }
 
