@@ -14,6 +14,7 @@ mod message;
 pub mod paths;
 mod rights;
 mod server;
+mod sink;
 
 pub use client::{Answer, Link, ask, ask_at};
 pub use frame::{Deadline, FRAME_MAX, LinkError, VERSION};
@@ -23,3 +24,4 @@ pub use message::{
 };
 pub use rights::DESCRIPTORS_MAX;
 pub use server::{Connection, Peer};
+pub use sink::Sink;
