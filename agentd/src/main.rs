@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use tether_agentd::config::Config;
 use tether_agentd::host::Host;
 use tether_agentd::log::{note, warn};
+use tether_agentd::recordings;
 use tether_agentd::server::{self, Sockets, lock};
 use tether_agentd::watch::Watch;
 
@@ -37,6 +38,8 @@ fn run() -> anyhow::Result<()> {
     std::thread::Builder::new().name("ground".to_owned()).spawn(move || ground.keep())?;
     let (recorders, recorded) = (lock(&host).recorders.clone(), Arc::clone(&host));
     std::thread::Builder::new().name("recorders".to_owned()).spawn(move || recorders.run(&recorded))?;
+    let keeper = Arc::clone(&host);
+    std::thread::Builder::new().name("recordings".to_owned()).spawn(move || recordings::keep(&keeper))?;
     notify_ready();
     note("tether-agentd is ready");
     server::run(&host, &watch, &sockets).context("the main loop")

@@ -39,7 +39,7 @@ fn a_command_runs_in_the_session_and_leaves_nothing(suite: Suite) -> Result {
     // When a recording is finished beside the session's end is not told.
     let (recorded, events): (Vec<_>, Vec<_>) = events.into_iter().partition(|event| event.starts_with("recording."));
     assert_eq!(events, ["session.reserved", "login.bound", "session.ending", "session.removed"]);
-    assert_eq!(recorded, ["recording.began", "recording.piece", "recording.ended"]);
+    assert_eq!(recorded, ["recording.started", "recording.ended"]);
     for link in trail.of(session) {
         let ids = &link.event.ids;
         let all = [&ids.human, &ids.agent, &ids.instance, &ids.delegation, &ids.session].map(|id| id.id());

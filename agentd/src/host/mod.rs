@@ -6,6 +6,7 @@ mod feed;
 mod life;
 mod plans;
 mod recorded;
+mod recordings;
 mod recover;
 mod refusals;
 mod spent;
@@ -14,6 +15,7 @@ use crate::clock::{Moment, wall_seconds};
 use crate::config::Config;
 use crate::log::{AuditLog, LogError, warn};
 use crate::recorders::Recorders;
+use crate::recordings::Recordings;
 use crate::session::{Monitor, Reason, Session};
 use crate::store::{Store, StoreError};
 use crate::trust::Trust;
@@ -36,7 +38,8 @@ use tether_statement::Grant;
 pub use feed::{INBOX, RESUME_REQUEST};
 pub use life::StepError;
 pub use plans::{Awaited, CommandEnd, Handed, Lent, OpenPlan, Over, PlanPhase, RunPart, Way, awaiting};
-pub use recorded::{Recorded, RecordingEnd};
+pub use recorded::Recorded;
+pub use recordings::Unfit;
 pub use recover::{STOPPED_FILE, random_id};
 pub use refusals::Refusals;
 pub use spent::{Spent, Used};
@@ -119,6 +122,8 @@ pub struct Host {
     pub programs: Programs,
     /// What of the folders of programs is not to be read.
     pub ground: Ground,
+    /// What is recorded.
+    pub recordings: Recordings,
     /// Commands that were allowed and are not over.
     pub plans: BTreeMap<String, OpenPlan>,
     /// Who records channels.

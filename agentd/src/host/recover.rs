@@ -6,6 +6,7 @@ use crate::clock::Moment;
 use crate::config::Config;
 use crate::log::{AuditLog, warn};
 use crate::recorders::Recorders;
+use crate::recordings::{FOLDER, Recordings};
 use crate::session::{Input, Phase, Reason, Session};
 use crate::store::Store;
 use crate::trust::{Kept, Trust};
@@ -57,6 +58,8 @@ impl Host {
             cgroups: Cgroups::open().map_err(|source| system("the cgroup of sessions", source))?,
             programs: Programs::default(),
             ground: Ground::new().map_err(|source| system("an eventfd", source))?,
+            recordings: Recordings::open(FOLDER, config.host.recording.clone())
+                .map_err(|source| system(FOLDER, source))?,
             plans: BTreeMap::new(),
             recorders: Recorders::new().map_err(|source| system("an epoll for recorders", source))?,
             recorded: BTreeMap::new(),
@@ -80,7 +83,7 @@ impl Host {
         self.write_ca_keys().map_err(|source| system(paths::USER_CA_KEYS, source))?;
         self.write_question().map_err(|source| system("the resume request", source))?;
         self.sweep();
-        self.take_up_recordings();
+        self.expect_recorders();
         let ids: Vec<SessionId> = self.sessions.keys().cloned().collect();
         for id in ids {
             self.take_up(&id, begins_anew);

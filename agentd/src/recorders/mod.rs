@@ -6,22 +6,19 @@
 
 mod recording;
 
-pub use recording::{Recording, Summary};
+pub use recording::Recording;
 
-use crate::host::RecordingEnd;
 use crate::log::warn;
 use crate::server::{Shared, lock};
-use rustix::event::{EventfdFlags, epoll, eventfd};
+use rustix::event::epoll;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tether_recording::Intake;
+use tether_recording::{Intake, Stream};
 
-/// The number of [`Recorders::woken`].
-const WOKEN: u64 = u64::MAX;
 /// How much is read of one recorder before the others have their turn.
 const TURN: usize = 256 * 1024;
 
@@ -29,8 +26,6 @@ const TURN: usize = 256 * 1024;
 #[derive(Debug, Clone)]
 pub struct Recorders {
     epoll: Arc<OwnedFd>,
-    /// Ready when something is in `Live::left`.
-    woken: Arc<OwnedFd>,
     live: Arc<Mutex<Live>>,
 }
 
@@ -38,8 +33,6 @@ pub struct Recorders {
 struct Live {
     next: u64,
     by_number: BTreeMap<u64, Recorder>,
-    /// Those of an earlier agentd whose recorders do not write to them any more.
-    left: Vec<Recording>,
 }
 
 /// One connection.
@@ -62,23 +55,13 @@ impl Recorders {
     /// None yet.
     pub fn new() -> io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        let woken = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        epoll::add(&epoll, &woken, epoll::EventData::new_u64(WOKEN), epoll::EventFlags::IN)?;
-        Ok(Self { epoll: Arc::new(epoll), woken: Arc::new(woken), live: Arc::default() })
-    }
-
-    /// One that an earlier agentd wrote is to be finished.
-    pub fn leave(&self, recording: Recording) {
-        self.live().left.push(recording);
-        if let Err(errno) = rustix::io::write(&self.woken, &1_u64.to_ne_bytes()) {
-            warn(format_args!("the recorders' thread cannot be woken: {errno}"));
-        }
+        Ok(Self { epoll: Arc::new(epoll), live: Arc::default() })
     }
 
     /// A recording was begun, and its recorder told so; without a stream that did not take the answer, and nothing
     /// of its channel runs.
     pub fn take_up(&self, host: &Shared, recording: Recording, stream: Option<OwnedFd>) {
-        let Some(stream) = stream else { return finish(host, recording, RecordingEnd::Regular) };
+        let Some(stream) = stream else { return finish(host, &recording) };
         let mut live = self.live();
         let number = live.next;
         live.next += 1;
@@ -102,26 +85,17 @@ impl Recorders {
                 Err(errno) => return warn(format_args!("recordings end: epoll: {errno}")),
             }
             for event in events {
-                match event.data.u64() {
-                    WOKEN => self.finish_left(host),
-                    number => self.take_turn(host, number, &mut buffer),
-                }
+                self.take_turn(host, event.data.u64(), &mut buffer);
             }
         }
-    }
-
-    fn finish_left(&self, host: &Shared) {
-        let _ = rustix::io::read(&self.woken, &mut [0_u8; 8]);
-        let left = std::mem::take(&mut self.live().left);
-        left.into_iter().for_each(|recording| finish(host, recording, RecordingEnd::LeftOpen));
     }
 
     fn take_turn(&self, host: &Shared, number: u64, buffer: &mut [u8]) {
         // Out of the map meanwhile: what follows writes to the disk, and adding one must not wait for that.
         let Some(mut recorder) = self.live().by_number.remove(&number) else { return };
-        match recorder.turn(host, buffer) {
+        match recorder.turn(buffer) {
             Turn::GoesOn => drop(self.live().by_number.insert(number, recorder)),
-            Turn::Ended => finish(host, recorder.recording, RecordingEnd::Regular),
+            Turn::Ended => finish(host, &recorder.recording),
             Turn::Lost(why) => lost(host, recorder, &why),
         }
     }
@@ -132,7 +106,7 @@ impl Recorders {
 }
 
 impl Recorder {
-    fn turn(&mut self, host: &Shared, buffer: &mut [u8]) -> Turn {
+    fn turn(&mut self, buffer: &mut [u8]) -> Turn {
         let count = match recv(&self.stream, &mut *buffer, RecvFlags::DONTWAIT) {
             Ok((_, 0)) => return Turn::Lost("it closed without an end".to_owned()),
             Ok((_, count)) => count,
@@ -144,7 +118,7 @@ impl Recorder {
             self.recording.add(stream, data);
             self.frames += 1;
         });
-        let written = self.recording.write_out(host);
+        let written = self.recording.write_out();
         if let Err(error) = taken {
             return Turn::Lost(error.to_string());
         }
@@ -163,20 +137,17 @@ impl Recorder {
 }
 
 /// The session first, then the file: an end is not put off because a disk is slow.
-fn lost(host: &Shared, recorder: Recorder, why: &str) {
-    lock(host).recorder_lost(&recorder.recording, why);
-    finish(host, recorder.recording, RecordingEnd::Lost);
+fn lost(host: &Shared, mut recorder: Recorder, why: &str) {
+    let recording = &mut recorder.recording;
+    lock(host).recorder_lost(&recording.session, &recording.name, why);
+    recording.add(Stream::Gap, b"the recorder is gone: what came after this was shown to nobody");
+    if let Err(error) = recording.write_out() {
+        warn(format_args!("recording {} of session {}: {error}", recording.name, recording.session));
+    }
+    finish(host, recording);
 }
 
-/// Flushes, in a thread of its own: a long recording takes long, and the others do not wait for it.
-fn finish(host: &Shared, recording: Recording, end: RecordingEnd) {
-    let host = Arc::clone(host);
-    let finished = std::thread::Builder::new().name("recorded".to_owned()).spawn(move || {
-        let (session, name) = (recording.session.clone(), recording.name.clone());
-        let summary = recording.finish(&host, end);
-        lock(&host).recording_over(&session, &name, end, summary);
-    });
-    if let Err(error) = finished {
-        warn(format_args!("no thread to finish a recording: {error}; it is open until agentd's next start"));
-    }
+/// All of it is written: the rest is for who puts it on record.
+fn finish(host: &Shared, recording: &Recording) {
+    lock(host).recording_over(&recording.session, &recording.name);
 }

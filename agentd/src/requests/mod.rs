@@ -13,7 +13,7 @@
 //! | `record` | a session's for recorders | the agent in it | open |
 //! | `take` | root's | root outside of sessions: the runner, once, within 6 s | open |
 //! | `begin` | root's | the launcher inside a session, once, within 2 s | open |
-//! | `ended`, `exceeded` | root's | the sudo that asked, or the runner | running |
+//! | `ended`, `exceeded`, `unrecorded` | root's | the sudo that asked, or the runner | running |
 //! | `status`, `end`, `stop`, `start` | root's | root outside of sessions | always |
 //!
 //! Root outside of sessions is uid 0 in the initial user namespace, not below our cgroup, with no agent's
@@ -125,7 +125,7 @@ impl Host {
                 self.commands(&session).into()
             }
             (Asker::Agent(Service::Record, session, _), Request::Record(request)) => {
-                self.begin_recording(&session, request)
+                self.record_channel(&session, request)
             }
             (Asker::Agent(Service::Run, session, peer), Request::Run { argv }) => self.run(&session, &peer, argv, lent),
             (Asker::Root(peer), Request::Take { plan }) => {
@@ -136,6 +136,9 @@ impl Host {
             }
             (Asker::Session(session, peer), Request::Begin { plan }) => self.begin(&session, &peer, &plan).into(),
             (Asker::Session(session, peer), Request::Exceeded { plan }) => self.exceeded(&session, &peer, &plan).into(),
+            (Asker::Session(session, peer), Request::Unrecorded { plan }) => {
+                self.unrecorded(&session, &peer, &plan).into()
+            }
             (Asker::Session(session, peer), Request::Ended { plan, status }) => {
                 self.ended(&session, &peer, &plan, status).into()
             }

@@ -59,6 +59,8 @@ pub enum Reason {
     Recorder,
     /// Something of it could not be made, or was found changed.
     Broken,
+    /// Its recordings are as long as they may be, or cannot go on.
+    Recording,
 }
 
 impl Reason {
@@ -73,6 +75,7 @@ impl Reason {
             Self::Rebooted => "rebooted",
             Self::Recorder => "recorder",
             Self::Broken => "broken",
+            Self::Recording => "recording",
         }
     }
 }

@@ -125,7 +125,7 @@ impl Flow {
                     self.tell_status()?;
                 }
             }
-            if ready.is_empty() || sink.link().is_none() {
+            if ready.is_empty() || sink.is_away() {
                 sink.keep_up()?;
             }
             for one in ready {

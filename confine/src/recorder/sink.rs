@@ -49,6 +49,8 @@ pub struct Sink {
     next_try: Instant,
     /// Since when agentd owes something.
     owed: Option<Instant>,
+    /// Whether this host records nothing, as its admin wants: then all is as if it were recorded.
+    idle: bool,
 }
 
 impl Sink {
@@ -59,7 +61,8 @@ impl Sink {
         Ok(Self {
             path,
             request,
-            link: Some(link),
+            idle: link.is_none(),
+            link,
             name,
             queue: VecDeque::new(),
             bytes: 0,
@@ -80,6 +83,10 @@ impl Sink {
         let frame = [frame_head(0, stream, length).as_slice(), data].concat();
         self.bytes += frame.len();
         self.queue.push_back(Chunk { frame, lane, shown: 0 });
+        if self.idle {
+            (self.acknowledged, self.sending) = (self.queue.len(), self.queue.len());
+            return;
+        }
         self.owed.get_or_insert_with(Instant::now);
         self.send_some();
     }
@@ -92,6 +99,11 @@ impl Sink {
     /// Whether everything is recorded and shown.
     pub fn is_empty(&self) -> bool {
         self.queue.is_empty()
+    }
+
+    /// Whether agentd is to be looked for.
+    pub fn is_away(&self) -> bool {
+        self.link.is_none() && !self.idle
     }
 
     /// The connection and whether there is something to send.
@@ -141,13 +153,16 @@ impl Sink {
         if self.owed.is_some_and(|since| since.elapsed() > PATIENCE) {
             return Err(Lost);
         }
-        if self.link.is_some() || Instant::now() < self.next_try {
+        if self.idle || self.link.is_some() || Instant::now() < self.next_try {
             return Ok(());
         }
         let continues = Some(Continued { name: self.name.clone(), bytes: self.recorded });
         match ask(&self.path, &RecordRequest { continues, ..self.request.clone() }) {
             Ok((name, link)) => {
-                (self.name, self.link, self.recorded) = (name, Some(link), 0);
+                (self.idle, self.name, self.link, self.recorded) = (link.is_none(), name, link, 0);
+                if self.idle {
+                    (self.acknowledged, self.sending) = (self.queue.len(), self.queue.len());
+                }
                 self.owed = (self.acknowledged < self.queue.len()).then(Instant::now);
                 self.send_some();
                 Ok(())
@@ -223,10 +238,12 @@ enum Failed {
     Link(LinkError),
 }
 
-fn ask(path: &str, request: &RecordRequest) -> Result<(String, OwnedFd), Failed> {
+/// The recording's name and the connection; no connection where nothing is recorded.
+fn ask(path: &str, request: &RecordRequest) -> Result<(String, Option<OwnedFd>), Failed> {
     let link = Link::open_at(path).map_err(Failed::Link)?;
     match link.ask_and_keep(&Request::Record(request.clone()), Deadline::after(ANSWER)).map_err(Failed::Link)? {
-        (Reply::Recording { name }, link) => Ok((name, link)),
+        (Reply::Recording { name }, link) => Ok((name, Some(link))),
+        (Reply::Done, _) => Ok((String::new(), None)),
         (Reply::Refused(refusal), _) => Err(Failed::Refused(refusal)),
         _ => Err(Failed::Link(LinkError::Closed)),
     }

@@ -14,12 +14,14 @@ mod message;
 pub mod paths;
 mod rights;
 mod server;
+mod sink;
 
 pub use client::{Answer, Link, ask, ask_at};
 pub use frame::{Deadline, FRAME_MAX, LinkError, VERSION};
 pub use message::{
     BundleSummary, Channel, CommandLine, Confinement, Continued, Ground, Identity, OpenRequest, Plan, PrincipalsQuery,
-    RecordRequest, Refusal, Reply, Request, SESSIONS_PAGE, SessionSummary, StatusReport, codes,
+    RecordRequest, Recorder, Refusal, Reply, Request, SESSIONS_PAGE, SessionSummary, StatusReport, codes,
 };
 pub use rights::DESCRIPTORS_MAX;
 pub use server::{Connection, Peer};
+pub use sink::Sink;
