@@ -63,8 +63,9 @@ fn jobs_signals_and_sizes_reach_the_session(suite: Suite) -> Result {
     let (draft, agent) = scene.session()?;
     let steps = json!([
         ["want", READY],
-        ["send", "sleep 100\n"],
-        ["want", "sleep 100"],
+        // Its own word, not what is typed: by then it has the terminal.
+        ["send", "bash -c 'echo u''p; exec sleep 100'\n"],
+        ["want", "\nup\r\n"],
         ["send", "\u{3}"],
         ["want", READY],
         ["send", "echo =$?=\n"],
@@ -343,7 +344,10 @@ fn without_agentd_nothing_is_shown_and_nothing_begins(suite: Suite) -> Result {
     typed.write_all(b"one\n")?;
     assert_eq!(lines.recv_timeout(Duration::from_secs(10))?, "=one=");
     let pid = scene.host.sh("systemctl show -p MainPID --value tether-agentd")?;
-    scene.host.sh(&format!("kill -STOP {}", pid.trim()))?;
+    let pid = pid.trim();
+    // All its threads: the signal is one thread's to hand on, when it gets to run.
+    let stopped = "while grep -q '^State:.[^T]' /proc/$pid/task/*/status; do sleep 0.01; done";
+    scene.host.sh(&format!("pid={pid}; kill -STOP $pid; {stopped}"))?;
     typed.write_all(b"two\n")?;
     assert_eq!(lines.recv_timeout(Duration::from_secs(2)), Err(Timeout), "it was shown and is not recorded");
     let asked = Instant::now();
@@ -351,7 +355,7 @@ fn without_agentd_nothing_is_shown_and_nothing_begins(suite: Suite) -> Result {
     assert!(asked.elapsed() < Duration::from_secs(1), "people waited");
     let refused = connection.run("touch ~/ran; echo ran")?;
     assert!(refused.out.is_empty() && refused.err.contains("recording.refused") && refused.code == 126, "{refused:?}");
-    scene.host.sh(&format!("kill -CONT {}", pid.trim()))?;
+    scene.host.sh(&format!("kill -CONT {pid}"))?;
     assert_eq!(lines.recv_timeout(Duration::from_secs(10))?, "=two=");
     assert_ne!(connection.run("ls ~/ran")?.code, 0, "nothing of it ran");
     drop(typed);
