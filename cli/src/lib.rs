@@ -10,6 +10,7 @@ mod confine;
 mod doctor;
 mod host;
 pub mod linked;
+mod play;
 mod render;
 mod run;
 mod session;
@@ -104,7 +105,12 @@ fn enroll(who: &central::Who, token: &str, again: bool) -> anyhow::Result<Found>
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let json = arguments.json;
-    if !matches!(arguments.command, Command::Bundle(_) | Command::Central(_) | Command::Run(_)) && !is_root() {
+    // A recording that was shipped is a file like others: whoever may read it may play it.
+    let needs_root = !matches!(
+        arguments.command,
+        Command::Bundle(_) | Command::Central(_) | Command::Run(_) | Command::Session(session::Command::Play(_))
+    );
+    if needs_root && !is_root() {
         eprintln!("tether: this needs root; try: sudo tether …");
         return ExitCode::FAILURE;
     }

@@ -8,7 +8,7 @@ use std::sync::mpsc::{self, RecvTimeoutError::Timeout};
 use std::time::{Duration, Instant};
 use tether_recording::{Kind, Stream};
 use tether_testhost::Suite;
-use tether_tests::recordings::{kinds, until};
+use tether_tests::channels::{kinds, until};
 use tether_tests::{Scene, on_both_suites};
 
 type Result = anyhow::Result<()>;
@@ -65,7 +65,7 @@ fn jobs_signals_and_sizes_reach_the_session(suite: Suite) -> Result {
         ["want", READY],
         // Its own word, not what is typed: by then it has the terminal.
         ["send", "bash -c 'echo u''p; exec sleep 100'\n"],
-        ["want", "\nup\r\n"],
+        ["want", "\rup\r\n"],
         ["send", "\u{3}"],
         ["want", READY],
         ["send", "echo =$?=\n"],
