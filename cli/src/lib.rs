@@ -10,6 +10,7 @@ mod confine;
 mod doctor;
 mod host;
 pub mod linked;
+mod play;
 mod render;
 mod run;
 mod session;
@@ -82,6 +83,13 @@ pub enum Found {
     Something,
 }
 
+/// The others ask agentd, or read what only root may.
+fn for_anybody(command: &Command) -> bool {
+    // A recording may be a copy.
+    let plays = matches!(command, Command::Session(session::Command::Play(_)));
+    plays || matches!(command, Command::Bundle(_) | Command::Central(_) | Command::Run(_))
+}
+
 /// /proc/self belongs to whoever the process runs as (proc(5)).
 fn is_root() -> bool {
     use std::os::unix::fs::MetadataExt;
@@ -104,7 +112,7 @@ fn enroll(who: &central::Who, token: &str, again: bool) -> anyhow::Result<Found>
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let json = arguments.json;
-    if !matches!(arguments.command, Command::Bundle(_) | Command::Central(_) | Command::Run(_)) && !is_root() {
+    if !for_anybody(&arguments.command) && !is_root() {
         eprintln!("tether: this needs root; try: sudo tether …");
         return ExitCode::FAILURE;
     }

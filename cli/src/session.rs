@@ -1,7 +1,7 @@
-//! Sessions: which are here, what one of them did, ending one.
+//! Sessions: which are here, what one of them did and showed, ending one.
 
 use crate::render::{self, moment};
-use crate::{Found, chain, host};
+use crate::{Found, chain, host, play};
 use anyhow::{Result, ensure};
 use clap::Subcommand;
 use tether_hostlink::Request;
@@ -16,6 +16,8 @@ pub enum Command {
         /// The session, or as much of its id as is enough
         session: String,
     },
+    /// Show what a terminal or a command showed, as it was recorded
+    Play(play::Arguments),
     /// End one session
     End {
         /// The session's whole id
@@ -27,6 +29,7 @@ pub fn run(command: &Command, json: bool) -> Result<Found> {
     match command {
         Command::List => list(json),
         Command::Show { session } => show(session, json),
+        Command::Play(arguments) => play::run(arguments, json),
         Command::End { session } => end(session, json),
     }
 }
