@@ -18,10 +18,13 @@ pub(crate) fn make(path: &Path) -> Result<()> {
 
 /// Reads a key.
 pub(crate) fn load(path: &Path) -> Result<PrivateKey> {
+    Ok(PrivateKey::from_seed(&seed(path)?)?)
+}
+
+/// Reads a key's secret bytes.
+pub(crate) fn seed(path: &Path) -> Result<[u8; 32]> {
     let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let seed: [u8; 32] =
-        bytes.try_into().map_err(|_| anyhow::anyhow!("{} has not 32 bytes: is it from keygen?", path.display()))?;
-    Ok(PrivateKey::from_seed(&seed)?)
+    bytes.try_into().map_err(|_| anyhow::anyhow!("{} has not 32 bytes: is it from keygen?", path.display()))
 }
 
 /// A new file that only its owner may read.

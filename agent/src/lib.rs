@@ -2,12 +2,14 @@
 //!
 //! `keygen` makes the agent's own key, whose public half an admin registers. `open` turns a human's sign-in and the
 //! agent's assertion into a session: key and certificate in a folder, and the ssh command to use them. The session
-//! key is made here, used for one session, and never leaves the folder.
+//! key is made here, used for one session, and never leaves the folder. Where the provider does the exchange itself, its
+//! token stands for both and is bound to a session key that was made before: `keygen`, then `proof` for the provider.
 #![forbid(unsafe_code)]
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod keygen;
 mod open;
+mod proof;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -29,6 +31,9 @@ enum Command {
     },
     /// Open a session: writes key and certificate, prints the ssh command
     Open(open::Open),
+    /// Print a proof of a session key (a DPoP header), with which a provider that does the exchange itself binds its
+    /// token to that key
+    Proof(proof::Proof),
 }
 
 /// Runs the command line.
@@ -36,6 +41,7 @@ pub fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Keygen { file } => keygen::make(&file),
         Command::Open(open) => open::run(&open),
+        Command::Proof(proof) => proof::print(&proof),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,5 +1,6 @@
 //! `central.toml`: read strictly. Providers are read anew at a reload, all else at start.
 
+use crate::delegating::DelegationSettings;
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -196,9 +197,15 @@ pub struct ProviderSettings {
     /// Values of `acr` that are taken; any if empty.
     #[serde(default)]
     pub acr: Vec<String>,
+    /// Its own words for factors, and those of RFC 8176: `{ password = "pwd" }`.
+    #[serde(default)]
+    pub amr: BTreeMap<String, String>,
     /// The authority that signed its TLS certificate, a PEM file; the machine's own if left out.
     #[serde(default)]
     pub authority: Option<PathBuf>,
+    /// Its own delegations, if it does the exchange itself.
+    #[serde(default)]
+    pub delegation: Option<DelegationSettings>,
     /// Its events, such as a session that was ended there (Shared Signals).
     #[serde(default)]
     pub signals: Option<SignalSettings>,
@@ -287,6 +294,9 @@ impl Settings {
                 );
             }
             ensure!(!provider.namespaces.is_empty(), "{}: namespaces is empty", provider.issuer);
+            if let Some(delegation) = &provider.delegation {
+                delegation.check(provider)?;
+            }
             if let Some(signals) = &provider.signals {
                 let sender = signals.issuer.as_deref().unwrap_or(&provider.issuer);
                 let https = |url: &str| url.starts_with("https://");

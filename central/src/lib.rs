@@ -4,6 +4,7 @@
 //! - [`access`]: who may, decided by policies in Cedar.
 //! - [`store`]: what is kept, behind a trait.
 //! - [`hub`]: hosts that listen, and how far they have read.
+//! - [`group`]: questions of many that are answered together.
 //! - [`providers`]: identity providers, who sends signals for them, and the keys of both.
 //! - [`rules`]: policies and providers, which can be read anew while central runs.
 //! - [`limits`], [`metrics`]: how much one caller may ask for; what is counted.
@@ -19,6 +20,8 @@ pub mod audit;
 pub mod clock;
 mod command;
 pub mod config;
+pub mod delegating;
+pub mod group;
 pub mod http;
 pub mod hub;
 pub mod keys;

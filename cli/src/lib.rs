@@ -51,9 +51,10 @@ enum Command {
     Central(central::Command),
     /// Make this host known to central, once
     Enroll {
-        /// The one-time token that an admin of central has made for this host (`tether hosts admit`)
+        /// The one-time token that an admin of central has made for this host (`tether hosts admit`). Others on the
+        /// machine can read it here: --token-file FILE takes it from a file, - from stdin
         #[arg(long)]
-        token: String,
+        token: Option<String>,
         /// Enrol anew, with another key
         #[arg(long)]
         again: bool,
@@ -97,11 +98,15 @@ fn is_root() -> bool {
 }
 
 /// The courier speaks to central; this command only becomes it.
-fn enroll(who: &central::Who, token: &str, again: bool) -> anyhow::Result<Found> {
+fn enroll(who: &central::Who, token: Option<&str>, again: bool) -> anyhow::Result<Found> {
     use std::os::unix::process::CommandExt;
     const COURIER: &str = "/usr/libexec/tether/tether-courier";
     let mut courier = std::process::Command::new(COURIER);
-    courier.args(["enroll", "--central", who.url()?, "--token", token]);
+    courier.args(["enroll", "--central", who.url()?]);
+    match token {
+        Some(token) => courier.args(["--token", token]),
+        None => courier.arg("--token-file").arg(who.token_file()?),
+    };
     if again {
         courier.arg("--again");
     }
@@ -123,7 +128,7 @@ pub fn main() -> ExitCode {
         Command::Host(command) => host::run(&command, json),
         Command::Bundle(command) => bundle::run(&command, json),
         Command::Central(command) => central::run(&arguments.who, &command, json),
-        Command::Enroll { token, again } => enroll(&arguments.who, &token, again),
+        Command::Enroll { token, again } => enroll(&arguments.who, token.as_deref(), again),
         Command::Run(arguments) => return run::run(arguments, json),
         Command::Doctor { about: None } => doctor::run(json),
         Command::Doctor { about: Some(About::Confine) } => confine::run(json),

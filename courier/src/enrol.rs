@@ -6,9 +6,9 @@ use crate::settings::{AUTHORITY_FILE, INBOX, KEY_FILE, SETTINGS_FILE, Settings};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use tether_centrallink::wire::{EnrolRequest, EnrolToken, Enrolled};
 use tether_centrallink::{Caller, Central, Credential, random};
@@ -21,6 +21,8 @@ const HOST_FILE: &str = "/etc/tether/host.toml";
 /// that was restored, or whose keys are others now, has signed it anew. What central has heard of this host once stays
 /// used up there, so nothing that was granted before opens again.
 const FEED_FILE: &str = "/var/lib/tether/trust.json";
+/// The most bytes of a token: it holds an authority's certificate.
+const TOKEN_MAX: u64 = 256 * 1024;
 /// The units that enrolment starts.
 const UNITS: [&str; 2] = ["tether-agentd.service", "tether-courier.service"];
 
@@ -29,9 +31,12 @@ pub(crate) struct Enrol {
     /// Central's URL, https://…
     #[arg(long)]
     central: String,
-    /// The one-time token that an admin of central has made for this host
-    #[arg(long)]
-    token: String,
+    /// The one-time token that an admin of central has made for this host. Others on the machine can read it here
+    #[arg(long, required_unless_present = "token_file", conflicts_with = "token_file")]
+    token: Option<String>,
+    /// A file with the token; - for stdin
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
     /// Enrol anew, with another key
     #[arg(long)]
     again: bool,
@@ -42,8 +47,9 @@ pub(crate) fn run(enrol: &Enrol) -> Result<()> {
     if Path::new(HOST_FILE).exists() && !enrol.again {
         bail!("{HOST_FILE} is there already: this host is enrolled; with --again it gets another key and central");
     }
-    let token = EnrolToken::parse(&enrol.token).context("--token: it is not an enrolment token")?;
-    let root: PublicKey = token.root.parse().context("--token: its root key")?;
+    let text = token_of(enrol.token.as_deref(), enrol.token_file.as_deref())?;
+    let token = EnrolToken::parse(text.trim()).context("it is not an enrolment token")?;
+    let root: PublicKey = token.root.parse().context("the enrolment token's root key")?;
     let seed = random::seed()?;
     let key = PrivateKey::from_seed(&seed)?;
     let central = Central::new(&enrol.central, token.authority.as_bytes())?;
@@ -67,6 +73,26 @@ pub(crate) fn run(enrol: &Enrol) -> Result<()> {
     begun?;
     println!("enrolled as {} with {}; next: tether doctor", enrolled.host, central.url());
     Ok(())
+}
+
+/// The token as it stands on the command line, in a file, or on stdin.
+fn token_of(token: Option<&str>, file: Option<&Path>) -> Result<String> {
+    let read = |from: &mut dyn Read, name: &str| -> Result<String> {
+        let mut text = String::new();
+        let read = from.take(TOKEN_MAX).read_to_string(&mut text);
+        read.with_context(|| format!("cannot read the token from {name}"))?;
+        Ok(text)
+    };
+    match (token, file) {
+        (Some(token), _) => Ok(token.to_owned()),
+        (None, Some(file)) if file == Path::new("-") => read(&mut std::io::stdin().lock(), "stdin"),
+        (None, Some(file)) => {
+            let name = file.display().to_string();
+            let mut file = std::fs::File::open(file).with_context(|| format!("cannot open {name}"))?;
+            read(&mut file, &name)
+        }
+        (None, None) => bail!("--token-file FILE, or --token TOKEN"),
+    }
 }
 
 fn begin_anew(again: bool, enrolled: &Enrolled) -> Result<()> {
@@ -125,4 +151,23 @@ fn write(path: &str, text: &str) -> Result<()> {
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all())?;
     std::fs::set_permissions(&beside, std::fs::Permissions::from_mode(0o644))?;
     std::fs::rename(&beside, path).with_context(|| format!("cannot place {path}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_token_is_read_from_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("token");
+        std::fs::write(&file, "abc\n").unwrap();
+        assert_eq!(token_of(None, Some(&file)).unwrap().trim(), "abc");
+        assert_eq!(token_of(Some("here"), None).unwrap(), "here");
+        assert!(token_of(None, None).is_err());
+        assert!(token_of(None, Some(&folder.path().join("none"))).is_err());
+        // Not more than a token can be: a device that never ends is no token.
+        let endless = token_of(None, Some(Path::new("/dev/zero"))).unwrap();
+        assert!(EnrolToken::parse(endless.trim()).is_none());
+    }
 }

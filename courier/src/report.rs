@@ -33,7 +33,8 @@ impl Reports {
     /// Waits until something in its folder has changed, or for so long.
     pub fn wait(&self, limit: Duration) -> io::Result<()> {
         use rustix::event::{PollFd, PollFlags, Timespec, poll};
-        let limit = Timespec { tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX), tv_nsec: 0 };
+        let tv_sec = i64::try_from(limit.as_secs()).unwrap_or(i64::MAX);
+        let limit = Timespec { tv_sec, tv_nsec: limit.subsec_nanos().into() };
         let mut waited = [PollFd::new(&self.watch, PollFlags::IN)];
         match poll(&mut waited, Some(&limit)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}

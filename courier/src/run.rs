@@ -5,16 +5,22 @@ use crate::inbox::Inbox;
 use crate::report::Reports;
 use crate::settings::{INBOX, REPORT_FILE, load};
 use anyhow::{Context, Result, bail};
+use base64ct::{Base64UrlUnpadded, Encoding};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tether_centrallink::wire::Reported;
 use tether_centrallink::{Caller, Central, Credential, Event, random};
 use tether_oauth::issue::PrivateKey;
+use tether_statement::{ResumeRequest, Typ};
 
 /// Central signs a head every ten seconds; after that long without one the connection is taken for dead.
 const SILENCE: Duration = Duration::from_secs(30);
 /// How often agentd's report is sent although it says nothing new.
 const REPORT_EVERY: Duration = Duration::from_secs(60);
+/// How long a report may wait that nobody waits for: a revocation reaches a whole fleet at once, and central has more
+/// to do then than to hear a thousand couriers on a thousand new connections.
+const AT_LEISURE: Duration = Duration::from_secs(3);
 /// The longest pause between two attempts.
 const PAUSE_MAX: Duration = Duration::from_secs(15);
 /// What lasted that long was no failure to begin with: the next pause is short again.
@@ -24,9 +30,10 @@ pub(crate) fn run() -> Result<()> {
     let (central, key) = load()?;
     let inbox = Inbox::new(Path::new(INBOX));
     notify_ready();
+    let urgent = AtomicU64::new(0);
     std::thread::scope(|threads| {
-        threads.spawn(|| again("the feed", || carry_feed(&central, &key, &inbox)));
-        threads.spawn(|| again("the report", || carry_reports(&central, &key, &inbox)));
+        threads.spawn(|| again("the feed", || carry_feed(&central, &key, &inbox, &urgent)));
+        threads.spawn(|| again("the report", || carry_reports(&central, &key, &inbox, &urgent)));
     });
     Ok(())
 }
@@ -61,7 +68,8 @@ fn jittered(pause: Duration) -> Duration {
     pause / 2 + pause * u32::from(random) / 510
 }
 
-fn carry_feed(central: &Central, key: &PrivateKey, inbox: &Inbox) -> Result<()> {
+/// `urgent` is the last statement that somebody waits for.
+fn carry_feed(central: &Central, key: &PrivateKey, inbox: &Inbox, urgent: &AtomicU64) -> Result<()> {
     let after = Reports::open(Path::new(REPORT_FILE))
         .with_context(|| format!("{REPORT_FILE}; does tether-agentd run?"))?
         .now()
@@ -71,6 +79,9 @@ fn carry_feed(central: &Central, key: &PrivateKey, inbox: &Inbox) -> Result<()> 
     let path = format!("/v1/host/feed?after={after}");
     let mut events = central.events(&path, Caller { key, token: None }, SILENCE)?;
     while let Some(event) = events.next_event()? {
+        if event.name == "statement" && is_waited_for(&event.data) {
+            urgent.fetch_max(event.id.parse().unwrap_or(u64::MAX), Ordering::SeqCst);
+        }
         inbox.put(&file_of(&event)?, &event.data)?;
     }
     bail!("central has closed the connection")
@@ -87,15 +98,39 @@ fn file_of(event: &Event) -> Result<String> {
     })
 }
 
+/// Whoever is to have a certificate waits until the host has read its grant. What cannot be read is hurried.
+fn is_waited_for(statement: &str) -> bool {
+    let header = statement.split('.').next().unwrap_or_default();
+    let header = Base64UrlUnpadded::decode_vec(header).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    let typ = header.as_ref().and_then(|header: &serde_json::Value| header.get("typ")?.as_str());
+    typ != Some(Typ::Revocation.as_str())
+}
+
+/// Whether a report that says something new may wait: the same question as before, and nobody waits for what was read.
+fn may_wait(report: &ResumeRequest, sent: Option<&ResumeRequest>, urgent: u64) -> bool {
+    sent.is_some_and(|sent| sent.nonce == report.nonce && urgent <= sent.position.number)
+}
+
 /// agentd's question, and how far it has read: central waits for it before it hands out a certificate.
-fn carry_reports(central: &Central, key: &PrivateKey, inbox: &Inbox) -> Result<()> {
+fn carry_reports(central: &Central, key: &PrivateKey, inbox: &Inbox, urgent: &AtomicU64) -> Result<()> {
     let reports = Reports::open(Path::new(REPORT_FILE)).with_context(|| REPORT_FILE.to_owned())?;
-    let mut sent = None;
+    let mut sent: Option<ResumeRequest> = None;
+    // Until when a report waits.
+    let mut leisure: Option<Instant> = None;
     let mut answered = String::new();
     let mut at = Instant::now();
     loop {
         let report = reports.now();
         if let Some(report) = report.filter(|report| sent.as_ref() != Some(report) || at.elapsed() >= REPORT_EVERY) {
+            if may_wait(&report, sent.as_ref(), urgent.load(Ordering::SeqCst)) {
+                let until = *leisure.get_or_insert_with(|| Instant::now() + jittered(AT_LEISURE));
+                if let Some(left) = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
+                    // A grant that is read meanwhile changes the file, and is not held up.
+                    reports.wait(left)?;
+                    continue;
+                }
+            }
+            leisure = None;
             let credential = Credential::Key(Caller { key, token: None });
             let reported: Reported = central.post("/v1/host/report", &report, credential)?;
             // One question has one answer; another one would only be read for nothing.
@@ -108,5 +143,46 @@ fn carry_reports(central: &Central, key: &PrivateKey, inbox: &Inbox) -> Result<(
             continue;
         }
         reports.wait(REPORT_EVERY)?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tether_statement::Position;
+
+    fn statement(header: &str) -> String {
+        format!("{}.e30.c2ln", Base64UrlUnpadded::encode_string(header.as_bytes()))
+    }
+
+    fn report(nonce: &str, number: u64) -> ResumeRequest {
+        let position = Position { number, hash: String::new() };
+        ResumeRequest {
+            host: "web-01".parse().unwrap(),
+            nonce: nonce.to_owned(),
+            boot_id: "b".to_owned(),
+            position,
+            uid_mark: 0,
+        }
+    }
+
+    #[test]
+    fn only_revocations_are_reported_at_leisure() {
+        let header = |typ: Typ| statement(&format!("{{\"typ\":\"{}\"}}", typ.as_str()));
+        assert!(!is_waited_for(&header(Typ::Revocation)));
+        assert!(is_waited_for(&header(Typ::Grant)));
+        for unread in ["", "a.b.c", &statement("{}"), &statement("no JSON")] {
+            assert!(is_waited_for(unread), "{unread:?}");
+        }
+    }
+
+    #[test]
+    fn who_is_waited_for_does_not_wait() {
+        let sent = report("n", 7);
+        assert!(may_wait(&report("n", 8), Some(&sent), 7), "a revocation was read");
+        assert!(!may_wait(&report("n", 8), Some(&sent), 8), "a grant was");
+        assert!(!may_wait(&report("n", 9), Some(&sent), 8), "and a revocation after it");
+        assert!(!may_wait(&report("o", 7), Some(&sent), 0), "agentd has begun anew");
+        assert!(!may_wait(&report("n", 7), None, 0), "nothing was sent yet");
     }
 }

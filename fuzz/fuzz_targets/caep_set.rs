@@ -36,6 +36,7 @@ fuzz_target!(|data: &[u8]| {
         groups_claim: None,
         namespaces: vec!["@example.org".to_owned()],
         acr: Vec::new(),
+        amr: [].into(),
     };
     // An event is no sign-in.
     for kind in [TokenType::Id, TokenType::Access] {

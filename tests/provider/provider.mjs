@@ -1,6 +1,7 @@
 // A real OpenID provider. Its users sign in with a password and, if they give it, a one-time code; the ID token
 // says which (amr), to which class (acr) and when (auth_time). New signing keys at every start; they are written down
 // for tests that forge with them: a provider whose every claim somebody else chooses.
+// It does token exchange itself, for agents that have a secret there (exchange.mjs).
 // It signs security events, too (Shared Signals): a test posts the claims to /events and pushes what it gets.
 //
 // node provider.mjs SETTINGS.json; prints "ready" once it listens.
@@ -8,6 +9,7 @@ import { createPrivateKey, generateKeyPairSync, randomUUID, sign } from 'node:cr
 import { readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:https';
 import { Provider } from 'oidc-provider';
+import { agentClient, delegates, extraTokenClaims } from './exchange.mjs';
 import { totp } from './totp.mjs';
 
 // Whoever started this reads one line and hangs up: advice for production would meet a closed pipe.
@@ -51,7 +53,7 @@ async function signals(request, response) {
 
 const provider = new Provider(settings.issuer, {
   jwks: { keys: [key] },
-  clients: settings.clients.map((id) => ({
+  clients: settings.agents.map((agent) => agentClient(agent, settings.algorithm)).concat(settings.clients.map((id) => ({
     client_id: id,
     token_endpoint_auth_method: 'none',
     redirect_uris: ['https://client.invalid/callback'],
@@ -59,15 +61,16 @@ const provider = new Provider(settings.issuer, {
     grant_types: ['authorization_code'],
     id_token_signed_response_alg: settings.algorithm,
     require_auth_time: true,
-  })),
+  }))),
   enabledJWA: { idTokenSigningAlgValues: ['RS256', 'ES256', 'EdDSA'] },
   claims: { openid: ['sub', 'acr', 'amr', 'auth_time'], email: ['email', 'email_verified'], groups: ['groups'] },
   scopes: ['openid', 'email', 'groups'],
+  extraTokenClaims,
   conformIdTokenClaims: false,
   cookies: { keys: [randomUUID()] },
   pkce: { required: () => true },
   ttl: { IdToken: settings.id_token_seconds ?? 300 },
-  features: { devInteractions: { enabled: false } },
+  features: { devInteractions: { enabled: false }, resourceIndicators: { enabled: true } },
   interactions: { url: (ctx, interaction) => `/interaction/${interaction.uid}` },
   async findAccount(ctx, sub) {
     const user = users.get(sub);
@@ -84,6 +87,9 @@ const provider = new Provider(settings.issuer, {
     return grant;
   },
 });
+
+const { audience, algorithm } = settings;
+delegates(provider, { audience, algorithm, seconds: settings.delegation_seconds ?? 300, users });
 
 async function interact(request, response) {
   await provider.interactionDetails(request, response);

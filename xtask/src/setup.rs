@@ -52,7 +52,9 @@ pub(crate) fn provider() -> Result<()> {
     let wanted = std::fs::read(from.join(lock)).with_context(|| format!("{}", from.join(lock).display()))?;
     // npm keeps what it installed in a lock of its own; ours is copied last, so it says that all went well.
     let here = std::fs::read(to.join("installed.json")).is_ok_and(|installed| installed == wanted);
-    for name in ["package.json", lock, "provider.mjs", "sign_in.mjs", "totp.mjs", "ask.mjs"] {
+    for name in
+        ["package.json", lock, "provider.mjs", "exchange.mjs", "glewlwyd.mjs", "sign_in.mjs", "totp.mjs", "ask.mjs"]
+    {
         std::fs::copy(from.join(name), to.join(name)).with_context(|| format!("cannot copy {name}"))?;
     }
     if here {

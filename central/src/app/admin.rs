@@ -13,7 +13,7 @@ use tether_accountfile::{UID_FIRST, UID_LAST};
 use tether_audit::Ids;
 use tether_centrallink::random;
 use tether_centrallink::wire::{EnrolToken, HostMark, NewAgent, NewHost, NewHostToken, Revoked, Target};
-use tether_identity::Name;
+use tether_identity::{Address, Name};
 use tether_oauth::{Jwk, Refusal, Standard, Subject, TokenType, claimed_issuer};
 
 /// How long an enrolment token is good, in seconds.
@@ -74,7 +74,7 @@ impl App {
             let why = "the token is bound to a key, and whoever has it would do";
             return Err(Refusal::new(Standard::InvalidToken, "admin.bound", why).into());
         }
-        self.look(|act| people::check_sign_in(act, &subject)).map_err(|failed| match failed {
+        self.look(|act| people::check_sign_in(act, &subject, now)).map_err(|failed| match failed {
             Failed::Refused(refusal) => Failed::Refused(invalid(refusal)),
             failed => failed,
         })?;
@@ -158,6 +158,9 @@ impl App {
             if labels.len() > LABELS_MAX || !labels.iter().all(plain) {
                 return Err(refuse("host.labels", "a label is KEY=VALUE; a host has at most 64"));
             }
+            // It is what agents connect to, and stands in a command that they run; without one the id does.
+            let address = new.address.as_deref().unwrap_or(new.host.as_str());
+            address.parse::<Address>().map_err(|error| refuse("host.address", error))?;
             let secret = random::name(32).map_err(|error| fault("random", error))?;
             let expires_at = clock::now() + ENROL_SECONDS;
             let (root_kid, root) =

@@ -2,7 +2,7 @@
 //! them central cannot change: it has no key for that.
 
 use super::resign::all_can_read_on;
-use super::{Admin, App, Failed, META_KEYS};
+use super::{Admin, App, Failed, META_KEYS, fault};
 use crate::audit::Record;
 use crate::clock;
 use crate::store::BundleText;
@@ -79,7 +79,11 @@ impl App {
         let done = self.act(|act| {
             let new = TrustedKeys::verify(text, &self.settings.roots)
                 .map_err(|error| refuse("keys.refused", format_args!("the key set is refused: {error}")))?;
-            if new.set().version <= self.trusted().set().version {
+            // The one that is stored: what is in force here follows only after the act.
+            let stored = act.meta(META_KEYS)?.ok_or_else(|| fault("keys.missing", "no key set is stored"))?;
+            let stored =
+                TrustedKeys::verify(&stored, &self.settings.roots).map_err(|error| fault("keys.stored", error))?;
+            if new.set().version <= stored.set().version {
                 return Err(refuse("keys.old", "the key set's version is not above the one in force"));
             }
             self.keys.check(&new, &self.settings.url).map_err(|error| refuse("keys.not_ours", error))?;
@@ -89,8 +93,16 @@ impl App {
             self.write(act, &Record::done("keys.taken", Ids::unknown("an admin's act"), about))?;
             Ok(new)
         });
-        let done = done.map(|new| *self.trusted.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(new));
+        let done = done.map(|new| self.trust(new));
         self.told(admin, "keys.taken", done)
+    }
+
+    /// Two sets that were taken one after the other may get here the other way round.
+    fn trust(&self, new: TrustedKeys) {
+        let mut trusted = self.trusted.lock().unwrap_or_else(PoisonError::into_inner);
+        if trusted.set().version < new.set().version {
+            *trusted = Arc::new(new);
+        }
     }
 
     /// All hosts are told of what was done; what was refused is on record.

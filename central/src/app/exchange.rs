@@ -1,5 +1,6 @@
-//! Token exchange: this human's sign-in and this agent's proof become a delegation for one host and one key.
+//! Token exchange: this human's sign-in and this agent's proof, or a provider's own delegation, become a delegation for one host and one key.
 
+use super::asking::Acting;
 use super::{App, Failed, fault, people};
 use crate::access::{Answer, Question, SignIn};
 use crate::audit::{KnownIds, Record, ids_of};
@@ -8,9 +9,7 @@ use crate::store::{Act, Agent, Delegation, Host, Which};
 use serde_json::json;
 use tether_centrallink::random;
 use tether_centrallink::wire::Exchanged;
-use tether_oauth::{
-    Actor, ExchangeRequest, Form, Jwk, Proof, Refusal, Registered, Standard, Subject, TOKEN_TYPE_JWT, claimed_issuer,
-};
+use tether_oauth::{ExchangeRequest, Form, Proof, Refusal, Standard, Subject, TOKEN_TYPE_JWT};
 use tether_statement::{Confirmation, Typ};
 
 /// The path of the token endpoint.
@@ -45,28 +44,33 @@ impl App {
         let proof = self.prove(proof, "POST", TOKEN_PATH, None)?;
         let request = ExchangeRequest::parse(&Form::parse(body)?)?;
         trace.host = Some(request.audience.to_string());
-        let subject = self.subject(&request, &proof)?;
+        let signed = self.signed(&request, &proof)?;
+        let subject = &signed.subject;
         trace.ids.human = Some(subject.human.to_string());
+        trace.ids.agent = signed.named.as_ref().map(|named| named.agent.to_string());
         trace.evidence = Some(subject.digest.clone());
-        let (agent, actor) = self.look(|act| self.actor(act, &request, &proof, clock::now()))?;
-        trace.ids.agent = Some(actor.agent.to_string());
-        trace.ids.instance = Some(actor.instance.to_string());
+        let acting = self.look(|act| self.acting(act, &request, &signed, &proof))?;
+        let agent = &acting.agent;
+        trace.ids.agent = Some(agent.name.to_string());
+        trace.ids.instance = Some(acting.instance.to_string());
         self.admit_agent(&agent.name, &subject.human)?;
         let done = self.act(|act| {
             let now = clock::now();
-            use_up(act, &agent, &actor, now)?;
-            check_may_act(&subject, &agent)?;
-            let human = people::seen(act, &subject, now)?;
-            check_pair(act, &agent, &subject, self.settings.sessions.per_pair, now)?;
+            acting.use_up(act, now)?;
+            check_may_act(subject, agent)?;
+            let human = people::seen(act, subject, now)?;
+            people::note_ahead(act, subject, now)?;
+            check_pair(act, agent, subject, self.settings.sessions.per_pair, now)?;
             let host = host(act, &request)?;
-            let delegation = self.decide(&request, &subject, &agent, &actor, &host, &proof, now)?;
+            let delegation = self.decide(&request, subject, &acting, &host, &proof, now)?;
             act.put_human(&human)?;
             act.put_delegation(&delegation)?;
+            let chain = signed.named.as_ref().map(|named| &named.chain);
             let about = json!({
                 "host": delegation.host.as_str(), "bundle": delegation.bundle.as_str(), "team": delegation.team.as_str(),
                 "policies": delegation.policies, "expires_at": delegation.expires_at, "issuer": delegation.issuer,
                 "auth_time": delegation.auth_time, "amr": delegation.amr, "subject_token": delegation.evidence,
-                "jkt": delegation.jkt.as_str(),
+                "jkt": delegation.jkt.as_str(), "provider_act": chain,
             });
             self.write(act, &Record::done("token.issued", ids_of(&delegation), about))?;
             Ok(delegation)
@@ -81,50 +85,16 @@ impl App {
         })
     }
 
-    /// The human's sign-in. Asks the provider for its keys if it must, so it is no part of the transaction.
-    fn subject(&self, request: &ExchangeRequest, proof: &Proof) -> Result<Subject, Refusal> {
-        let (issuer, kid) = claimed_issuer(&request.subject_token)?;
-        let providers = self.providers();
-        let (provider, keys) = providers.find(&issuer, kid.as_deref())?;
-        let kind = request.subject_token_type;
-        let subject = Subject::verify(&request.subject_token, kind, provider, &keys, clock::now())?;
-        if subject.bound_to.as_ref().is_some_and(|key| *key != proof.jkt) {
-            let why = "the subject token is bound to another key than the request was proved with";
-            return Err(Refusal::new(Standard::InvalidRequest, "subject.cnf", why));
-        }
-        Ok(subject)
-    }
-
-    /// The agent's own proof. Looked at before the transaction: a signature takes longer than all that is in it.
-    fn actor(
-        &self,
-        act: &dyn Act,
-        request: &ExchangeRequest,
-        proof: &Proof,
-        now: u64,
-    ) -> Result<(Agent, Actor), Failed> {
-        let name = Actor::claimed(&request.actor_token)?;
-        let agent = act.agent(&name)?.filter(|agent| agent.active).ok_or_else(Actor::unknown)?;
-        let key = Jwk::parse(&agent.key).map_err(|error| fault("agent.key", error))?;
-        let registered = Registered { name, key };
-        let endpoint = format!("{}{TOKEN_PATH}", self.settings.url);
-        let audiences = [self.settings.url.as_str(), endpoint.as_str()];
-        let actor = Actor::verify(&request.actor_token, &registered, &audiences, &proof.jkt, now)?;
-        Ok((agent, actor))
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "all that a decision rests on, once")]
     fn decide(
         &self,
         request: &ExchangeRequest,
         subject: &Subject,
-        agent: &Agent,
-        actor: &Actor,
+        acting: &Acting,
         host: &Host,
         proof: &Proof,
         now: u64,
     ) -> Result<Delegation, Failed> {
-        let sign_in = SignIn::from(subject);
+        let (agent, sign_in) = (&acting.agent, SignIn::from(subject));
         let question =
             Question { agent, sign_in, host, bundle: request.bundle.as_ref(), gateway: self.has_gateway(), now };
         let answer = self.access().decide(&question).map_err(|error| fault("access.failed", error))?;
@@ -145,7 +115,7 @@ impl App {
             session: id(26)?.parse().map_err(bad)?,
             human: subject.human.clone(),
             agent: agent.name.clone(),
-            instance: actor.instance.clone(),
+            instance: acting.instance.clone(),
             team: agent.team.clone(),
             generation: agent.generation,
             host: host.id.clone(),
@@ -178,18 +148,6 @@ impl App {
     }
 }
 
-/// The assertion is used up, and the agent is still the one whose key signed it.
-fn use_up(act: &mut dyn Act, agent: &Agent, actor: &Actor, now: u64) -> Result<(), Failed> {
-    if act.agent(&agent.name)?.as_ref() != Some(agent) {
-        return Err(Actor::unknown().into());
-    }
-    if !act.spend("assertion", &format!("{} {}", actor.agent, actor.jti), actor.expires_at, now)? {
-        let why = "the actor token is refused: its jti was used before";
-        return Err(Refusal::new(Standard::InvalidRequest, "actor.replayed", why).into());
-    }
-    Ok(())
-}
-
 /// Where the token names who may act, nobody else may (RFC 8693, 4.4).
 fn check_may_act(subject: &Subject, agent: &Agent) -> Result<(), Refusal> {
     match &subject.may_act {
@@ -202,8 +160,10 @@ fn check_may_act(subject: &Subject, agent: &Agent) -> Result<(), Refusal> {
 }
 
 fn check_pair(act: &dyn Act, agent: &Agent, subject: &Subject, most: usize, now: u64) -> Result<(), Failed> {
+    // By the provider's clock, as in `people::check_sign_in`; this token's own is remembered by now.
+    let ahead = people::known_ahead(act, &subject.issuer)?;
     let pair = act.pair(&agent.name, &subject.human)?;
-    if pair.is_some_and(|pair| pair.signed_in_after >= subject.auth_time) {
+    if pair.is_some_and(|pair| pair.signed_in_after.saturating_add(ahead) >= subject.auth_time) {
         let why = format!("{} acting for {} was revoked; they have to sign in again", agent.name, subject.human);
         return Err(Refusal::new(Standard::InvalidRequest, "pair.revoked", why).into());
     }

@@ -4,10 +4,11 @@ use super::admin::ENROL_SECONDS;
 use super::{App, Failed, META_KEYS, fault};
 use crate::audit::Record;
 use crate::clock;
-use crate::store::{Host, HostKey, Seen};
+use crate::store::{Act, Host, HostKey, Seen};
 use base64ct::{Base64UrlUnpadded, Encoding};
 use serde_json::json;
 use sha2::{Digest, Sha256};
+use std::sync::Arc;
 use tether_accountfile::{UID_FIRST, UID_LAST};
 use tether_audit::Ids;
 use tether_centrallink::wire::{Enrolled, Reported};
@@ -26,19 +27,41 @@ const BATCH_MAX: usize = 256;
 /// How many pairs of uids a host may have passed over: 3 in 100 of all that it has.
 const MARK_PAIRS_MARGIN: u64 = 512;
 
+/// What one feed wants to know.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// Whose.
+    pub host: HostId,
+    /// The last statement that it has been sent.
+    pub after: u64,
+    /// Keys and bundles too.
+    pub common: bool,
+    /// And a head.
+    pub head: bool,
+}
+
 /// What a host is to be sent now.
 #[derive(Debug, Clone)]
 pub struct Batch {
-    /// The key set.
-    pub keys: String,
+    /// What concerns all hosts, if it was wanted.
+    pub common: Option<Arc<Common>>,
     /// Statements: number and text.
     pub statements: Vec<(u64, String)>,
+    /// Whether these are all that there are.
+    pub whole: bool,
+    /// The newest head, if it was wanted; none while statements are left that do not fit this batch.
+    pub head: Option<String>,
+}
+
+/// What every host has.
+#[derive(Debug, Clone)]
+pub struct Common {
+    /// The key set.
+    pub keys: String,
     /// Bundles: digest and text.
     pub bundles: Vec<(String, String)>,
     /// Confirmations: the bundle's name and text.
     pub confirmations: Vec<(String, String)>,
-    /// The newest head; none while statements are left that do not fit this batch.
-    pub head: Option<String>,
 }
 
 fn unknown_host() -> Refusal {
@@ -106,7 +129,7 @@ impl App {
     }
 
     /// A new host's feed begins with the meaning of every bundle's name.
-    fn pin_all(&self, act: &mut dyn crate::store::Act, host: &HostId, now: u64) -> Result<(), Failed> {
+    fn pin_all(&self, act: &mut dyn Act, host: &HostId, now: u64) -> Result<(), Failed> {
         for bundle in act.bundles()? {
             let pin = BundlePin { name: bundle.name, version: bundle.version, sha256: bundle.sha256 };
             self.say(act, host, &Body::Pin(pin), now)?;
@@ -124,85 +147,139 @@ impl App {
         }
     }
 
-    /// What a host that has read up to `after` is to be sent. The head is of the same moment as the statements: a
-    /// head that is younger than a statement that it does not name would hide that statement.
-    pub fn batch(&self, host: &HostId, after: u64) -> Result<Batch, Failed> {
-        self.look(|act| {
-            let keys = act.meta(META_KEYS)?.ok_or_else(|| fault("keys.missing", "no key set is stored"))?;
-            let statements = act.statements(host, after, BATCH_MAX)?;
-            let position = act.position(host)?;
-            let sent = statements.last().map_or(after, |(number, _)| *number);
-            let head = (sent >= position.number).then(|| self.head(host, position)).transpose()?;
-            let bundles = act.bundles()?;
-            Ok(Batch {
-                keys,
-                statements,
-                confirmations: bundles
-                    .iter()
-                    .filter_map(|bundle| Some((bundle.name.to_string(), bundle.confirmation.clone()?)))
-                    .collect(),
-                bundles: bundles.into_iter().map(|bundle| (bundle.sha256, bundle.text)).collect(),
-                head,
-            })
+    /// What hosts are to be sent that have read so far; all in one look.
+    pub fn batches(&self, wanted: &[Wanted]) -> Vec<Result<Batch, Failed>> {
+        let mut common = None;
+        // Before anything is seen: whatever is not seen is younger than the heads.
+        let now = clock::now();
+        let looked = self.look(|act| Ok(wanted.iter().map(|one| self.batch(act, one, now, &mut common)).collect()));
+        looked.unwrap_or_else(|failed: Failed| {
+            let refusal = fault("store.failed", failed);
+            wanted.iter().map(|_| Err(refusal.clone().into())).collect()
         })
     }
 
-    fn head(&self, host: &HostId, position: Position) -> Result<String, Failed> {
-        let head = Head { host: host.clone(), position, time: clock::now() };
+    /// A head is of the same moment as the statements: one that is younger than a statement that it does not name would
+    /// hide that statement.
+    fn batch(
+        &self,
+        act: &dyn Act,
+        wanted: &Wanted,
+        now: u64,
+        common: &mut Option<Arc<Common>>,
+    ) -> Result<Batch, Failed> {
+        let Wanted { host, after, .. } = wanted;
+        let statements = act.statements(host, *after, BATCH_MAX)?;
+        let whole = statements.len() < BATCH_MAX;
+        let head = if wanted.head && whole { Some(self.head(host, act.position(host)?, now)?) } else { None };
+        if wanted.common && common.is_none() {
+            *common = Some(Arc::new(all_have(act)?));
+        }
+        Ok(Batch { common: common.clone().filter(|_| wanted.common), statements, whole, head })
+    }
+
+    fn head(&self, host: &HostId, position: Position, time: u64) -> Result<String, Failed> {
+        let head = Head { host: host.clone(), position, time };
         self.keys.feed.sign(Typ::Head, &head).map_err(|error| fault("head.sign", error).into())
     }
 
-    /// A host reports: it is told what its question at start is answered with.
-    pub fn report(&self, host: &HostId, report: &ResumeRequest) -> Result<Reported, Refusal> {
-        let about = || json!({"host": host.as_str(), "number": report.position.number, "uid_mark": report.uid_mark});
-        self.try_report(host, report)
-            .map_err(|failed| self.refuse("report.refused", Ids::unknown("of a host"), failed, about()))
+    /// The same for one, with those that ask meanwhile. None if it cannot be had; the log says why.
+    pub async fn news(self: &Arc<Self>, wanted: Wanted) -> Option<Batch> {
+        let app = Arc::clone(self);
+        let batch = self.feeds.ask(wanted, move |wanted| app.batches(&wanted)).await?;
+        // A fault is in the log already.
+        batch.ok()
     }
 
-    fn try_report(&self, host: &HostId, report: &ResumeRequest) -> Result<Reported, Failed> {
-        let refuse = |code: &str, why: &str| Failed::from(Refusal::new(Standard::InvalidRequest, code, why));
-        if report.host != *host {
-            return Err(refuse("report.other_host", "the report names another host than the key's"));
-        }
-        let (reported, number) = self.act(|act| {
-            let number = report.position.number;
-            let ours = if number == 0 { Some(String::new()) } else { act.hash_at(host, number)? };
-            if ours.as_deref() != Some(report.position.hash.as_str()) {
-                let why = "the host has read statements that are not ours: a feed that is not this one, or a lie";
-                return Err(refuse("report.fork", why));
-            }
-            let position = act.position(host)?;
-            let mut seen = act.seen(host)?;
-            let before = seen.clone();
-            let most = most_mark(&seen);
-            if report.uid_mark > most {
-                let why = format!(
-                    "the host says that its uids go up to {}; by what was granted they go up to {most} at most: a \
-                     courier that lies, or a ledger of before. What agentd itself says is in \
-                     /run/tether/resume-request.json; `tether hosts accept-mark` accepts it",
-                    report.uid_mark
-                );
-                return Err(refuse("report.uid_mark", &why));
-            }
-            seen.number = seen.number.max(number);
-            seen.uid_mark = seen.uid_mark.max(report.uid_mark);
-            seen.time = clock::now();
-            // A report that says nothing new is not worth a flush; the time is for people.
-            if (seen.number, seen.uid_mark) != (before.number, before.uid_mark) || seen.time > before.time + 60 {
-                act.put_seen(host, &seen)?;
-            }
-            let resume = Resume {
-                host: host.clone(),
-                nonce: report.nonce.clone(),
-                position,
-                seen: seen.number,
-                uid_mark: seen.uid_mark,
-                time: seen.time,
-            };
-            let resume = self.keys.feed.sign(Typ::Resume, &resume).map_err(|error| fault("resume.sign", error))?;
-            Ok((Reported { resume }, number))
-        })?;
-        self.hub.note_read(host, number);
-        Ok(reported)
+    /// A host reports, together with those that do meanwhile.
+    pub async fn report(self: &Arc<Self>, host: HostId, report: ResumeRequest) -> Result<Reported, Refusal> {
+        let app = Arc::clone(self);
+        let done = self.reporting.ask((host, report), move |asked| app.reports(&asked)).await;
+        done.unwrap_or_else(|| Err(fault("act.died", "reports")))
     }
+
+    /// Hosts report: each is told what its question at start is answered with, once that stands. All in one act.
+    pub fn reports(&self, asked: &[(HostId, ResumeRequest)]) -> Vec<Result<Reported, Refusal>> {
+        let taken = self.act(|act| {
+            let each = asked.iter().map(|(host, report)| match take_report(act, host, report) {
+                Err(Failed::Store(error)) => Err(Failed::Store(error)),
+                told => Ok(told),
+            });
+            each.collect::<Result<Vec<_>, Failed>>()
+        });
+        match taken {
+            Ok(taken) => asked.iter().zip(taken).map(|(asked, taken)| self.reported(asked, taken)).collect(),
+            Err(failed) => {
+                let refusal = fault("store.failed", failed);
+                asked.iter().map(|_| Err(refusal.clone())).collect()
+            }
+        }
+    }
+
+    /// What was taken stands: who waits for the host is told.
+    fn reported(
+        &self,
+        (host, report): &(HostId, ResumeRequest),
+        taken: Result<Resume, Failed>,
+    ) -> Result<Reported, Refusal> {
+        let signed = taken.and_then(|resume| {
+            self.hub.note_read(host, report.position.number);
+            self.keys.feed.sign(Typ::Resume, &resume).map_err(|error| fault("resume.sign", error).into())
+        });
+        signed.map(|resume| Reported { resume }).map_err(|failed| {
+            let about = json!({"host": host.as_str(), "number": report.position.number, "uid_mark": report.uid_mark});
+            self.refuse("report.refused", Ids::unknown("of a host"), failed, about)
+        })
+    }
+}
+
+fn all_have(act: &dyn Act) -> Result<Common, Failed> {
+    let keys = act.meta(META_KEYS)?.ok_or_else(|| fault("keys.missing", "no key set is stored"))?;
+    let bundles = act.bundles()?;
+    let confirmed =
+        bundles.iter().filter_map(|bundle| Some((bundle.name.to_string(), bundle.confirmation.clone()?))).collect();
+    let bundles = bundles.into_iter().map(|bundle| (bundle.sha256, bundle.text)).collect();
+    Ok(Common { keys, bundles, confirmations: confirmed })
+}
+
+/// Takes a report, or refuses it and changes nothing: others are in the same act.
+fn take_report(act: &mut dyn Act, host: &HostId, report: &ResumeRequest) -> Result<Resume, Failed> {
+    let refuse = |code: &str, why: &str| Failed::from(Refusal::new(Standard::InvalidRequest, code, why));
+    if report.host != *host {
+        return Err(refuse("report.other_host", "the report names another host than the key's"));
+    }
+    let number = report.position.number;
+    let ours = if number == 0 { Some(String::new()) } else { act.hash_at(host, number)? };
+    if ours.as_deref() != Some(report.position.hash.as_str()) {
+        let why = "the host has read statements that are not ours: a feed that is not this one, or a lie";
+        return Err(refuse("report.fork", why));
+    }
+    let position = act.position(host)?;
+    let mut seen = act.seen(host)?;
+    let before = seen.clone();
+    let most = most_mark(&seen);
+    if report.uid_mark > most {
+        let why = format!(
+            "the host says that its uids go up to {}; by what was granted they go up to {most} at most: a courier that \
+             lies, or a ledger of before. What agentd itself says is in /run/tether/resume-request.json; `tether hosts \
+             accept-mark` accepts it",
+            report.uid_mark
+        );
+        return Err(refuse("report.uid_mark", &why));
+    }
+    seen.number = seen.number.max(number);
+    seen.uid_mark = seen.uid_mark.max(report.uid_mark);
+    seen.time = clock::now();
+    // A report that says nothing new is not worth a flush; the time is for people.
+    if (seen.number, seen.uid_mark) != (before.number, before.uid_mark) || seen.time > before.time + 60 {
+        act.put_seen(host, &seen)?;
+    }
+    Ok(Resume {
+        host: host.clone(),
+        nonce: report.nonce.clone(),
+        position,
+        seen: seen.number,
+        uid_mark: seen.uid_mark,
+        time: seen.time,
+    })
 }

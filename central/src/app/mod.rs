@@ -1,6 +1,7 @@
 //! The acts. Each is one transaction with its audit record; what a caller is told was done is on disk.
 
 mod admin;
+mod asking;
 mod bundles;
 mod certificate;
 mod exchange;
@@ -14,11 +15,12 @@ mod revoke;
 mod scim;
 mod signals;
 mod standing;
+mod strangers;
 
 pub use admin::{Admin, Standing};
 pub use certificate::{CERTIFICATE_PATH, Prepared};
 pub use exchange::TOKEN_PATH;
-pub use host::{Batch, ENROL_PATH, FEED_PATH, REPORT_PATH, hash};
+pub use host::{Batch, Common, ENROL_PATH, FEED_PATH, REPORT_PATH, Wanted, hash};
 pub use limits::Attempt;
 pub use revoke::REVOKE_PATH;
 pub use scim::Directory;
@@ -27,6 +29,7 @@ pub use signals::{SIGNALS_PATH, standard_error};
 use crate::access::Access;
 use crate::audit::{self, Record};
 use crate::config::Settings;
+use crate::group::Group;
 use crate::hub::Hub;
 use crate::keys::Keys;
 use crate::limits::Limits;
@@ -36,11 +39,13 @@ use crate::providers::Providers;
 use crate::rules::Rules;
 use crate::store::{self, Act, Store, StoreError};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+use strangers::Strangers;
 use tether_audit::Ids;
+use tether_centrallink::wire::Reported;
 use tether_identity::HostId;
 use tether_oauth::{Proof, ProofRequest, Refusal, Standard};
 use tether_statement::issue::{FeedWriter, Signing};
-use tether_statement::{Body, TrustedKeys, Typ};
+use tether_statement::{Body, ResumeRequest, TrustedKeys, Typ};
 
 /// The name under which the newest key set is kept.
 pub const META_KEYS: &str = "keys";
@@ -62,6 +67,9 @@ pub struct App {
     pub metrics: Arc<Metrics>,
     /// How much one caller may ask for.
     pub limits: Limits,
+    feeds: Group<Wanted, Result<Batch, Failed>>,
+    reporting: Group<(HostId, ResumeRequest), Result<Reported, Refusal>>,
+    strangers: Strangers,
     keys: Keys,
     rules: RwLock<Rules>,
     trusted: Mutex<Arc<TrustedKeys>>,
@@ -127,6 +135,9 @@ impl App {
             authority,
             limits,
             metrics,
+            strangers: Strangers::default(),
+            feeds: Group::default(),
+            reporting: Group::default(),
             keys,
             rules: RwLock::new(rules.clone()),
             trusted: Mutex::new(Arc::new(trusted)),

@@ -34,7 +34,11 @@ pub(super) fn new_id() -> Result<String, Failed> {
 }
 
 /// Refuses a sign-in that was taken back.
-pub(super) fn check_sign_in(act: &dyn Act, subject: &Subject) -> Result<(), Failed> {
+///
+/// A provider whose clock is ahead dates sign-ins later than they were. So the cut is later by as much as that provider
+/// was ever seen ahead, in this very token or before.
+pub(super) fn check_sign_in(act: &dyn Act, subject: &Subject, now: u64) -> Result<(), Failed> {
+    let ahead = ahead_of(subject, now).max(known_ahead(act, &subject.issuer)?);
     let refuse = |code: &str, why: String| Refusal::new(Standard::InvalidRequest, code, why);
     let revoked = |name: &HumanName, until: u64| {
         let why = format!("sign-ins of {name} up to {until} were revoked: they have to sign in again");
@@ -44,20 +48,43 @@ pub(super) fn check_sign_in(act: &dyn Act, subject: &Subject) -> Result<(), Fail
         if !known.active {
             return Err(refuse("human.inactive", format!("{} is deactivated", known.name)).into());
         }
-        if known.signed_in_after >= subject.auth_time && known.signed_in_after > 0 {
+        if known.signed_in_after.saturating_add(ahead) >= subject.auth_time && known.signed_in_after > 0 {
             return Err(revoked(&known.name, known.signed_in_after));
         }
     }
     // Somebody may have been named by the provider's own name for them before they were ever seen here.
     match act.void_until(&subject.issuer, &subject.sub)? {
-        until if until > 0 && until >= subject.auth_time => Err(revoked(&subject.human, until)),
+        until if until > 0 && until.saturating_add(ahead) >= subject.auth_time => Err(revoked(&subject.human, until)),
         _ => Ok(()),
     }
 }
 
+/// By how many seconds this token says that its provider's clock is ahead of ours.
+fn ahead_of(subject: &Subject, now: u64) -> u64 {
+    subject.issued_at.max(subject.auth_time).saturating_sub(now)
+}
+
+/// By how many seconds a provider's clock was ever seen ahead.
+pub(super) fn known_ahead(act: &dyn Act, issuer: &str) -> Result<u64, Failed> {
+    Ok(act.meta(&ahead_name(issuer))?.and_then(|seconds| seconds.parse().ok()).unwrap_or(0))
+}
+
+fn ahead_name(issuer: &str) -> String {
+    format!("ahead {issuer}")
+}
+
+/// Remembers how far ahead a provider's clock is.
+pub(super) fn note_ahead(act: &mut dyn Act, subject: &Subject, now: u64) -> Result<(), Failed> {
+    let ahead = ahead_of(subject, now);
+    if ahead > known_ahead(act, &subject.issuer)? {
+        act.set_meta(&ahead_name(&subject.issuer), &ahead.to_string())?;
+    }
+    Ok(())
+}
+
 /// The human's record as it will be, if they may be acted for.
 pub(super) fn seen(act: &dyn Act, subject: &Subject, now: u64) -> Result<Human, Failed> {
-    check_sign_in(act, subject)?;
+    check_sign_in(act, subject, now)?;
     let known = match act.human(&subject.human)? {
         Some(known) => known,
         None => unseen(&subject.human, now)?,

@@ -1,7 +1,7 @@
 //! What can they reach, and why: policies asked without anything being issued.
 
 use super::{App, Failed, fault};
-use crate::access::{Answer, Question, SignIn};
+use crate::access::{Access, Answer, Question, SignIn};
 use crate::clock;
 use crate::store::{Act, Agent, Host, Human};
 use std::collections::BTreeSet;
@@ -68,45 +68,47 @@ impl App {
     /// Which agent reaches which host for which human, with a fresh sign-in.
     pub fn reach(&self, asked: &ReachQuestion) -> Result<Vec<Reach>, Refusal> {
         let access = self.access();
-        let amr = best_factors();
-        let done = self.look(|act| {
+        // Read first, then worked out: a long question holds the store for nobody.
+        let (agents, humans, hosts) = answered(self.look(|act| {
             let agents: Vec<Agent> = chosen(act.agents()?, asked.agent.as_ref(), |agent| &agent.name);
             let humans: Vec<Human> = chosen(act.humans()?, asked.human.as_ref(), |human| &human.name);
             let hosts: Vec<Host> = chosen(act.hosts()?, asked.host.as_ref(), |host| &host.id);
-            if agents.len().saturating_mul(humans.len()).saturating_mul(hosts.len()) > LOOKS_MAX {
-                let why = format!("that is more than {LOOKS_MAX} combinations: name an agent, a human or a host");
-                return Err(Refusal::new(Standard::InvalidRequest, "access.too_many", why).into());
-            }
-            let now = clock::now();
-            let mut reached = Vec::new();
-            for agent in &agents {
-                for human in &humans {
-                    for host in &hosts {
-                        if !standing(agent, host, Some(human)).is_empty() {
-                            continue;
-                        }
-                        let sign_in = SignIn {
-                            human: human.name.as_str(),
-                            groups: &human.groups,
-                            auth_time: now,
-                            amr: &amr,
-                            acr: None,
-                        };
-                        let question =
-                            Question { agent, sign_in, host, bundle: None, gateway: self.has_gateway(), now };
-                        let answer = access.decide(&question).map_err(|error| fault("access.failed", error))?;
-                        reached.extend(bundles_of(answer).into_iter().map(|bundle| Reach {
-                            agent: agent.name.clone(),
-                            human: human.name.clone(),
-                            host: host.id.clone(),
-                            bundle,
-                        }));
-                    }
+            Ok((agents, humans, hosts))
+        }))?;
+        if agents.len().saturating_mul(humans.len()).saturating_mul(hosts.len()) > LOOKS_MAX {
+            let why = format!("that is more than {LOOKS_MAX} combinations: name an agent, a human or a host");
+            return Err(Refusal::new(Standard::InvalidRequest, "access.too_many", why));
+        }
+        let (now, mut reached) = (clock::now(), Vec::new());
+        for agent in &agents {
+            for human in &humans {
+                for host in &hosts {
+                    reached.extend(self.reached(&access, agent, human, host, now)?);
                 }
             }
-            Ok(reached)
-        });
-        answered(done)
+        }
+        Ok(reached)
+    }
+
+    fn reached(
+        &self,
+        access: &Access,
+        agent: &Agent,
+        human: &Human,
+        host: &Host,
+        now: u64,
+    ) -> Result<Vec<Reach>, Refusal> {
+        if !standing(agent, host, Some(human)).is_empty() {
+            return Ok(Vec::new());
+        }
+        let amr = best_factors();
+        let sign_in =
+            SignIn { human: human.name.as_str(), groups: &human.groups, auth_time: now, amr: &amr, acr: None };
+        let question = Question { agent, sign_in, host, bundle: None, gateway: self.has_gateway(), now };
+        let answer = access.decide(&question).map_err(|error| fault("access.failed", error))?;
+        let one =
+            |bundle| Reach { agent: agent.name.clone(), human: human.name.clone(), host: host.id.clone(), bundle };
+        Ok(bundles_of(answer).into_iter().map(one).collect())
     }
 }
 

@@ -1,14 +1,14 @@
 //! What admins ask for.
 
 use super::answer::{answer, blocking};
+use super::body::{self, ADMINS_PATIENCE, BUNDLE_BODY_MAX};
 use super::hosts::read;
 use super::{Peer, Shared, authorization};
 use crate::app::{Admin, App};
 use crate::clock;
 use crate::store::Which;
 use axum::Extension;
-use axum::body::Bytes;
-use axum::extract::Query;
+use axum::extract::{Query, Request};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use serde::Deserialize;
@@ -20,6 +20,30 @@ use tether_oauth::{Refusal, Standard};
 
 /// The most sessions of one answer.
 const SESSIONS_MAX: usize = 1000;
+
+/// Lets an admin in, and only then reads what they send.
+async fn reads(
+    app: Arc<App>,
+    action: &'static str,
+    peer: Peer,
+    request: Request,
+    work: impl FnOnce(&App, &Admin, &[u8]) -> Result<Response, Refusal> + Send + 'static,
+) -> Response {
+    let (asked, (head, body)) = (Arc::clone(&app), request.into_parts());
+    let known =
+        blocking(move || asked.admin(authorization(&head.headers, "Bearer"), action, &peer.0.to_string())).await;
+    let admin = match known {
+        Ok(admin) => admin,
+        Err(refusal) => return answer::<()>(&app, Err(refusal)),
+    };
+    let body = match body::read(body, BUNDLE_BODY_MAX, ADMINS_PATIENCE).await {
+        Ok(body) => body,
+        Err(refused) => return refused,
+    };
+    let asked = Arc::clone(&app);
+    let done = blocking(move || work(&asked, &admin, &body)).await;
+    done.unwrap_or_else(|refusal| answer::<()>(&app, Err(refusal)))
+}
 
 /// Lets an admin in, then does what they ask for.
 async fn as_admin<T: serde::Serialize + Send + 'static>(
@@ -42,12 +66,11 @@ macro_rules! acts {
         $(pub(super) async fn $name(
             Extension(app): Shared,
             Extension(peer): Extension<Peer>,
-            headers: HeaderMap,
-            body: Bytes,
+            request: Request,
         ) -> Response {
-            as_admin(app, $action, (headers, peer), move |$app, $admin| {
-                let $value: $body = read(&body)?;
-                $work
+            reads(app, $action, peer, request, move |$app, $admin, body| {
+                let $value: $body = read(body)?;
+                Ok(answer($app, $work))
             })
             .await
         })+

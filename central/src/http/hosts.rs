@@ -1,11 +1,11 @@
 //! What agents and hosts ask for with a proof of their key.
 
 use super::answer::{answer, blocking};
+use super::body::Whole;
 use super::{Peer, Shared, authorization, header};
 use crate::app::{App, ENROL_PATH, Prepared, REPORT_PATH};
 use crate::metrics::Asked;
 use axum::Extension;
-use axum::body::Bytes;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use std::sync::Arc;
@@ -56,27 +56,37 @@ pub(super) async fn enrol(
     Extension(app): Shared,
     Extension(peer): Extension<Peer>,
     headers: HeaderMap,
-    body: Bytes,
+    Whole(body): Whole,
 ) -> Response {
     let asked = Arc::clone(&app);
     let done = blocking(move || {
-        let proof = asked.prove(header(&headers, "dpop"), "POST", ENROL_PATH, None)?;
+        let (proof, peer) = (header(&headers, "dpop"), peer.0.to_string());
+        let proof = asked.prove(proof, "POST", ENROL_PATH, None);
+        let proof = proof.map_err(|refusal| asked.note_stranger("enrol.refused", refusal, &peer))?;
         let request: EnrolRequest = read(&body)?;
-        asked.enrol(&request.secret, &proof, &peer.0.to_string())
+        asked.enrol(&request.secret, &proof, &peer)
     })
     .await;
     app.metrics.count(Asked::Enrolment, &done);
     answer(&app, done)
 }
 
-pub(super) async fn report(Extension(app): Shared, headers: HeaderMap, body: Bytes) -> Response {
+pub(super) async fn report(
+    Extension(app): Shared,
+    Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
+    Whole(body): Whole,
+) -> Response {
     let asked = Arc::clone(&app);
-    let done = blocking(move || {
-        let host = asked.prove_host(header(&headers, "dpop"), "POST", REPORT_PATH)?;
-        let report: ResumeRequest = read(&body)?;
-        asked.report(&host, &report)
-    })
-    .await;
+    let proved = blocking(move || {
+        let host = asked.prove_host(header(&headers, "dpop"), "POST", REPORT_PATH);
+        let host = host.map_err(|refusal| asked.note_stranger("report.refused", refusal, &peer.0.to_string()))?;
+        Ok((host, read::<ResumeRequest>(&body)?))
+    });
+    let done = match proved.await {
+        Ok((host, report)) => app.report(host, report).await,
+        Err(refusal) => Err(refusal),
+    };
     app.metrics.count(Asked::Report, &done);
     answer(&app, done)
 }

@@ -2,8 +2,10 @@
 
 mod admin;
 mod answer;
+mod body;
 mod feed;
 mod hosts;
+mod idle;
 mod limit;
 mod metrics;
 mod oauth;
@@ -23,11 +25,6 @@ use axum::http::HeaderMap;
 use axum::{Extension, Router};
 use std::net::SocketAddr;
 use std::sync::Arc;
-
-/// The most bytes of a body.
-const BODY_MAX: usize = 64 * 1024;
-/// The most bytes of a body that holds a bundle.
-const BUNDLE_BODY_MAX: usize = 9 * 1024 * 1024;
 
 /// Where a request comes from.
 #[derive(Debug, Clone, Copy)]

@@ -1,11 +1,11 @@
 //! The OAuth endpoints.
 
 use super::answer::{answer, blocking, json, refused, token_answer};
+use super::body::Whole;
 use super::{Peer, Shared, header};
 use crate::app::{App, REVOKE_PATH, TOKEN_PATH, fault};
 use crate::metrics::Asked;
 use axum::Extension;
-use axum::body::Bytes;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use serde_json::json;
@@ -49,7 +49,7 @@ pub(super) async fn token(
     Extension(app): Shared,
     Extension(peer): Extension<Peer>,
     headers: HeaderMap,
-    body: Bytes,
+    Whole(body): Whole,
 ) -> Response {
     if let Err(refusal) = is_form(&headers) {
         return token_answer::<()>(&app, Err(refusal));
@@ -60,7 +60,7 @@ pub(super) async fn token(
     token_answer(&app, done)
 }
 
-pub(super) async fn revoke(Extension(app): Shared, headers: HeaderMap, body: Bytes) -> Response {
+pub(super) async fn revoke(Extension(app): Shared, headers: HeaderMap, Whole(body): Whole) -> Response {
     let asked: Arc<App> = Arc::clone(&app);
     let done = blocking(move || {
         is_form(&headers)?;

@@ -1,10 +1,9 @@
 //! Every route, once. A route that is not in this table is not served, and one that `openapi.json` does not describe
 //! fails a test.
 
-use super::{BODY_MAX, BUNDLE_BODY_MAX, admin, feed, hosts, limit, oauth, openapi, scim, ssf};
+use super::{admin, feed, hosts, limit, oauth, openapi, scim, ssf};
 use crate::app::{Attempt, SIGNALS_PATH};
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
 use axum::handler::Handler;
 use axum::routing::{MethodFilter, MethodRouter, on};
 
@@ -16,13 +15,12 @@ pub struct Route {
     pub path: &'static str,
     /// None if a router of its own is nested there.
     handler: Option<MethodRouter>,
-    body_max: usize,
 }
 
 impl Route {
     fn new<H: Handler<T, ()>, T: 'static>(method: &'static str, path: &'static str, handler: H) -> Self {
         let filter = if method == "GET" { MethodFilter::GET } else { MethodFilter::POST };
-        Self { method, path, handler: Some(on(filter, handler)), body_max: BODY_MAX }
+        Self { method, path, handler: Some(on(filter, handler)) }
     }
 
     fn get<H: Handler<T, ()>, T: 'static>(path: &'static str, handler: H) -> Self {
@@ -37,10 +35,6 @@ impl Route {
     fn limited(self, attempt: Attempt) -> Self {
         let by_address = axum::middleware::from_fn_with_state(attempt, limit::by_address);
         Self { handler: self.handler.map(|handler| handler.layer(by_address)), ..self }
-    }
-
-    fn with_long_bodies(self) -> Self {
-        Self { body_max: BUNDLE_BODY_MAX, ..self }
     }
 }
 
@@ -64,7 +58,7 @@ pub fn routes() -> Vec<Route> {
         Route::post("/v1/admin/hosts", admin::admit_host),
         Route::post("/v1/admin/hosts/mark", admin::accept_mark),
         Route::get("/v1/admin/sessions", admin::sessions),
-        Route::post("/v1/admin/bundles", admin::publish).with_long_bodies(),
+        Route::post("/v1/admin/bundles", admin::publish),
         Route::post("/v1/admin/confirmations", admin::confirm),
         Route::post("/v1/admin/keys", admin::keys),
         Route::post("/v1/admin/access", admin::explain),
@@ -73,7 +67,7 @@ pub fn routes() -> Vec<Route> {
         Route::post(SIGNALS_PATH, ssf::push),
     ]
     .into_iter()
-    .chain(SCIM.into_iter().map(|(method, path)| Route { method, path, handler: None, body_max: BODY_MAX }))
+    .chain(SCIM.into_iter().map(|(method, path)| Route { method, path, handler: None }))
     .collect()
 }
 
@@ -98,9 +92,8 @@ const SCIM: [(&str, &str); 16] = [
 ];
 
 pub(super) fn router() -> Router {
-    let directories = scim::router().layer(DefaultBodyLimit::max(BODY_MAX));
-    routes().into_iter().fold(Router::new().nest("/scim/v2", directories), |router, route| match route.handler {
-        Some(handler) => router.route(route.path, handler.layer(DefaultBodyLimit::max(route.body_max))),
+    routes().into_iter().fold(Router::new().nest("/scim/v2", scim::router()), |router, route| match route.handler {
+        Some(handler) => router.route(route.path, handler),
         None => router,
     })
 }

@@ -1,9 +1,9 @@
 //! The protocol of directories (RFC 7644) at `/scim/v2`: each request with a directory's own token, which opens nothing
 //! else here.
 
+use super::body::Whole;
 use super::{Peer, Shared, authorization, header};
 use crate::app::{App, Directory, fault};
-use axum::body::Bytes;
 use axum::extract::{Path, Query};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header as names};
 use axum::response::{IntoResponse, Response};
@@ -69,7 +69,7 @@ macro_rules! writes {
             Extension(peer): Extension<Peer>,
             headers: HeaderMap,
             $(Path($id): Path<String>,)?
-            body: Bytes,
+            Whole(body): Whole,
         ) -> Response {
             let read = read(&headers, &body);
             as_directory(Caller(app, peer, headers), move |$app, $directory| {

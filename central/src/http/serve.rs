@@ -1,6 +1,7 @@
 //! Listening: TLS, a bounded handshake, HTTP/1.1 and HTTP/2, and an orderly end.
 
 use super::Peer;
+use super::idle::{InUse, Used};
 use crate::limits::Source;
 use anyhow::{Context, Result};
 use axum::Router;
@@ -20,7 +21,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 
-/// How long a client may take for its handshake, and for the head of a request.
+/// How long a client may take for its handshake, for the head of a request, and for the next request.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The most connections at a time.
 const CONNECTIONS_MAX: u32 = 20_000;
@@ -40,6 +41,9 @@ pub fn tls(chain: &Path, key: &Path) -> Result<TlsAcceptor> {
         .with_no_client_auth()
         .with_single_cert(chain, key)
         .context("central's TLS certificate")?;
+    // Hosts report on connections of their own, a whole fleet at once after a revocation: with tickets neither side signs
+    // and checks certificates again, and nothing is kept here for it.
+    config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new().context("TLS tickets")?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
@@ -104,9 +108,12 @@ async fn connection(
     stream.set_nodelay(true)?;
     let stream = tokio::time::timeout(PATIENCE, tls.accept(stream)).await??;
     let inner = TowerToHyperService::new(router);
+    let in_use = InUse::new();
+    let counted = in_use.clone();
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(Peer(peer));
-        inner.call(request)
+        let (answered, until) = (inner.call(request), counted.begin());
+        async move { answered.await.map(|response| Used::of(response, until)) }
     });
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(PATIENCE);
@@ -114,6 +121,8 @@ async fn connection(
     let mut served = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
     let ended = tokio::select! {
         ended = served.as_mut() => ended,
+        // Also one that has not said yet which HTTP it speaks, which no other limit holds for.
+        () = in_use.idle(PATIENCE) => return Ok(()),
         () = told(&mut stop) => {
             served.as_mut().graceful_shutdown();
             served.await

@@ -1,10 +1,10 @@
 //! Where providers push what happened to their humans (RFC 8935).
 
 use super::answer::{blocking, json};
+use super::body::Whole;
 use super::{Peer, Shared, header};
 use crate::app::standard_error;
 use axum::Extension;
-use axum::body::Bytes;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
@@ -14,7 +14,7 @@ pub(super) async fn push(
     Extension(app): Shared,
     Extension(peer): Extension<Peer>,
     headers: HeaderMap,
-    body: Bytes,
+    Whole(body): Whole,
 ) -> Response {
     let done = blocking(move || {
         let kind = header(&headers, "content-type").unwrap_or_default();

@@ -18,6 +18,7 @@ macro_rules! suite {
             #[test] fn a_feed_has_no_gaps_and_no_second_statement() { super::a_feed_has_no_gaps_and_no_second_statement($make) }
             #[test] fn delegations_are_found_by_everything() { super::delegations_are_found_by_everything($make) }
             #[test] fn acts_of_many_threads_come_one_after_another() { super::acts_of_many_threads_come_one_after_another($make) }
+            #[test] fn a_look_waits_for_no_act() { super::a_look_waits_for_no_act($make) }
             #[test] fn a_backup_is_a_store() { super::a_backup_is_a_store($make) }
         })+
     };
@@ -348,6 +349,40 @@ fn acts_of_many_threads_come_one_after_another(made: Made) {
         }
     });
     assert_eq!(read(&made, |act| act.meta("count")).as_deref(), Some("100"));
+}
+
+/// And an act for no look: each is in the middle of its work while the other is done.
+fn a_look_waits_for_no_act(made: Made) {
+    let value = |store: &dyn Store| look(store, |act| -> Result<_, StoreError> { act.meta("a") }).unwrap();
+    let set = |store: &dyn Store, text: &str| {
+        act(store, |act| -> Result<(), StoreError> { act.set_meta("a", text) }).unwrap();
+    };
+    let aside = |work: Box<dyn FnOnce() + Send>| {
+        let (done, is_done) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            work();
+            done.send(()).unwrap();
+        });
+        is_done.recv_timeout(std::time::Duration::from_secs(60)).expect("it waits");
+    };
+    set(&*made.store, "1");
+    act(&*made.store, |act| -> Result<(), StoreError> {
+        act.set_meta("a", "2")?;
+        let store = Arc::clone(&made.store);
+        aside(Box::new(move || assert_eq!(value(&*store).as_deref(), Some("1"), "what stood before")));
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(value(&*made.store).as_deref(), Some("2"));
+    look(&*made.store, |act| -> Result<(), StoreError> {
+        assert_eq!(act.meta("a")?.as_deref(), Some("2"));
+        let store = Arc::clone(&made.store);
+        aside(Box::new(move || set(&*store, "3")));
+        assert_eq!(act.meta("a")?.as_deref(), Some("2"), "one look is of one moment");
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(value(&*made.store).as_deref(), Some("3"));
 }
 
 fn a_backup_is_a_store(made: Made) {

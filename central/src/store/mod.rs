@@ -163,7 +163,7 @@ pub trait Store: Send + Sync {
     /// Does one act. What it wrote stands if, and only if, it returns `Ok` and so does this.
     fn act(&self, work: &mut dyn FnMut(&mut dyn Act) -> Result<(), StoreError>) -> Result<(), StoreError>;
 
-    /// Looks, and writes nothing.
+    /// Looks, and writes nothing. It sees all acts that were done before it began, and may wait for none that goes on.
     fn look(&self, work: &mut dyn FnMut(&dyn Act) -> Result<(), StoreError>) -> Result<(), StoreError>;
 
     /// Copies the whole store to a new file while acts go on.

@@ -1,4 +1,6 @@
 //! SQLite: one file, write-ahead log, flushed at every commit.
+//!
+//! Who looks has a connection of its own and waits for no flush: it sees what stood when it began.
 
 use super::{
     Act, Agent, BundleText, Delegation, Enrolment, Host, Human, Pair, ScimToken, Seen, Store, StoreError, Which,
@@ -7,7 +9,8 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Params, Row, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tether_identity::{DelegationId, HostId, Human as HumanName, Name, SessionId, Thumbprint};
 use tether_statement::{Position, UnixTime, digest};
@@ -68,9 +71,20 @@ impl From<rusqlite::Error> for StoreError {
     }
 }
 
+/// How many pages the log may have before an act moves them into the file (32 MiB): a revocation that ends thousands of
+/// sessions writes some 20 MiB, and hosts are told only after it stands.
+const WAL_PAGES: u32 = 8192;
+/// How many look at a time.
+const READERS: usize = 4;
+
 /// A store in one file.
 #[derive(Debug)]
-pub struct Sqlite(Mutex<Connection>);
+pub struct Sqlite {
+    writer: Mutex<Connection>,
+    readers: Vec<Mutex<Connection>>,
+    /// Whose turn it is if all readers are busy.
+    turn: AtomicUsize,
+}
 
 impl Sqlite {
     /// Opens the file, or makes it, and brings its schema up to date.
@@ -79,16 +93,16 @@ impl Sqlite {
         connection.busy_timeout(BUSY)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update(None, "wal_autocheckpoint", WAL_PAGES)?;
         connection.pragma_update(None, "foreign_keys", "ON")?;
         migrate(&mut connection)?;
-        Ok(Self(Mutex::new(connection)))
+        let readers = (0..READERS).map(|_| Ok(Mutex::new(read_only(path)?))).collect::<Result<_, StoreError>>()?;
+        Ok(Self { writer: Mutex::new(connection), readers, turn: AtomicUsize::new(0) })
     }
 
     /// Opens a file that is only read, such as a backup.
     pub fn open_to_read(path: &Path) -> Result<Self, StoreError> {
-        let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-        connection.busy_timeout(BUSY)?;
-        Ok(Self(Mutex::new(connection)))
+        Ok(Self { writer: Mutex::new(read_only(path)?), readers: Vec::new(), turn: AtomicUsize::new(0) })
     }
 
     /// SQLite's own check of the file: `ok`, or what is wrong.
@@ -97,8 +111,26 @@ impl Sqlite {
     }
 
     fn lock(&self) -> Result<MutexGuard<'_, Connection>, StoreError> {
-        self.0.lock().map_err(|_| StoreError::Poisoned)
+        self.writer.lock().map_err(|_| StoreError::Poisoned)
     }
+
+    /// A connection to look with: one that is free, else the next in turn. A look that panicked has undone itself.
+    fn reader(&self) -> Result<MutexGuard<'_, Connection>, StoreError> {
+        if let Some(free) = self.readers.iter().find_map(|reader| reader.try_lock().ok()) {
+            return Ok(free);
+        }
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % self.readers.len().max(1);
+        match self.readers.get(turn) {
+            Some(reader) => Ok(reader.lock().unwrap_or_else(PoisonError::into_inner)),
+            None => self.lock(),
+        }
+    }
+}
+
+fn read_only(path: &Path) -> Result<Connection, StoreError> {
+    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    connection.busy_timeout(BUSY)?;
+    Ok(connection)
 }
 
 fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
@@ -128,7 +160,7 @@ impl Store for Sqlite {
     }
 
     fn look(&self, work: &mut dyn FnMut(&dyn Act) -> Result<(), StoreError>) -> Result<(), StoreError> {
-        let mut connection = self.lock()?;
+        let mut connection = self.reader()?;
         let transaction = connection.transaction()?;
         work(&Inside(&transaction))
     }

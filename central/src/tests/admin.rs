@@ -86,3 +86,23 @@ fn another_key_of_an_agent_ends_what_the_old_one_was_issued_for() {
     assert_eq!(world.trail("session.revoked").len(), 1);
     assert_ne!(world.certificate(&token), "", "the old token gets nothing");
 }
+
+#[test]
+fn an_address_is_an_address() {
+    use crate::app::Admin;
+    use tether_centrallink::wire::NewHost;
+    let world = World::new();
+    let admit = |host: &str, address: Option<&str>| {
+        let new = NewHost { host: host.parse().unwrap(), address: address.map(str::to_owned), labels: Vec::new() };
+        world.app.admit_host(&Admin { name: "carol".to_owned() }, &new).map(drop).map_err(|refusal| refusal.code)
+    };
+    for bad in ["-oProxyCommand=id", "a;id", "a b", "$(id)", "host:22", "", "a\nb"] {
+        assert_eq!(admit("web-02", Some(bad)), Err("host.address".to_owned()), "{bad:?}");
+    }
+    // Without one agents connect to the id.
+    assert_eq!(admit("$(id)", None), Err("host.address".to_owned()));
+    for good in ["web-02.example.org", "192.0.2.7", "2001:db8::7"] {
+        assert_eq!(admit("$(id)", Some(good)), Ok(()));
+    }
+    assert_eq!(admit("web-02", None), Ok(()));
+}

@@ -39,14 +39,24 @@ impl Client {
         Ok(Self(BufReader::new(TlsConnector::from(Arc::new(config)).connect(name, stream).await?)))
     }
 
+    /// Sends a text as it is.
+    pub(super) async fn send(&mut self, text: &str) -> Result<()> {
+        self.0.write_all(text.as_bytes()).await?;
+        self.0.flush().await
+    }
+
     /// Sends, and reads an answer with a length.
     pub(super) async fn ask(&mut self, method: &str, path: &str) -> Result<Answer> {
         let text = format!(
             "{method} {path} HTTP/1.1\r\nHost: central\r\nContent-Type: application/x-www-form-urlencoded\r\n\
              Content-Length: 0\r\n\r\n"
         );
-        self.0.write_all(text.as_bytes()).await?;
-        self.0.flush().await?;
+        self.send(&text).await?;
+        self.answer().await
+    }
+
+    /// Reads an answer with a length.
+    pub(super) async fn answer(&mut self) -> Result<Answer> {
         let status = self.line().await?;
         let status = status.split(' ').nth(1).and_then(|code| code.parse().ok());
         let mut headers = BTreeMap::new();
@@ -62,7 +72,8 @@ impl Client {
         Ok(Answer { status, headers, body: serde_json::from_slice(&body).unwrap_or_default() })
     }
 
-    async fn line(&mut self) -> Result<String> {
+    /// Reads a line.
+    pub(super) async fn line(&mut self) -> Result<String> {
         let mut line = String::new();
         if self.0.read_line(&mut line).await? == 0 {
             return Err(Error::other("the connection was closed"));

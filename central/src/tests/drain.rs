@@ -30,7 +30,7 @@ fn what_was_begun_is_finished() {
     let (go, wait) = std::sync::mpsc::channel::<()>();
     let app = std::sync::Arc::clone(&served.app);
     let holder = std::thread::spawn(move || {
-        app.store_for_tests().look(&mut |_| {
+        app.store_for_tests().act(&mut |_| {
             held.send(()).unwrap();
             wait.recv().unwrap();
             Ok(())

@@ -11,7 +11,7 @@ fn report(world: &World, uid_mark: u32) -> Result<(), String> {
     let position = if position.number == 0 { Position::start() } else { position };
     let report =
         ResumeRequest { host: host.clone(), nonce: "n".repeat(22), boot_id: "b".to_owned(), position, uid_mark };
-    world.app.report(&host, &report).map(drop).map_err(|refusal| refusal.code)
+    world.app.reports(&[(host, report)]).remove(0).map(drop).map_err(|refusal| refusal.code)
 }
 
 #[test]

@@ -2,7 +2,9 @@
 //! The real provider stands in `tests/`.
 
 mod admin;
+mod bounds;
 mod client;
+mod cut;
 mod drain;
 mod floods;
 mod mark;
@@ -11,6 +13,7 @@ mod reload;
 mod rotation;
 mod scim;
 mod signals;
+mod strangers;
 mod world;
 
 use crate::app::{App, Parts};

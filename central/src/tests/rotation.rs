@@ -2,10 +2,11 @@
 
 use super::world::next_second;
 use super::{made, open};
-use crate::app::{Admin, App, ENROL_PATH};
+use crate::app::{Admin, App, ENROL_PATH, META_KEYS, Wanted};
 use crate::clock;
 use crate::keys::{self, FOLDER, Keys, NAMES};
 use crate::rotation::{next, renewed, rotate, without_old};
+use crate::store::{self, Act, StoreError};
 use std::path::Path;
 use tether_centrallink::wire::{EnrolToken, NewHost, Target};
 use tether_identity::HostId;
@@ -139,7 +140,8 @@ fn a_token_from_before_a_host_was_revoked_is_void() {
 /// How far a host gets that begins at the start of its feed.
 fn read_all(app: &App, host: &HostId, keys: &TrustedKeys) -> Position {
     let mut at = Position::start();
-    for (_, text) in app.batch(host, 0).unwrap().statements {
+    let wanted = Wanted { host: host.clone(), after: 0, common: false, head: false };
+    for (_, text) in app.batches(&[wanted]).remove(0).unwrap().statements {
         match FeedStatement::verify(&text, keys, host, &at) {
             Ok(statement) => at = statement.position,
             Err(_) => break,
@@ -159,9 +161,9 @@ fn old_keys_go_when_every_host_has_read_what_they_signed() {
     let signed = keys::load(&folder.path().join("offline"), "bundle").unwrap().sign(Typ::Bundle, &bundle).unwrap();
     app.publish(&admin, &signed).unwrap();
     let host = enrol(&app, &admin, 1);
-    let both = next(&own, &NAMES, &trusted, URL, clock::now()).unwrap();
-    app.take_keys(&admin, &root.text(&both)).unwrap();
-    let both = root.signs(&both);
+    let both_set = next(&own, &NAMES, &trusted, URL, clock::now()).unwrap();
+    app.take_keys(&admin, &root.text(&both_set)).unwrap();
+    let both = root.signs(&both_set);
     drop(app);
     rotate(&own, &both, URL).unwrap();
 
@@ -179,7 +181,16 @@ fn old_keys_go_when_every_host_has_read_what_they_signed() {
         position: position.clone(),
         uid_mark: 0,
     };
-    app.report(&host, &report).unwrap();
+    app.reports(&[(host.clone(), report)]).remove(0).unwrap();
+    // Another admin's newer set stands, and is not in force here yet: this one does not take its place.
+    let newer = root.text(&KeySet { version: set.version + 1, ..set.clone() });
+    let put = |text: &str| {
+        let put = |act: &mut dyn Act| -> Result<(), StoreError> { act.set_meta(META_KEYS, text) };
+        store::act(app.store_for_tests(), put).unwrap();
+    };
+    put(&newer);
+    assert_eq!(app.take_keys(&admin, &text).unwrap_err().code, "keys.old");
+    put(&root.text(&both_set));
     app.take_keys(&admin, &text).unwrap();
 
     assert_eq!(read_all(&app, &host, &after).number, 0, "nobody can read it from the start now");

@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use tether_centrallink::{Central, Credential};
 
 /// Which central, and who asks.
@@ -24,12 +24,17 @@ pub struct Who {
     /// The authority that signed central's TLS certificate, a PEM file
     #[arg(long, global = true, env = "TETHER_CENTRAL_AUTHORITY")]
     authority: Option<PathBuf>,
-    /// A file with your ID token, or with the break-glass token
+    /// A file with your ID token, or with the break-glass token; for enroll with the enrolment token, - for stdin
     #[arg(long, global = true, env = "TETHER_TOKEN_FILE")]
     token_file: Option<PathBuf>,
 }
 
 impl Who {
+    /// The file with the token.
+    pub fn token_file(&self) -> Result<&Path> {
+        self.token_file.as_deref().context("--token-file FILE, or TETHER_TOKEN_FILE")
+    }
+
     /// Central's URL.
     pub fn url(&self) -> Result<&str> {
         self.central.as_deref().context("which central? --central URL, or TETHER_CENTRAL")
@@ -69,7 +74,7 @@ impl Link {
         let url = who.url()?;
         let path = who.authority.as_ref().context("--authority FILE, or TETHER_CENTRAL_AUTHORITY")?;
         let authority = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-        let path = who.token_file.as_ref().context("--token-file FILE, or TETHER_TOKEN_FILE")?;
+        let path = who.token_file()?;
         let token = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         Ok(Self { central: Central::new(url, &authority)?, token: token.trim().to_owned() })
     }

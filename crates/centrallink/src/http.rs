@@ -8,6 +8,8 @@ use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, TlsProvider};
 
 /// Where Debian keeps the authorities that the machine trusts.
 pub const SYSTEM_AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
+/// The bytes of a connection's buffers: a TLS record.
+const BUFFER: usize = 16 * 1024;
 /// The most bytes that an answer may have.
 const ANSWER_MAX: u64 = 16 * 1024 * 1024;
 
@@ -94,6 +96,9 @@ impl Http {
             .timeout_global(Some(limit))
             // Central closes a connection that was idle for ten seconds.
             .max_idle_age(Duration::from_secs(5))
+            // Each is filled with zeros when a connection begins; what comes and goes here is small but for a bundle.
+            .input_buffer_size(BUFFER)
+            .output_buffer_size(BUFFER)
             .user_agent(concat!("tether/", env!("CARGO_PKG_VERSION")))
             .tls_config(tls)
             .build();

@@ -5,12 +5,14 @@
 #![forbid(unsafe_code)]
 
 mod account;
+mod address;
 mod ids;
 mod principal;
 mod text;
 mod thumbprint;
 
 pub use account::{AccountName, AccountPair, LOGIN_NAME_MAX, Prefix, READ_ONLY_SUFFIX};
+pub use address::Address;
 pub use ids::{DelegationId, HostId, SessionId};
 pub use principal::{Human, Name, Principal, Scheme};
 pub use text::Malformed;

@@ -30,7 +30,8 @@ impl Algorithm {
         }
     }
 
-    fn parse(text: &str) -> Option<Self> {
+    /// By the header's text.
+    pub fn parse(text: &str) -> Option<Self> {
         match text {
             "RS256" => Some(Self::Rs256),
             "ES256" => Some(Self::Es256),
@@ -160,6 +161,11 @@ impl<'t> Jwt<'t> {
             return Err(JwtError::Signature);
         }
         Ok(self.claims)
+    }
+
+    /// Whether there is such a claim, before it is believed.
+    pub fn has(&self, name: &str) -> bool {
+        self.claims.contains_key(name)
     }
 
     /// A claim before it is believed: to choose among keys, nothing else.

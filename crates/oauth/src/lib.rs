@@ -3,6 +3,7 @@
 //!
 //! - [`ExchangeRequest`]: the form that asks for a delegation, no member twice.
 //! - [`Subject`]: a human's sign-in, read from a token of a trusted provider.
+//! - [`Delegated`]: a delegation that a trusted provider made itself.
 //! - [`Actor`]: an agent's own proof, bound to the session key.
 //! - [`SecurityEvent`]: what a provider says happened to a human (RFC 8417).
 //! - [`Proof`]: that the caller holds a key now, for this request.
@@ -16,6 +17,7 @@
 
 mod actor;
 mod claims;
+mod delegated;
 mod form;
 #[cfg(feature = "issue")]
 pub mod issue;
@@ -29,6 +31,7 @@ mod set;
 mod subject;
 
 pub use actor::{ASSERTION_SECONDS, ASSERTION_TYP, Actor, Registered};
+pub use delegated::{ACT_MAX, Delegated, Delegating, claims_an_actor};
 pub use form::Form;
 pub use json::{NotJson, parse as parse_json};
 pub use jwk::{Jwk, JwkError, JwkSet};

@@ -86,7 +86,7 @@ impl Refusal {
     }
 
     /// A malformed request or an unacceptable token.
-    pub(crate) fn request(code: impl Into<String>, description: impl fmt::Display) -> Self {
+    pub fn request(code: impl Into<String>, description: impl fmt::Display) -> Self {
         Self::new(Standard::InvalidRequest, code, description)
     }
 }

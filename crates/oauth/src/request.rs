@@ -20,6 +20,8 @@ pub enum TokenType {
     Id,
     /// An access token.
     Access,
+    /// Any JWT: a delegation that its provider made itself.
+    Jwt,
 }
 
 /// What is asked for: this human's sign-in and this agent's proof, for one host.
@@ -29,8 +31,8 @@ pub struct ExchangeRequest {
     pub subject_token: String,
     /// What it is.
     pub subject_token_type: TokenType,
-    /// The agent's assertion.
-    pub actor_token: String,
+    /// The agent's assertion. Without it the subject token has to name the agent.
+    pub actor_token: Option<String>,
     /// The host.
     pub audience: HostId,
     /// The bundle that is asked for: the scope `bundle:NAME`; none for whatever policy gives.
@@ -48,20 +50,30 @@ impl ExchangeRequest {
         let subject_token_type = match form.need("subject_token_type")? {
             TOKEN_TYPE_ID => TokenType::Id,
             TOKEN_TYPE_ACCESS => TokenType::Access,
+            TOKEN_TYPE_JWT => TokenType::Jwt,
             other => return Err(unknown_type("subject_token_type", other)),
         };
         let subject_token = form.need("subject_token")?.to_owned();
-        // An agent alone, or a human alone, is nobody here.
-        let actor_token = form.need("actor_token")?.to_owned();
-        match form.need("actor_token_type")? {
-            TOKEN_TYPE_JWT => {}
-            other => return Err(unknown_type("actor_token_type", other)),
-        }
+        let actor_token = actor_token(form, subject_token_type)?;
         match form.get("requested_token_type") {
             None | Some(TOKEN_TYPE_JWT | TOKEN_TYPE_ACCESS) => {}
             Some(other) => return Err(unknown_type("requested_token_type", other)),
         }
         Ok(Self { subject_token, subject_token_type, actor_token, audience: audience(form)?, bundle: bundle(form)? })
+    }
+}
+
+/// An agent alone, or a human alone, is nobody here: and an ID token never names who acts.
+fn actor_token(form: &Form, subject: TokenType) -> Result<Option<String>, Refusal> {
+    let token = form.get("actor_token");
+    if subject == TokenType::Id {
+        form.need("actor_token")?;
+    }
+    match (token, form.get("actor_token_type")) {
+        (None, None) | (Some(_), Some(TOKEN_TYPE_JWT)) => Ok(token.map(str::to_owned)),
+        // RFC 8693, 2.1: it must not be there without the token.
+        (_, Some(other)) => Err(unknown_type("actor_token_type", other)),
+        (Some(_), None) => form.need("actor_token_type").map(|_| None),
     }
 }
 
@@ -102,6 +114,20 @@ mod tests {
         let request = parse(GOOD).unwrap();
         assert_eq!((request.audience.as_str(), request.subject_token_type), ("web-01", TokenType::Id));
         assert_eq!(request.bundle.unwrap().as_str(), "triage");
+    }
+
+    #[test]
+    fn an_agent_may_be_named_by_the_subject_token_alone() {
+        let access = GOOD.replacen(":id_token", ":access_token", 1);
+        assert!(parse(&access).unwrap().actor_token.is_some());
+        let alone = access.replacen("&actor_token=a", "", 1).replacen("&actor_token_type=", "&x=", 1);
+        assert_eq!(parse(&alone).unwrap().actor_token, None);
+        let jwt = alone.replacen(":access_token", ":jwt", 1);
+        assert_eq!(parse(&jwt).unwrap().subject_token_type, TokenType::Jwt);
+        let typed = access.replacen("&actor_token=a", "", 1);
+        assert_eq!(parse(&typed).unwrap_err().code, "request.actor_token_type");
+        let untyped = access.replacen("&actor_token_type=", "&x=", 1);
+        assert_eq!(parse(&untyped).unwrap_err().code, "request.no_actor_token_type");
     }
 
     #[test]

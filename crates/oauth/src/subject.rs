@@ -9,7 +9,7 @@ use crate::request::TokenType;
 use base64ct::{Base64UrlUnpadded, Encoding};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use tether_identity::{Human, Thumbprint};
 
 /// The most groups of one human that are read.
@@ -30,6 +30,8 @@ pub struct Provider {
     pub namespaces: Vec<String>,
     /// Values of `acr` that are taken; any, or none at all, if empty.
     pub acr: Vec<String>,
+    /// Its own words for factors, and those of RFC 8176.
+    pub amr: BTreeMap<String, String>,
 }
 
 /// A sign-in that was checked.
@@ -87,31 +89,42 @@ impl Subject {
             return Err(refuse("iss", format_args!("it is not from {}", provider.issuer)));
         }
         check_audience(&claims, provider)?;
+        if map.contains_key("act") {
+            return Err(refuse("act", "it says that another acts for the human already"));
+        }
+        Self::read(&claims, provider, &provider.human_claim, token, now)
+    }
+
+    /// What the claims of a checked token say of the human: a sign-in's, or those of a provider's own delegation.
+    pub(crate) fn read(
+        claims: &Claims<'_>,
+        provider: &Provider,
+        human_claim: &str,
+        token: &str,
+        now: UnixTime,
+    ) -> Result<Self, Refusal> {
         let (issued_at, expires_at) = claims.check_times(now)?;
         let auth_time = claims.time("auth_time")?;
-        if auth_time > issued_at.saturating_add(crate::LEEWAY) {
-            return Err(refuse("auth_time", "its auth_time is after its iat"));
+        if auth_time > issued_at.min(now).saturating_add(crate::LEEWAY) {
+            return Err(claims.refuse("auth_time", "its auth_time is after its iat"));
         }
         let acr = claims.optional("acr")?;
         if !provider.acr.is_empty() && !acr.is_some_and(|acr| provider.acr.iter().any(|one| one == acr)) {
             let why = format_args!("its acr is {acr:?}, accepted are {:?}", provider.acr);
-            return Err(refuse("acr", why));
-        }
-        if map.contains_key("act") {
-            return Err(refuse("act", "it says that another acts for the human already"));
+            return Err(claims.refuse("acr", why));
         }
         Ok(Self {
             issuer: provider.issuer.clone(),
-            human: human(&claims, provider)?,
+            human: human(claims, provider, human_claim)?,
             sub: claims.text("sub")?.to_owned(),
-            groups: groups(&claims, provider)?,
+            groups: groups(claims, provider)?,
             issued_at,
             expires_at,
             auth_time,
-            amr: claims.texts("amr")?,
+            amr: factors(claims, provider)?,
             acr: acr.map(str::to_owned),
-            may_act: may_act(&claims)?,
-            bound_to: bound_to(&claims)?,
+            may_act: may_act(claims)?,
+            bound_to: bound_to(claims)?,
             digest: Base64UrlUnpadded::encode_string(&Sha256::digest(token.as_bytes())),
         })
     }
@@ -143,6 +156,8 @@ fn check_typ(jwt: &Jwt<'_>, kind: TokenType) -> Result<(), Refusal> {
     let (fits, wanted) = match kind {
         TokenType::Id => (matches!(typ.as_str(), "" | "jwt" | "id+jwt"), "JWT"),
         TokenType::Access => (typ == "at+jwt", "at+jwt"),
+        // Any JWT at all is a provider's own delegation, or nothing.
+        TokenType::Jwt => (false, "that of an ID token or an access token"),
     };
     if fits {
         return Ok(());
@@ -165,16 +180,17 @@ fn check_audience(claims: &Claims<'_>, provider: &Provider) -> Result<(), Refusa
     }
 }
 
-fn human(claims: &Claims<'_>, provider: &Provider) -> Result<Human, Refusal> {
-    let name = provider.human_claim.as_str();
-    let human: Human =
-        claims.text(name)?.parse().map_err(|why| refuse("human", format_args!("its {name} is malformed: {why}")))?;
+fn human(claims: &Claims<'_>, provider: &Provider, name: &str) -> Result<Human, Refusal> {
+    let human: Human = claims
+        .text(name)?
+        .parse()
+        .map_err(|why| claims.refuse("human", format_args!("its {name} is malformed: {why}")))?;
     // A name that anybody can type into a profile is no name.
     if name == "email" && claims.map.get("email_verified") != Some(&Value::Bool(true)) {
-        return Err(refuse("email_verified", "the provider has not verified its email"));
+        return Err(claims.refuse("email_verified", "the provider has not verified its email"));
     }
     if !provider.namespaces.iter().any(|namespace| human.is_in(namespace)) {
-        return Err(refuse("namespace", format_args!("{human} is in no namespace of {}", provider.issuer)));
+        return Err(claims.refuse("namespace", format_args!("{human} is in no namespace of {}", provider.issuer)));
     }
     Ok(human)
 }
@@ -183,19 +199,24 @@ fn groups(claims: &Claims<'_>, provider: &Provider) -> Result<BTreeSet<String>, 
     let Some(name) = &provider.groups_claim else { return Ok(BTreeSet::new()) };
     let groups = claims.texts(name)?;
     if groups.len() > GROUPS_MAX {
-        return Err(refuse("groups", format_args!("it lists more than {GROUPS_MAX} groups")));
+        return Err(claims.refuse("groups", format_args!("it lists more than {GROUPS_MAX} groups")));
     }
     Ok(groups.into_iter().collect())
+}
+
+fn factors(claims: &Claims<'_>, provider: &Provider) -> Result<Vec<String>, Refusal> {
+    let known = |factor: String| provider.amr.get(&factor).cloned().unwrap_or(factor);
+    Ok(claims.texts("amr")?.into_iter().map(known).collect())
 }
 
 fn may_act(claims: &Claims<'_>) -> Result<Option<String>, Refusal> {
     let Some(value) = claims.map.get("may_act") else { return Ok(None) };
     let sub = value.get("sub").and_then(Value::as_str);
-    sub.map(|sub| Some(sub.to_owned())).ok_or_else(|| refuse("may_act", "its may_act names nobody (sub)"))
+    sub.map(|sub| Some(sub.to_owned())).ok_or_else(|| claims.refuse("may_act", "its may_act names nobody (sub)"))
 }
 
 fn bound_to(claims: &Claims<'_>) -> Result<Option<Thumbprint>, Refusal> {
     let Some(value) = claims.map.get("cnf") else { return Ok(None) };
     let jkt = value.get("jkt").and_then(Value::as_str).and_then(|jkt| jkt.parse().ok());
-    jkt.map(Some).ok_or_else(|| refuse("cnf", "it is bound to something that is not a key's thumbprint (jkt)"))
+    jkt.map(Some).ok_or_else(|| claims.refuse("cnf", "it is bound to something that is not a key's thumbprint (jkt)"))
 }

@@ -9,6 +9,9 @@ use seeds::{changed, seeds};
 
 const WORDS: &[&str] = &[
     "\"act\":{},",
+    "\"act\":{\"sub\":\"triage\"},",
+    "\"aud\":\"central\",",
+    "\"cid\":\"triage\",",
     "null",
     "\"none\"",
     "\"at+jwt\"",
@@ -39,11 +42,12 @@ proptest! {
 /// The seeds are what they are meant to be: else the changes of them would all be refused for another reason.
 #[test]
 fn the_seeds_are_taken() {
-    let taken: Vec<(bool, bool)> = seeds("oauth_token").iter().map(|seed| fuzzed::any_token(seed)).collect();
-    assert!(taken.contains(&(true, false)) && taken.contains(&(false, true)), "{taken:?}");
+    let taken: Vec<fuzzed::Taken> = seeds("oauth_token").iter().map(|seed| fuzzed::any_token(seed)).collect();
+    let any = |is: fn(&fuzzed::Taken) -> bool| taken.iter().any(is);
+    assert!(any(|one| one.subject) && any(|one| one.actor) && any(|one| one.delegated), "{taken:?}");
     let requests = seeds("oauth_form").into_iter().filter(|seed| {
         let form = tether_oauth::Form::parse(seed);
         form.is_ok_and(|form| tether_oauth::ExchangeRequest::parse(&form).is_ok())
     });
-    assert_eq!(requests.count(), 1);
+    assert_eq!(requests.count(), 2);
 }

@@ -7,7 +7,7 @@ use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPai
 use base64ct::{Base64UrlUnpadded, Encoding};
 use common::{ISSUER, NOW, PROVIDER, STRANGER, key, keys, named, provider, set, subject_claims, subject_header};
 use serde_json::{Value, json};
-use tether_oauth::{Jwk, JwkError, JwkSet, Provider, Subject, TokenType, claimed_issuer};
+use tether_oauth::{Jwk, JwkError, JwkSet, Provider, Subject, TokenType, claimed_issuer, is_multi_factor};
 
 fn check(token: &str) -> Result<Subject, String> {
     Subject::verify(token, TokenType::Id, &provider(), &keys(), NOW).map_err(|refusal| refusal.code)
@@ -187,6 +187,20 @@ fn the_class_of_the_sign_in_can_be_demanded() {
         set(&mut claims, "acr", value.clone());
         assert_eq!(verify(&claims).unwrap_err(), "subject.acr", "{value}");
     }
+}
+
+#[test]
+fn a_provider_may_have_words_of_its_own_for_factors() {
+    let words = [("password".to_owned(), "pwd".to_owned())].into();
+    let own = Provider { amr: words, ..provider() };
+    let mut claims = subject_claims();
+    set(&mut claims, "amr", json!(["password", "otp"]));
+    let verify = |provider: &Provider| {
+        let token = sign(&subject_header(), &claims);
+        Subject::verify(&token, TokenType::Id, provider, &keys(), NOW).unwrap().amr
+    };
+    assert_eq!(verify(&own), ["pwd", "otp"]);
+    assert!(is_multi_factor(&verify(&own)) && !is_multi_factor(&verify(&provider())));
 }
 
 #[test]

@@ -71,6 +71,30 @@ impl Kind {
         Ok(meant)
     }
 
+    /// Whether a path is this kind's own schema.
+    pub(crate) fn is_schema(&self, path: &str) -> bool {
+        path.trim().eq_ignore_ascii_case(self.schema)
+    }
+
+    /// The members of an object by their short names, with those that stand in an object of this kind's own schema, as
+    /// if it were an extension's.
+    pub(crate) fn flat(&self, members: &Map<String, Value>) -> Result<Map<String, Value>, Problem> {
+        let mut all = Map::new();
+        for (name, value) in members {
+            let own = self.is_schema(name);
+            let inner = if own && !value.is_null() { object(value, name)?.clone() } else { Map::new() };
+            let outer = (!own).then(|| (name.clone(), value.clone()));
+            for (name, value) in outer.into_iter().chain(inner) {
+                let name = self.without_schema(&name);
+                if all.insert(name.to_owned(), value).is_some() {
+                    let why = format!("the attribute {name} stands twice");
+                    return Err(Problem::of(ScimType::InvalidSyntax, "scim.twice", why));
+                }
+            }
+        }
+        Ok(all)
+    }
+
     fn attribute(&self, name: &str) -> Meant {
         let same = |one: &&&'static str| one.eq_ignore_ascii_case(name);
         if name.eq_ignore_ascii_case("active") {

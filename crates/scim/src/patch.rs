@@ -58,6 +58,14 @@ impl Patch {
         };
         let value = member(members, "value")?;
         match member(members, "path")? {
+            // A schema's own name as a path is the whole of it.
+            Some(Value::String(path)) if kind.is_schema(path) && operation == Operation::Set => {
+                let value = value.ok_or_else(|| no_value("a schema"))?;
+                self.set_all(&kind.flat(object(value, "the value of a schema")?)?, kind)
+            }
+            Some(Value::String(path)) if kind.is_schema(path) => {
+                Err(Problem::of(ScimType::NoTarget, "scim.no_target", "a removal needs the path of an attribute"))
+            }
             Some(Value::String(path)) => {
                 let meant = kind.meant(path)?;
                 if let Meant::Fixed(name) = meant {
@@ -72,7 +80,7 @@ impl Patch {
             }
             None => {
                 let value = value.ok_or_else(|| no_value("an operation without a path"))?;
-                self.set_all(object(value, "the value of an operation without a path")?, kind)
+                self.set_all(&kind.flat(object(value, "the value of an operation without a path")?)?, kind)
             }
         }
     }

@@ -43,7 +43,7 @@ fn active(body: &Map<String, Value>) -> Result<Option<bool>, Problem> {
 impl NewUser {
     /// Reads the body that makes or replaces a user.
     pub fn parse(body: &Value) -> Result<Self, Problem> {
-        let body = object(body, "a user")?;
+        let body = &USER.flat(object(body, "a user")?)?;
         check_schema(body, USER.schema)?;
         Ok(Self {
             user_name: needed(body, "userName")?,
@@ -56,7 +56,7 @@ impl NewUser {
 impl NewAgent {
     /// Reads the body that makes an agent.
     pub fn parse(body: &Value) -> Result<Self, Problem> {
-        let body = object(body, "an agent")?;
+        let body = &AGENT.flat(object(body, "an agent")?)?;
         check_schema(body, AGENT.schema)?;
         let key = member(body, "key")?.filter(|key| key.is_object());
         let key = key.ok_or_else(|| {

@@ -29,6 +29,9 @@ fn every_way_to_say_inactive_is_read() {
         json!([{"op": "replace", "value": {"urn:ietf:params:scim:schemas:core:2.0:user:ACTIVE": false}}]),
         json!([{"op": "replace", "path": "active", "value": [{"value": "False"}]}]),
         json!([{"op": "replace", "path": "ACTIVE", "value": {"value": false}}]),
+        // Below the schema, as extensions stand, and with the schema alone as the path.
+        json!([{"op": "replace", "value": {"urn:ietf:params:scim:schemas:core:2.0:User": {"active": false}}}]),
+        json!([{"op": "replace", "path": "urn:ietf:params:scim:schemas:core:2.0:User", "value": {"active": "False"}}]),
         // Among others that are not kept.
         json!([
             {"op": "replace", "path": "emails[type eq \"work\"].value", "value": "a@example.org"},
@@ -44,6 +47,31 @@ fn every_way_to_say_inactive_is_read() {
     }
     assert_eq!(patch(json!([{"op": "replace", "path": "active", "value": "True"}])).unwrap().active, Some(true));
     assert_eq!(patch(json!([{"op": "replace", "path": "displayName", "value": "A"}])), Ok(Patch::default()));
+}
+
+#[test]
+fn attributes_below_their_schema_are_the_same_attributes() {
+    const CORE: &str = "urn:ietf:params:scim:schemas:core:2.0:User";
+    let user = |members: Value| {
+        let mut body = json!({"schemas": [CORE], "userName": "alice@example.org"});
+        body.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+        NewUser::parse(&body)
+    };
+    assert_eq!(user(json!({})).unwrap().active, None);
+    assert_eq!(user(json!({CORE: {"active": false}})).unwrap().active, Some(false));
+    assert_eq!(user(json!({format!("{CORE}:active"): "False"})).unwrap().active, Some(false));
+    // Said twice, or no object: nobody guesses.
+    assert_eq!(refused(user(json!({"active": true, CORE: {"active": false}}))).0, 400);
+    assert_eq!(refused(user(json!({CORE: false}))).0, 400);
+    let twice = json!([{"op": "replace", "value": {"active": true, CORE: {"Active": false}}}]);
+    assert_eq!(refused(patch(twice)).0, 400);
+    let no_object = json!([{"op": "replace", "path": CORE, "value": false}]);
+    assert_eq!(refused(patch(no_object)).0, 400);
+    let removed = json!([{"op": "remove", "path": CORE}]);
+    assert_eq!(refused(patch(removed)).0, 400);
+    // Another schema's object is another one's attribute.
+    let enterprise = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
+    assert_eq!(user(json!({enterprise: {"active": false}})).unwrap().active, None);
 }
 
 #[test]

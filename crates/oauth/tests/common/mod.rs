@@ -37,6 +37,7 @@ pub fn provider() -> Provider {
         groups_claim: Some("groups".to_owned()),
         namespaces: vec!["@example.org".to_owned()],
         acr: Vec::new(),
+        amr: [].into(),
     }
 }
 

@@ -1,26 +1,21 @@
 //! Identity providers: discovery and keys, cached, fetched anew when a token names a key that is not known. The same
 //! for whoever sends signals for them.
 //!
-//! What a token says can make central ask its provider, so that is bounded: a few fetches at once, then one each
-//! ten seconds.
+//! What a token says can make central ask its provider, so that is bounded ([`cache`]).
+
+mod cache;
 
 use crate::config::{ProviderSettings, SignalSettings};
+use crate::delegating::MayDelegate;
 use anyhow::{Context, Result};
+use cache::Cache;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tether_centrallink::{Http, SYSTEM_AUTHORITIES};
 use tether_oauth::{JwkSet, Provider, Refusal, Standard, Transmitter, parse_json};
 
-/// How long keys are used without asking again.
-const FRESH: Duration = Duration::from_secs(300);
-/// How long they are used when the provider does not answer.
-const STALE_MAX: Duration = Duration::from_secs(3600);
 /// How long an answer may take.
 const LIMIT: Duration = Duration::from_secs(5);
-/// How many fetches may come at once, and how often one more.
-const BURST: u32 = 5;
-const REFILL: Duration = Duration::from_secs(10);
 
 /// One provider.
 #[derive(Debug)]
@@ -28,6 +23,7 @@ struct Known {
     provider: Provider,
     admin_audiences: Vec<String>,
     keys: Keys,
+    may_delegate: Option<MayDelegate>,
     signals: Option<Signals>,
 }
 
@@ -76,11 +72,12 @@ impl Providers {
                 groups_claim: one.groups_claim.clone(),
                 namespaces: one.namespaces.clone(),
                 acr: one.acr.clone(),
+                amr: one.amr.clone(),
             };
             let keys = Keys::new(&one.issuer, Source::OpenId, &http);
             let signals = one.signals.as_ref().map(|signals| Signals::new(signals, &one.issuer, url, &http));
             let admin_audiences = one.admin_audiences.clone();
-            Ok(Known { provider, admin_audiences, keys, signals })
+            Ok(Known { provider, admin_audiences, keys, may_delegate: MayDelegate::of(one), signals })
         });
         known.collect::<Result<_>>().map(Self)
     }
@@ -103,6 +100,11 @@ impl Providers {
             let why = format!("the subject token is refused: {issuer:?} is no trusted provider");
             Refusal::new(Standard::InvalidRequest, "subject.unknown_issuer", why)
         })
+    }
+
+    /// How a provider's own delegations are checked, if it may make any.
+    pub fn may_delegate(&self, issuer: &str) -> Option<&MayDelegate> {
+        self.known(issuer).ok()?.may_delegate.as_ref()
     }
 
     /// A provider by its issuer.
@@ -149,42 +151,19 @@ struct Keys {
     issuer: String,
     source: Source,
     http: Http,
-    cache: Mutex<Cache>,
-}
-
-#[derive(Debug)]
-struct Cache {
-    keys: Option<(JwkSet, Instant)>,
-    fetches_left: u32,
-    refilled: Instant,
+    cache: Cache,
 }
 
 impl Keys {
     fn new(issuer: &str, source: Source, http: &Http) -> Self {
-        let cache = Cache { keys: None, fetches_left: BURST, refilled: Instant::now() };
-        Self { issuer: issuer.to_owned(), source, http: http.clone(), cache: Mutex::new(cache) }
+        Self { issuer: issuer.to_owned(), source, http: http.clone(), cache: Cache::new() }
     }
 
     fn get(&self, kid: Option<&str>) -> Result<JwkSet, Refusal> {
-        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((keys, at)) = &cache.keys
-            && at.elapsed() < FRESH
-            && kid.is_none_or(|kid| keys.names(kid))
-        {
-            return Ok(keys.clone());
-        }
-        let fetched = if cache.may_fetch() { self.fetch() } else { Err(anyhow::anyhow!("it was asked too often")) };
-        match (fetched, &cache.keys) {
-            (Ok(keys), _) => {
-                cache.keys = Some((keys.clone(), Instant::now()));
-                Ok(keys)
-            }
-            (Err(_), Some((keys, at))) if at.elapsed() < STALE_MAX => Ok(keys.clone()),
-            (Err(error), _) => {
-                let why = format!("the keys of {} cannot be had: {error:#}", self.issuer);
-                Err(Refusal::new(Standard::TemporarilyUnavailable, "provider.unreachable", why))
-            }
-        }
+        self.cache.get(kid, || self.fetch()).map_err(|error| {
+            let why = format!("the keys of {} cannot be had: {error}", self.issuer);
+            Refusal::new(Standard::TemporarilyUnavailable, "provider.unreachable", why)
+        })
     }
 
     fn fetch(&self) -> Result<JwkSet> {
@@ -221,19 +200,6 @@ fn shared_signals(issuer: &str) -> String {
         .and_then(|rest| rest.find('/').map(|at| rest.len() - at));
     let (host, path) = issuer.split_at(issuer.len() - path.unwrap_or(0));
     format!("{host}/.well-known/ssf-configuration{path}")
-}
-
-impl Cache {
-    fn may_fetch(&mut self) -> bool {
-        let passed = self.refilled.elapsed().as_secs() / REFILL.as_secs();
-        if passed > 0 {
-            self.fetches_left = self.fetches_left.saturating_add(u32::try_from(passed).unwrap_or(BURST)).min(BURST);
-            self.refilled = Instant::now();
-        }
-        let may = self.fetches_left > 0;
-        self.fetches_left = self.fetches_left.saturating_sub(1);
-        may
-    }
 }
 
 #[cfg(test)]
