@@ -17,7 +17,8 @@ pub(crate) fn run(name: &str, suite: Suite, quick: bool, json: bool) -> Result<E
         "confine" => Bench { bench: "confine", rows: bench_confine::rows(suite)? },
         "central" => bench_central::central(suite, quick, &mut tell)?,
         "revocation" => bench_central::revocation(suite, quick, &mut tell)?,
-        _ => bail!("there is no bench {name:?}; there are: host, confine, central, revocation"),
+        "recording" => Bench { bench: "recording", rows: recording(suite, quick, &mut tell)? },
+        _ => bail!("there is no bench {name:?}; there are: host, confine, central, revocation, recording"),
     };
     if json {
         println!("{}", serde_json::to_string(&table)?);
@@ -35,6 +36,12 @@ fn host(suite: Suite) -> Result<Bench> {
     Image::ensure(suite, &mut |line| say(line))?;
     say("measuring; both sides take turns, which takes a few minutes");
     bench::host(suite, &package, &mut |row: &Row| eprintln!("{}", line(row)))
+}
+
+fn recording(suite: Suite, quick: bool, tell: &mut dyn FnMut(&Row)) -> Result<Vec<Row>> {
+    let package = deb::build()?;
+    Image::ensure(suite, &mut |line| say(line))?;
+    bench::recording::rows(suite, &package, quick, tell)
 }
 
 fn line(row: &Row) -> String {

@@ -1,5 +1,6 @@
 //! `cargo xtask bench host` and `confine`: what Tether costs on a host, each figure with what it is measured beside,
 //! both sides in turn in one run. `central` and `revocation`: what central does, with real hosts and couriers.
+//! `recording`: what it costs to record.
 
 pub mod central;
 pub mod commands;
@@ -8,6 +9,7 @@ mod logins;
 mod lookups;
 mod memory;
 mod pair;
+pub mod recording;
 mod released;
 pub mod revocation;
 mod stamps;
@@ -27,7 +29,7 @@ pub use released::Released;
 pub struct Row {
     /// What was measured.
     pub case: String,
-    /// `us`, `ns`, `KiB` or `1/s`.
+    /// `ms`, `us`, `ns`, `KiB` or `1/s`.
     pub unit: &'static str,
     /// Ours.
     pub ours: Figures,
@@ -50,7 +52,7 @@ pub struct Beside {
 /// The whole table.
 #[derive(Debug, Clone, Serialize)]
 pub struct Bench {
-    /// `host`, `confine`, `central`, `revocation`.
+    /// `host`, `confine`, `central`, `revocation`, `recording`.
     pub bench: &'static str,
     /// The rows.
     pub rows: Vec<Row>,
