@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use tether_agentd::config::Config;
 use tether_agentd::host::Host;
 use tether_agentd::log::{note, warn};
+use tether_agentd::recordings;
 use tether_agentd::server::{self, Sockets};
 use tether_agentd::watch::Watch;
 
@@ -35,6 +36,8 @@ fn run() -> anyhow::Result<()> {
     }
     let ground = host.lock().unwrap_or_else(PoisonError::into_inner).ground.clone();
     std::thread::Builder::new().name("ground".to_owned()).spawn(move || ground.keep())?;
+    let keeper = Arc::clone(&host);
+    std::thread::Builder::new().name("recordings".to_owned()).spawn(move || recordings::keep(&keeper))?;
     notify_ready();
     note("tether-agentd is ready");
     server::run(&host, &watch, &sockets).context("the main loop")

@@ -29,7 +29,8 @@ impl Store {
     /// Makes the folder, if need be, for root only.
     pub fn open(folder: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let folder = folder.into();
-        make_private(&folder)?;
+        // The courier goes through it to the recordings; it lists nothing, and what else lies there is root's alone.
+        make(&folder, 0o711)?;
         make_private(&folder.join("sessions"))?;
         make_private(&folder.join("audit"))?;
         Ok(Self(folder))
@@ -126,8 +127,12 @@ fn write_beside(path: &Path, bytes: &[u8]) -> io::Result<(PathBuf, File)> {
 }
 
 fn make_private(folder: &Path) -> Result<(), StoreError> {
+    make(folder, 0o700)
+}
+
+fn make(folder: &Path, mode: u32) -> Result<(), StoreError> {
     use std::os::unix::fs::DirBuilderExt;
-    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    let made = fs::DirBuilder::new().recursive(true).mode(mode).create(folder);
     made.map_err(|error| at(folder, error))
 }
 

@@ -23,6 +23,7 @@ pub mod programs;
 pub mod provider;
 pub mod realm;
 pub mod recorder;
+pub mod recordings;
 pub mod scene;
 pub mod snapshot;
 pub mod trail;

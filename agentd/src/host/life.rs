@@ -140,6 +140,7 @@ impl Host {
         for plan in plans {
             self.command_over(&plan, CommandEnd::Session);
         }
+        self.recordings.session_ended(id);
         if let Some(why) = trouble {
             self.record_error("session.stuck", "session.teardown", ids_of(session), json!({"why": why}));
             self.stuck.insert(id.clone(), Moment::now().plus(STUCK));
@@ -190,6 +191,11 @@ impl Host {
         let Some(mut plan) = self.plans.remove(name) else { return };
         // An agent can stop its own sudo for ever: the plan's end is the end of the descriptor, too.
         self.watch.forget(&Watched::Asker { plan: name.to_owned() });
+        if let Some(recording) = &plan.recording {
+            // Who told its end has written all that it will.
+            let writer = if end.status().is_some() { None } else { plan.asker.try_clone().ok() };
+            self.recordings.ended(&plan.session, recording, writer);
+        }
         let run = plan.run.take();
         self.command_closed(name, &plan, end);
         if let Some(RunPart { handed, teller }) = run {

@@ -5,6 +5,7 @@
 mod feed;
 mod life;
 mod plans;
+mod recordings;
 mod recover;
 mod refusals;
 mod spent;
@@ -12,6 +13,7 @@ mod spent;
 use crate::clock::{Moment, wall_seconds};
 use crate::config::Config;
 use crate::log::{AuditLog, LogError, warn};
+use crate::recordings::Recordings;
 use crate::session::{Monitor, Reason, Session};
 use crate::store::{Store, StoreError};
 use crate::trust::Trust;
@@ -34,6 +36,7 @@ use tether_statement::Grant;
 pub use feed::{INBOX, RESUME_REQUEST};
 pub use life::StepError;
 pub use plans::{Awaited, CommandEnd, Handed, Lent, OpenPlan, Over, PlanPhase, RunPart, Way, awaiting};
+pub use recordings::Unfit;
 pub use recover::{STOPPED_FILE, random_id};
 pub use refusals::Refusals;
 pub use spent::{Spent, Used};
@@ -116,6 +119,8 @@ pub struct Host {
     pub programs: Programs,
     /// What of the folders of programs is not to be read.
     pub ground: Ground,
+    /// What is recorded.
+    pub recordings: Recordings,
     /// Commands that were allowed and are not over.
     pub plans: BTreeMap<String, OpenPlan>,
     /// Refusals that are counted rather than recorded one by one.

@@ -5,6 +5,7 @@ use super::{Host, HostError, Refusals, Spent, TearDown, ids_of};
 use crate::clock::Moment;
 use crate::config::Config;
 use crate::log::{AuditLog, warn};
+use crate::recordings::{FOLDER, Recordings};
 use crate::session::{Input, Phase, Reason, Session};
 use crate::store::Store;
 use crate::trust::{Kept, Trust};
@@ -56,6 +57,8 @@ impl Host {
             cgroups: Cgroups::open().map_err(|source| system("the cgroup of sessions", source))?,
             programs: Programs::default(),
             ground: Ground::new().map_err(|source| system("an eventfd", source))?,
+            recordings: Recordings::open(FOLDER, config.host.recording.clone())
+                .map_err(|source| system(FOLDER, source))?,
             plans: BTreeMap::new(),
             refusals: Refusals::default(),
             stuck: BTreeMap::new(),

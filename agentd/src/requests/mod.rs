@@ -12,7 +12,7 @@
 //! | `run`, `commands` | a session's | the agent in it | open |
 //! | `take` | root's | root outside of sessions: the runner, once, within 6 s | open |
 //! | `begin` | root's | the launcher inside a session, once, within 2 s | open |
-//! | `ended`, `exceeded` | root's | the sudo that asked, or the runner | running |
+//! | `ended`, `exceeded`, `unrecorded` | root's | the sudo that asked, or the runner | running |
 //! | `status`, `end`, `stop`, `start` | root's | root outside of sessions | always |
 //!
 //! Root outside of sessions is uid 0 in the initial user namespace, not below our cgroup, with no agent's
@@ -127,6 +127,9 @@ impl Host {
             }
             (Asker::Session(session, peer), Request::Begin { plan }) => self.begin(&session, &peer, &plan).into(),
             (Asker::Session(session, peer), Request::Exceeded { plan }) => self.exceeded(&session, &peer, &plan).into(),
+            (Asker::Session(session, peer), Request::Unrecorded { plan }) => {
+                self.unrecorded(&session, &peer, &plan).into()
+            }
             (Asker::Session(session, peer), Request::Ended { plan, status }) => {
                 self.ended(&session, &peer, &plan, status).into()
             }

@@ -57,6 +57,8 @@ pub enum Reason {
     Rebooted,
     /// Something of it could not be made, or was found changed.
     Broken,
+    /// Its recordings are as long as they may be, or cannot go on.
+    Recording,
 }
 
 impl Reason {
@@ -70,6 +72,7 @@ impl Reason {
             Self::Stopped => "stopped",
             Self::Rebooted => "rebooted",
             Self::Broken => "broken",
+            Self::Recording => "recording",
         }
     }
 }

@@ -21,6 +21,10 @@ pub enum Key {
     Left,
     /// The arrow to the right.
     Right,
+    /// The arrow up.
+    Up,
+    /// The arrow down.
+    Down,
     /// Escape.
     Escape,
     /// Ctrl-C, or nobody is there any more.
@@ -96,12 +100,23 @@ impl Drop for Keys {
     }
 }
 
+/// In both of a terminal's modes for them.
+const ARROWS: [(&str, Key); 8] = [
+    ("\x1b[A", Key::Up),
+    ("\x1b[B", Key::Down),
+    ("\x1b[C", Key::Right),
+    ("\x1b[D", Key::Left),
+    ("\x1bOA", Key::Up),
+    ("\x1bOB", Key::Down),
+    ("\x1bOC", Key::Right),
+    ("\x1bOD", Key::Left),
+];
+
 /// A sequence of a key comes in one piece.
 fn parse(text: &str) -> Vec<Key> {
     let (mut keys, mut rest) = (Vec::new(), text);
     while let Some(first) = rest.chars().next() {
-        let known = [("\x1b[D", Key::Left), ("\x1bOD", Key::Left), ("\x1b[C", Key::Right), ("\x1bOC", Key::Right)];
-        if let Some((sequence, key)) = known.iter().find(|(sequence, _)| rest.starts_with(sequence)) {
+        if let Some((sequence, key)) = ARROWS.iter().find(|(sequence, _)| rest.starts_with(sequence)) {
             keys.push(*key);
             rest = rest.get(sequence.len()..).unwrap_or_default();
             continue;

@@ -20,7 +20,7 @@ use std::path::Path;
 /// What follows `tether session play`.
 #[derive(Args)]
 #[command(after_help = "\
-Keys: space pauses, . shows one step, + and - change the speed, the arrows go 10 s back and forth, 0 to the beginning,
+Keys: space pauses, . shows one step, arrows: 10 s back and on, faster, slower (also + and -), 0 to the beginning,
 / searches and n searches on, q ends.
 Exit code: 3 if the recording has no end, or is broken; what comes before that is played.")]
 pub struct Arguments {
@@ -32,7 +32,7 @@ pub struct Arguments {
     #[arg(long, default_value_t = 1.0, value_parser = speed)]
     speed: f64,
     /// Wait no longer than this many seconds where nothing happens
-    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    #[arg(long, alias = "idle-limit", value_name = "SECONDS", value_parser = seconds)]
     idle: Option<f64>,
     /// Begin where this text is shown
     #[arg(long, value_name = "TEXT", conflicts_with_all = ["raw", "cast"])]

@@ -113,8 +113,8 @@ impl Player {
                 Key::Leave | Key::Typed('q') => return Ok(Next::Leave),
                 Key::Typed('.') if self.paused => return Ok(Next::Show),
                 Key::Typed(' ') => self.pause()?,
-                Key::Typed('+') => self.pace.speed = (self.pace.speed * 2.0).min(1000.0),
-                Key::Typed('-') => self.pace.speed = (self.pace.speed / 2.0).max(0.01),
+                Key::Typed('+') | Key::Up => self.pace.speed = (self.pace.speed * 2.0).min(1000.0),
+                Key::Typed('-') | Key::Down => self.pace.speed = (self.pace.speed / 2.0).max(0.01),
                 other => {
                     if self.go(other)? {
                         return Ok(Next::Elsewhere);
@@ -166,7 +166,7 @@ impl Player {
                 Some(Key::Typed(character)) => text.push(character),
                 Some(Key::Erase) => drop(text.pop()),
                 Some(Key::Enter) if !text.is_empty() => break,
-                Some(Key::Left | Key::Right) => {}
+                Some(Key::Left | Key::Right | Key::Up | Key::Down) => {}
                 _ => return Ok(false),
             }
         }

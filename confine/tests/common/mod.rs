@@ -79,6 +79,7 @@ impl Launch {
             deadline_boottime_ms: boottime_ms() + 60_000,
             output_limit: 1 << 20,
             terminals: true,
+            recorder: tether_hostlink::Recorder::Nobody,
             confinement: Confinement { stdin: true, ground: clean_ground(), ..Confinement::read_only() },
         };
         let program = rustix::fs::open(&path, OFlags::PATH, rustix::fs::Mode::empty()).unwrap();

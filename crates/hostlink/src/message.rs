@@ -50,6 +50,11 @@ pub enum Request {
         /// [`Plan::plan`].
         plan: String,
     },
+    /// sudo: what the command's terminal shows cannot be written down. It is killed.
+    Unrecorded {
+        /// [`Plan::plan`].
+        plan: String,
+    },
     /// sudo or PAM refused an agent something without asking: for the record. Answered by [`Reply::Done`].
     Report {
         /// What was refused and why.
@@ -123,6 +128,10 @@ pub struct CommandLine {
     pub cwd: String,
     /// The terminal, if there is one.
     pub tty: Option<String>,
+    /// Columns and rows of the terminal that sudo will put between the command and the agent's own; none if its outputs
+    /// are not both terminals, and the launcher copies.
+    #[serde(default)]
+    pub terminal: Option<[u16; 2]>,
 }
 
 /// What the launcher does: made by agentd, sealed in a memfd, valid once and for two seconds.
@@ -151,8 +160,24 @@ pub struct Plan {
     /// Whether a terminal is sudo's own, made for this command, and so handed on. Otherwise it is the agent's.
     #[serde(default)]
     pub terminals: bool,
+    /// Who records what it prints.
+    #[serde(default)]
+    pub recorder: Recorder,
     /// What the launcher lets it do.
     pub confinement: Confinement,
+}
+
+/// Who writes down what a command prints. A descriptor for that comes last of all.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Recorder {
+    /// Nobody: nothing is recorded on this host. There is no descriptor.
+    #[default]
+    Nobody,
+    /// The launcher, as it copies.
+    Launcher,
+    /// Sudo's plugin, for a terminal of sudo's. The launcher does not get the descriptor.
+    Sudo,
 }
 
 /// What the launcher lets a command do.
@@ -260,6 +285,9 @@ pub enum Reply {
         plan: String,
         /// How many bytes it may print, both streams together.
         output_limit: u64,
+        /// Who records it.
+        #[serde(default)]
+        recorder: Recorder,
     },
     /// What the agent may run, one line each, as a person would type it.
     Commands {

@@ -2,7 +2,7 @@
 //!
 //! A recording is one file: a line of magic, a line of JSON that says what it is of, then frames, each written in one
 //! piece. From it come the raw bytes exactly (the data of the frames [`Stream::Output`] and [`Stream::Error`]) and
-//! asciicast v2 ([`Cast`]). Digests of it in pieces ([`Pieces`]) stand in the audit chain. docs/recording-format.md is the
+//! asciicast v2 ([`Cast`]). Digests of it in pieces ([`Pieces`]) stand in the audit chain. docs/recording.md is the
 //! format. Pure: no I/O and no clock; all of it works in bounded memory, on input that an enemy wrote.
 #![forbid(unsafe_code)]
 

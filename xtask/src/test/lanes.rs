@@ -7,7 +7,7 @@ use super::program::Program;
 
 /// Programs on hosts that take longest, longest first: a long one that is started last keeps one lane busy while
 /// the other is idle. One that is not listed is taken for long.
-const LONGEST: [&str; 28] = [
+const LONGEST: [&str; 29] = [
     "install",
     "inhost",
     "strangers",
@@ -20,6 +20,7 @@ const LONGEST: [&str; 28] = [
     "crashes",
     "full_disk",
     "run",
+    "recording",
     "sudo",
     "useful",
     "bundles",
