@@ -48,15 +48,18 @@ struct Keeper<'h> {
 
 impl Keeper<'_> {
     fn look(&mut self, key: &Key, mut open: Open) {
-        // Before it is read: what was written until it was over is there by then.
-        let over = self.is_over(key, &open);
         let first = !self.progress.contains_key(key);
-        if let Err(error) = self.read(key, &open) {
+        if let Err(error) = self.prepare(key, &open) {
             self.end(key, &open, &Lost::Unreadable(error));
             return;
         }
         let Some(mut progress) = self.progress.remove(key) else { return };
-        let over = over || (open.taken_up && progress.has_ended());
+        // Before it is read: what was written until it was over is there by then.
+        let over = self.is_over(key, &open, &progress);
+        if let Err(error) = progress.read_on() {
+            self.end(key, &open, &Lost::Unreadable(error));
+            return;
+        }
         if over {
             progress.finish();
         }
@@ -70,20 +73,22 @@ impl Keeper<'_> {
         self.progress.insert(key.clone(), progress);
     }
 
-    fn read(&mut self, key: &Key, open: &Open) -> io::Result<()> {
+    fn prepare(&mut self, key: &Key, open: &Open) -> io::Result<()> {
         if !self.progress.contains_key(key) {
             let path = self.recordings.folder.recording(key);
             self.progress.insert(key.clone(), Progress::open(&path, open.recorded)?);
         }
-        self.progress.get_mut(key).map_or(Ok(()), Progress::read_on)
+        Ok(())
     }
 
-    /// Whether nobody writes any more, as far as that is known.
-    fn is_over(&self, key: &Key, open: &Open) -> bool {
-        match &open.over {
+    /// Whether nothing more can come. Who records may be slower than what is recorded: it waits for its reader.
+    fn is_over(&self, key: &Key, open: &Open, progress: &Progress) -> bool {
+        let told = match &open.over {
             Some(over) => over.writer.as_ref().is_none_or(|process| has_ended_within(process, NOW)),
-            None => open.taken_up && !lock(self.host).lives(&key.0, open.plan.as_deref()),
-        }
+            // Nobody will tell: who began it was an earlier agentd.
+            None => open.taken_up && (progress.has_ended() || !lock(self.host).lives(&key.0, open.plan.as_deref())),
+        };
+        told && !progress.has_writer()
     }
 
     /// Digests of what is whole. A recording of one piece has its digest in the end's record alone.

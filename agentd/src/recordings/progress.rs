@@ -1,5 +1,6 @@
 //! One recording as far as it was read: digests, frames, what is wrong with it.
 
+use crate::world::sys::has_writer;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
@@ -93,6 +94,11 @@ impl Progress {
     pub fn finish(&mut self) {
         let told = self.told;
         self.pending.extend(self.pieces.flush().filter(|piece| piece.offset >= told));
+    }
+
+    /// Whether somebody can still write to it.
+    pub fn has_writer(&self) -> bool {
+        has_writer(&self.file)
     }
 
     /// Puts what was read on stable storage: digests of it go on record next.

@@ -144,3 +144,16 @@ fn a_full_host_begins_nothing() {
     recordings.add_bytes(&session(), PIECE);
     assert!(!recordings.has_room());
 }
+
+#[test]
+fn whoever_can_still_write_is_seen() {
+    let folder = tempfile::tempdir().unwrap();
+    let recordings = Recordings::open(folder.path(), Settings::default()).unwrap();
+    let (name, file) = begin(&recordings);
+    let progress = Progress::open(&recordings.folder.recording(&(session(), name)), 0).unwrap();
+    let copy = file.try_clone().unwrap();
+    drop(file);
+    assert!(progress.has_writer(), "a copy is enough");
+    drop(copy);
+    assert!(!progress.has_writer());
+}

@@ -45,6 +45,18 @@ pub fn invalidate_user_keyrings() {
     }
 }
 
+/// Whether anybody has a file of ours open for writing. A lease for reading is given only where nobody has (fcntl(2)); it
+/// is given back at once. Where a file system gives none, the answer is no.
+pub fn has_writer(file: &std::fs::File) -> bool {
+    // SAFETY: numbers only; the descriptor lives as long as the borrow.
+    let lease = |kind: libc::c_int| unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, kind) };
+    if lease(libc::F_RDLCK) == 0 {
+        lease(libc::F_UNLCK);
+        return false;
+    }
+    last_error() == Errno::AGAIN
+}
+
 /// The user namespace that a namespace belongs to (ioctl_ns(2), `NS_GET_USERNS`).
 pub fn owner_of(namespace: &OwnedFd) -> Result<OwnedFd, Errno> {
     const NS_GET_USERNS: libc::c_ulong = 0xb701;

@@ -43,7 +43,7 @@ pub fn rows(suite: Suite, package: &Path, quick: bool, tell: &mut dyn FnMut(&Row
 fn give_room(pair: &mut Pair) -> Result<()> {
     let host = &pair.scene.host;
     host.sh("printf 'command_output_mib = 4096\\n' >> /etc/tether/ceiling.toml")?;
-    host.sh("printf '[recording]\\ncommand_mib = 4096\\nsession_mib = 8192\\n' >> /etc/tether/host.toml")?;
+    host.sh("printf '[recording]\\ncommand_mib = 4096\\nsession_mib = 65536\\nhost_mib = 65536\\n' >> /etc/tether/host.toml")?;
     pair.scene.restart_agentd()?;
     pair.scene.publish(BUNDLE)
 }
