@@ -3,12 +3,12 @@
 
 use anyhow::Context;
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use tether_agentd::config::Config;
 use tether_agentd::host::Host;
 use tether_agentd::log::{note, warn};
 use tether_agentd::recordings;
-use tether_agentd::server::{self, Sockets};
+use tether_agentd::server::{self, Sockets, lock};
 use tether_agentd::watch::Watch;
 
 fn main() -> ExitCode {
@@ -34,8 +34,10 @@ fn run() -> anyhow::Result<()> {
         let (host, queue) = (Arc::clone(&host), Arc::clone(&queue));
         std::thread::Builder::new().name("teardown".to_owned()).spawn(move || server::work(&host, &queue))?;
     }
-    let ground = host.lock().unwrap_or_else(PoisonError::into_inner).ground.clone();
+    let ground = lock(&host).ground.clone();
     std::thread::Builder::new().name("ground".to_owned()).spawn(move || ground.keep())?;
+    let (recorders, recorded) = (lock(&host).recorders.clone(), Arc::clone(&host));
+    std::thread::Builder::new().name("recorders".to_owned()).spawn(move || recorders.run(&recorded))?;
     let keeper = Arc::clone(&host);
     std::thread::Builder::new().name("recordings".to_owned()).spawn(move || recordings::keep(&keeper))?;
     notify_ready();

@@ -5,7 +5,7 @@ use crate::clock::Moment;
 use crate::log::{note, warn};
 use crate::session::{Effect, Input, Monitor, Phase, Reason, Refused, Session};
 use crate::store::StoreError;
-use crate::watch::Watched;
+use crate::watch::{Service, Watched};
 use crate::world::keyrings;
 use crate::world::process;
 use crate::world::remains::Remains;
@@ -81,15 +81,17 @@ impl Host {
         }
     }
 
-    /// Listens for a session's `tether run`.
+    /// Listens for a session's `tether run` and its recorders.
     pub(super) fn open_door(&mut self, session: &Session) -> std::io::Result<()> {
-        let listener = self.doors.make(session)?;
-        self.watch.add_door(session.grant.session.clone(), listener)
+        Service::ALL.into_iter().try_for_each(|service| {
+            let listener = self.doors.make(session, service)?;
+            self.watch.add_door(session.grant.session.clone(), service, listener)
+        })
     }
 
     /// Listens no longer.
     pub(super) fn close_door(&mut self, session: &Session) {
-        self.watch.forget_door(&session.grant.session);
+        self.watch.forget_doors(&session.grant.session);
         if let Err(error) = self.doors.remove(session) {
             warn(format_args!("session {}: its socket cannot be removed: {error}", session.grant.session));
         }
@@ -168,6 +170,7 @@ impl Host {
         }
         crash_point!(GoneFile);
         self.sessions.remove(id);
+        self.recorded.remove(id);
         if self.sessions.is_empty() {
             self.ground.let_go();
         }
@@ -252,6 +255,7 @@ impl Host {
         self.ask_again_if_unanswered(now);
         self.retry_stuck(now);
         self.end_late_plans(now);
+        self.end_unrecorded(now);
         Duration::from_millis(500)
     }
 

@@ -5,6 +5,7 @@
 mod feed;
 mod life;
 mod plans;
+mod recorded;
 mod recordings;
 mod recover;
 mod refusals;
@@ -13,6 +14,7 @@ mod spent;
 use crate::clock::{Moment, wall_seconds};
 use crate::config::Config;
 use crate::log::{AuditLog, LogError, warn};
+use crate::recorders::Recorders;
 use crate::recordings::Recordings;
 use crate::session::{Monitor, Reason, Session};
 use crate::store::{Store, StoreError};
@@ -36,6 +38,7 @@ use tether_statement::Grant;
 pub use feed::{INBOX, RESUME_REQUEST};
 pub use life::StepError;
 pub use plans::{Awaited, CommandEnd, Handed, Lent, OpenPlan, Over, PlanPhase, RunPart, Way, awaiting};
+pub use recorded::Recorded;
 pub use recordings::Unfit;
 pub use recover::{STOPPED_FILE, random_id};
 pub use refusals::Refusals;
@@ -123,6 +126,10 @@ pub struct Host {
     pub recordings: Recordings,
     /// Commands that were allowed and are not over.
     pub plans: BTreeMap<String, OpenPlan>,
+    /// Who records channels.
+    pub recorders: Recorders,
+    /// What of each session is recorded.
+    pub recorded: BTreeMap<SessionId, Recorded>,
     /// Refusals that are counted rather than recorded one by one.
     pub refusals: Refusals,
     /// Sessions whose taking down failed, and when to try again.

@@ -48,10 +48,14 @@ impl Host {
         let (ids, name) = (ids_of(session), self.recordings.name(id, wanted.kind));
         let host = self.config.host.host.as_str();
         let file = self.recordings.begin(id, &name, host, ids.clone(), wanted).map_err(|error| failed(&error))?;
-        let about = json!({
+        let mut about = json!({
             "recording": name, "kind": wanted.kind, "plan": wanted.plan,
             "columns": wanted.size.0, "rows": wanted.size.1,
         });
+        if wanted.plan.is_none() {
+            // A channel of the session has no other record that says what was asked for.
+            about["command"] = wanted.command.clone();
+        }
         if let Err(error) = self.record_done("recording.started", ids, about) {
             self.recordings.undo(id, &name);
             return Err(Refusal::new("host.disk", error.to_string()));

@@ -5,6 +5,7 @@ use super::{Host, HostError, Refusals, Spent, TearDown, ids_of};
 use crate::clock::Moment;
 use crate::config::Config;
 use crate::log::{AuditLog, warn};
+use crate::recorders::Recorders;
 use crate::recordings::{FOLDER, Recordings};
 use crate::session::{Input, Phase, Reason, Session};
 use crate::store::Store;
@@ -60,6 +61,8 @@ impl Host {
             recordings: Recordings::open(FOLDER, config.host.recording.clone())
                 .map_err(|source| system(FOLDER, source))?,
             plans: BTreeMap::new(),
+            recorders: Recorders::new().map_err(|source| system("an epoll for recorders", source))?,
+            recorded: BTreeMap::new(),
             refusals: Refusals::default(),
             stuck: BTreeMap::new(),
             kept_floor,
@@ -80,6 +83,7 @@ impl Host {
         self.write_ca_keys().map_err(|source| system(paths::USER_CA_KEYS, source))?;
         self.write_question().map_err(|source| system("the resume request", source))?;
         self.sweep();
+        self.expect_recorders();
         let ids: Vec<SessionId> = self.sessions.keys().cloned().collect();
         for id in ids {
             self.take_up(&id, begins_anew);

@@ -175,6 +175,12 @@ impl Recordings {
         self.wake();
     }
 
+    /// Those of channels that an earlier agentd was writing.
+    pub fn left_by_channels(&self) -> Vec<Key> {
+        let is_left = |open: &Open| open.taken_up && open.plan.is_none() && open.over.is_none();
+        self.state().open.iter().filter(|(_, open)| is_left(open)).map(|(key, _)| key.clone()).collect()
+    }
+
     /// All of a session is over.
     pub fn session_ended(&self, session: &SessionId) {
         for ((of, _), open) in &mut self.state().open {

@@ -55,6 +55,8 @@ pub enum Reason {
     Stopped,
     /// The machine was started anew since.
     Rebooted,
+    /// A channel's recorder is gone.
+    Recorder,
     /// Something of it could not be made, or was found changed.
     Broken,
     /// Its recordings are as long as they may be, or cannot go on.
@@ -71,6 +73,7 @@ impl Reason {
             Self::Silence => "silence",
             Self::Stopped => "stopped",
             Self::Rebooted => "rebooted",
+            Self::Recorder => "recorder",
             Self::Broken => "broken",
             Self::Recording => "recording",
         }

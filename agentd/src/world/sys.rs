@@ -23,11 +23,6 @@ pub fn make_read_only(path: &CStr, recursive: bool) -> Result<(), Errno> {
     mount_setattr(path, flags, &MountAttr { set: MOUNT_ATTR_RDONLY, clear: 0, propagation: 0, userns: 0 })
 }
 
-/// Makes one mount writable again.
-pub fn make_writable(path: &CStr) -> Result<(), Errno> {
-    mount_setattr(path, 0, &MountAttr { set: 0, clear: MOUNT_ATTR_RDONLY, propagation: 0, userns: 0 })
-}
-
 /// Invalidates the calling thread's user keyring and user session keyring, with all keys in them (keyctl(2)).
 /// The kernel keeps both after a uid's last process, for as long as the machine runs.
 pub fn invalidate_user_keyrings() {

@@ -19,8 +19,8 @@ mod sink;
 pub use client::{Answer, Link, ask, ask_at};
 pub use frame::{Deadline, FRAME_MAX, LinkError, VERSION};
 pub use message::{
-    BundleSummary, CommandLine, Confinement, Ground, Identity, OpenRequest, Plan, PrincipalsQuery, Recorder, Refusal,
-    Reply, Request, SESSIONS_PAGE, SessionSummary, StatusReport, codes,
+    BundleSummary, Channel, CommandLine, Confinement, Continued, Ground, Identity, OpenRequest, Plan, PrincipalsQuery,
+    RecordRequest, Recorder, Refusal, Reply, Request, SESSIONS_PAGE, SessionSummary, StatusReport, codes,
 };
 pub use rights::DESCRIPTORS_MAX;
 pub use server::{Connection, Peer};

@@ -70,6 +70,10 @@ pub enum Request {
         /// What was typed; the first is a name or a path.
         argv: Vec<String>,
     },
+    /// The login shell, before anything of its channel runs: record it. Only at [`crate::paths::record_socket`].
+    /// Answered by [`Reply::Recording`]; then the connection goes on as the recording's frames one way and
+    /// acknowledgements the other (docs/recording-sessions.md).
+    Record(RecordRequest),
     /// The runner: what am I to start? Answered by [`Reply::Taken`], once.
     Take {
         /// [`Plan::plan`].
@@ -91,6 +95,43 @@ pub enum Request {
     Stop,
     /// `tether host start`: admit sessions again.
     Start,
+}
+
+/// A channel that is to be recorded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordRequest {
+    /// What it is.
+    pub kind: Channel,
+    /// The command, as text: what of it is no UTF-8 is U+FFFD. None for a login.
+    pub command: Option<String>,
+    /// Width of the terminal, in characters; 0 without one.
+    pub columns: u16,
+    /// Its height.
+    pub rows: u16,
+    /// The recording that this one goes on from, when agentd was restarted meanwhile.
+    #[serde(default)]
+    pub continues: Option<Continued>,
+}
+
+/// How far a recording had come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Continued {
+    /// Its name.
+    pub name: String,
+    /// How many bytes of output in it were acknowledged.
+    pub bytes: u64,
+}
+
+/// What sort of channel is recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Channel {
+    /// With a terminal.
+    Tty,
+    /// A command without one.
+    Exec,
+    /// A file transfer.
+    Sftp,
 }
 
 /// What sshd knows before authentication (`%u %f %i %s %F` of sshd_config(5)).
@@ -312,6 +353,11 @@ pub enum Reply {
     Taken {
         /// The session's login uid.
         uid: u32,
+    },
+    /// The channel is recorded from here on.
+    Recording {
+        /// The recording's name in its session.
+        name: String,
     },
     /// How this host stands.
     Status(StatusReport),

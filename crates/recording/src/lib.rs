@@ -9,6 +9,7 @@
 mod cast;
 mod frame;
 mod header;
+mod intake;
 mod pieces;
 mod reader;
 mod text;
@@ -16,6 +17,7 @@ mod text;
 pub use cast::Cast;
 pub use frame::{DATA_MAX, FRAME_HEAD, Frame, Stream, frame_head, resize};
 pub use header::{Header, Kind, MAGIC};
+pub use intake::{INTAKE_MAX, Intake, Rejected};
 pub use pieces::{PIECE, Piece, Pieces};
 pub use reader::{Broken, Reader};
 pub use text::Text;
