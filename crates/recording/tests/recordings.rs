@@ -25,7 +25,10 @@ fn file(frames: &[(u64, Stream, Vec<u8>)]) -> Vec<u8> {
     file
 }
 
-fn read(parts: &[&[u8]]) -> (Reader, Vec<(u64, Stream, Vec<u8>)>, Result<(), Broken>) {
+/// A frame that was read, with its data.
+type Read = (u64, Stream, Vec<u8>);
+
+fn read(parts: &[&[u8]]) -> (Reader, Vec<Read>, Result<(), Broken>) {
     let (mut reader, mut frames) = (Reader::new(), Vec::new());
     let result = parts
         .iter()
