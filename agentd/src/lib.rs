@@ -22,6 +22,7 @@ pub mod host;
 pub mod log;
 pub mod recorders;
 pub mod recordings;
+pub mod redaction;
 pub mod requests;
 pub mod running;
 pub mod server;

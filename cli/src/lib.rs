@@ -14,6 +14,7 @@ mod play;
 mod render;
 mod run;
 mod session;
+mod trail;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -84,13 +85,6 @@ pub enum Found {
     Something,
 }
 
-/// The others ask agentd, or read what only root may.
-fn for_anybody(command: &Command) -> bool {
-    // A recording may be a copy.
-    let plays = matches!(command, Command::Session(session::Command::Play(_)));
-    plays || matches!(command, Command::Bundle(_) | Command::Central(_) | Command::Run(_))
-}
-
 /// /proc/self belongs to whoever the process runs as (proc(5)).
 fn is_root() -> bool {
     use std::os::unix::fs::MetadataExt;
@@ -113,18 +107,28 @@ fn enroll(who: &central::Who, token: Option<&str>, again: bool) -> anyhow::Resul
     Err(anyhow::Error::from(courier.exec()).context(COURIER))
 }
 
+/// Whether it looks at this host, which only root may.
+fn needs_root(arguments: &Arguments) -> bool {
+    match &arguments.command {
+        Command::Bundle(_) | Command::Central(_) | Command::Run(_) => false,
+        Command::Session(command) => command.is_of_host(&arguments.who),
+        Command::Audit(command) => command.is_of_host(&arguments.who),
+        _ => true,
+    }
+}
+
 /// Runs the command line.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let json = arguments.json;
-    if !for_anybody(&arguments.command) && !is_root() {
+    if needs_root(&arguments) && !is_root() {
         eprintln!("tether: this needs root; try: sudo tether …");
         return ExitCode::FAILURE;
     }
     let done = match arguments.command {
         Command::Status => host::status(json),
-        Command::Session(command) => session::run(&command, json),
-        Command::Audit(command) => chain::run(&command, json),
+        Command::Session(command) => session::run(&arguments.who, &command, json),
+        Command::Audit(command) => chain::run(&arguments.who, &command, json),
         Command::Host(command) => host::run(&command, json),
         Command::Bundle(command) => bundle::run(&command, json),
         Command::Central(command) => central::run(&arguments.who, &command, json),

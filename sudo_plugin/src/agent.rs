@@ -6,7 +6,7 @@ use crate::run::Run;
 use rustix::io::Errno;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
-use tether_hostlink::{Answer, CommandLine, Deadline, LinkError, Recorder, Refusal, Reply, Request, Sink, codes};
+use tether_hostlink::{Answer, CommandLine, Deadline, LinkError, Recorder, Refusal, Reply, Request, Sink, Word, codes};
 use tether_recording::Stream;
 
 /// How long agentd may take to decide. A plan is void after the same time.
@@ -22,7 +22,7 @@ pub struct Agent {
     /// Whether the options passed, as each `open` saw them; none before it was called.
     words: Option<Result<(), Refusal>>,
     settings: Option<Result<(), Refusal>>,
-    cwd: String,
+    cwd: Word,
     tty: Option<String>,
     caller: Vec<Vec<u8>>,
     /// Columns and rows of the agent's terminal, if the command gets one of sudo's.
@@ -47,7 +47,7 @@ impl Agent {
         Self {
             words: None,
             settings: None,
-            cwd: String::new(),
+            cwd: Word::empty(),
             tty: None,
             caller: Vec::new(),
             terminal: None,
@@ -69,7 +69,7 @@ impl Agent {
         stands_between: bool,
     ) {
         self.settings = Some(options::check_settings(settings));
-        self.cwd = info(user_info, "cwd=").unwrap_or_default();
+        self.cwd = Word::from(raw_info(user_info, "cwd=").unwrap_or_default().to_vec());
         self.tty = info(user_info, "tty=");
         let size = |name| info(user_info, name).and_then(|text| text.parse().ok()).unwrap_or(0);
         self.terminal = stands_between.then(|| [size("cols="), size("lines=")]);
@@ -78,16 +78,19 @@ impl Agent {
 
     /// `sudo COMMAND`: asks agentd and prepares the run.
     pub fn check(&mut self, argv: Vec<Vec<u8>>, assigned: &[Vec<u8>], ask: impl Asks) -> Result<Run, Refusal> {
-        if let Err(refusal) = self.may_ask() {
-            let argv = argv.iter().map(|word| String::from_utf8_lossy(word).into_owned()).collect();
-            // Refused it is, recorded or not.
-            let _ = ask(&Request::Report { refusal: refusal.clone(), argv }, Deadline::after(FAREWELL));
-            return Err(refusal);
-        }
+        let read = self.may_ask().and_then(|()| argv.iter().cloned().map(text).collect::<Result<_, _>>());
+        let argv = match read {
+            Ok(argv) => argv,
+            Err(refusal) => {
+                let argv = argv.into_iter().map(Word::from).collect();
+                // Refused it is, recorded or not.
+                let _ = ask(&Request::Report { refusal: refusal.clone(), argv }, Deadline::after(FAREWELL));
+                return Err(refusal);
+            }
+        };
         if !assigned.is_empty() {
             return Err(options::refused("setting of environment variables"));
         }
-        let argv = argv.into_iter().map(text).collect::<Result<_, _>>()?;
         let line = CommandLine { argv, cwd: self.cwd.clone(), tty: self.tty.clone(), terminal: self.terminal };
         let Answer { reply, mut descriptors } = answer(ask, &Request::Decide(line), DECISION)?;
         let Reply::Plan { plan, output_limit, recorder } = reply else { return Err(unexpected()) };
@@ -223,12 +226,15 @@ fn lines(title: &str, commands: &[String]) -> String {
 
 fn text(bytes: Vec<u8>) -> Result<String, Refusal> {
     String::from_utf8(bytes)
-        .map_err(|_| Refusal::new("sudo.not_utf8", "an argument is not UTF-8, so it cannot be recorded"))
+        .map_err(|_| Refusal::new("sudo.not_utf8", "an argument is not UTF-8, and no rule can be about it"))
 }
 
 fn info(user_info: &[Vec<u8>], start: &str) -> Option<String> {
-    let value = user_info.iter().find_map(|line| line.strip_prefix(start.as_bytes()))?;
-    Some(String::from_utf8_lossy(value).into_owned())
+    raw_info(user_info, start).map(|value| String::from_utf8_lossy(value).into_owned())
+}
+
+fn raw_info<'i>(user_info: &'i [Vec<u8>], start: &str) -> Option<&'i [u8]> {
+    user_info.iter().find_map(|line| line.strip_prefix(start.as_bytes()))
 }
 
 #[cfg(test)]

@@ -31,6 +31,7 @@ mod run;
 mod sudo;
 
 pub use plan::Planned;
+pub use sudo::Recorded;
 
 use crate::host::{Awaited, Host, Lent};
 use crate::recorders::Recording;
@@ -55,12 +56,14 @@ pub struct Response {
     pub awaited: Option<(String, Awaited)>,
     /// What the connection is from here on.
     pub recording: Option<Box<Recording>>,
+    /// A command whose record the answer waits for.
+    pub recorded: Option<Recorded>,
 }
 
 impl Response {
     /// A reply with descriptors of its own.
     fn with(reply: Reply, descriptors: Vec<OwnedFd>) -> Self {
-        Self { reply, descriptors, lent: None, awaited: None, recording: None }
+        Self { reply, descriptors, lent: None, awaited: None, recording: None, recorded: None }
     }
 }
 
@@ -134,7 +137,9 @@ impl Host {
             (Asker::Session(session, peer), Request::Report { refusal, argv }) => {
                 self.report(&session, &peer, &refusal, &argv).into()
             }
-            (Asker::Session(session, peer), Request::Begin { plan }) => self.begin(&session, &peer, &plan).into(),
+            (Asker::Session(session, peer), Request::Begin { plan }) => {
+                self.begin(&session, &peer, &plan).unwrap_or_else(|refusal| Err(refusal).into())
+            }
             (Asker::Session(session, peer), Request::Exceeded { plan }) => self.exceeded(&session, &peer, &plan).into(),
             (Asker::Session(session, peer), Request::Unrecorded { plan }) => {
                 self.unrecorded(&session, &peer, &plan).into()

@@ -12,6 +12,9 @@ pub struct Monitor {
     pub start: u64,
     /// `SSH_CONNECTION`.
     pub connection: String,
+    /// Number of the record of its login.
+    #[serde(default)]
+    pub record: Option<u64>,
 }
 
 /// Where a session is in its life.
@@ -57,6 +60,8 @@ pub enum Reason {
     Rebooted,
     /// A channel's recorder is gone.
     Recorder,
+    /// It caused more records than one session may.
+    Records,
     /// Something of it could not be made, or was found changed.
     Broken,
     /// Its recordings are as long as they may be, or cannot go on.
@@ -74,6 +79,7 @@ impl Reason {
             Self::Stopped => "stopped",
             Self::Rebooted => "rebooted",
             Self::Recorder => "recorder",
+            Self::Records => "records",
             Self::Broken => "broken",
             Self::Recording => "recording",
         }

@@ -15,13 +15,16 @@ pub mod paths;
 mod rights;
 mod server;
 mod sink;
+mod word;
 
 pub use client::{Answer, Link, ask, ask_at};
 pub use frame::{Deadline, FRAME_MAX, LinkError, VERSION};
 pub use message::{
-    BundleSummary, Channel, CommandLine, Confinement, Continued, Ground, Identity, OpenRequest, Plan, PrincipalsQuery,
-    RecordRequest, Recorder, Refusal, Reply, Request, SESSIONS_PAGE, SessionSummary, StatusReport, codes,
+    AuditSummary, BundleSummary, Channel, CommandLine, Confinement, Continued, Ground, Identity, OpenRequest, Plan,
+    PrincipalsQuery, RecordRequest, Recorder, Refusal, Reply, Request, SESSIONS_PAGE, SessionSummary, StatusReport,
+    codes,
 };
 pub use rights::DESCRIPTORS_MAX;
 pub use server::{Connection, Peer};
 pub use sink::Sink;
+pub use word::Word;

@@ -2,6 +2,7 @@
 //! both sides in turn in one run. `central` and `revocation`: what central does, with real hosts and couriers.
 //! `recording`: what it costs to record.
 
+pub mod audit_ingest;
 pub mod central;
 pub mod commands;
 mod figures;

@@ -7,7 +7,7 @@ use super::program::Program;
 
 /// Programs on hosts that take longest, longest first: a long one that is started last keeps one lane busy while
 /// the other is idle. One that is not listed is taken for long.
-const LONGEST: [&str; 30] = [
+const LONGEST: [&str; 32] = [
     "install",
     "inhost",
     "strangers",
@@ -34,6 +34,8 @@ const LONGEST: [&str; 30] = [
     "clock",
     "lab",
     "demo",
+    "delegated",
+    "glewlwyd",
     "admins",
     "host",
     "play",
