@@ -1,4 +1,4 @@
-//! Sessions: which are here, what one of them did, ending one.
+//! Sessions: which are here, what one of them did and showed, ending one.
 
 use crate::central::Who;
 use crate::render::moment;
@@ -15,7 +15,7 @@ pub enum Command {
     List,
     /// The whole story of one session as a tree: from the sign-in to the removal, with every token and certificate
     Show(show::Arguments),
-    /// Play what one of its recordings shows. Keys: space pauses, arrows go back, on, faster and slower, q quits
+    /// Show what a terminal or a command showed, as it was recorded
     Play(play::Arguments),
     /// End one session
     End {
@@ -29,7 +29,7 @@ impl Command {
     pub fn is_of_host(&self, who: &Who) -> bool {
         match self {
             Self::Show(arguments) => arguments.is_of_host(who),
-            // A recording that was shipped is a file like others: whoever may read it may play it.
+            // A recording may be a copy.
             Self::Play(_) => false,
             Self::List | Self::End { .. } => true,
         }
@@ -40,7 +40,7 @@ pub fn run(who: &Who, command: &Command, json: bool) -> Result<Found> {
     match command {
         Command::List => list(json),
         Command::Show(arguments) => show::run(who, arguments, json),
-        Command::Play(arguments) => play::run(arguments),
+        Command::Play(arguments) => play::run(arguments, json),
         Command::End { session } => end(session, json),
     }
 }

@@ -80,6 +80,11 @@ impl Agent {
         &self.arguments
     }
 
+    /// Account and address, as ssh takes them.
+    pub fn destination(&self) -> &str {
+        &self.destination
+    }
+
     /// Has only a copy of the certificate from now on, as a thief of it has.
     pub fn lose_key(&self) -> Result<()> {
         Ok(std::fs::remove_file(self.folder.path().join("key"))?)

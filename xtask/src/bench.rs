@@ -18,7 +18,7 @@ pub(crate) fn run(name: &str, suite: Suite, quick: bool, json: bool) -> Result<E
         "audit" => Bench { bench: "audit", rows: bench_audit::rows()? },
         "central" => bench_central::central(suite, quick, &mut tell)?,
         "revocation" => bench_central::revocation(suite, quick, &mut tell)?,
-        "recording" => bench::recording(suite, &deb::package()?, quick, &mut tell)?,
+        "recording" => Bench { bench: "recording", rows: recording(suite, quick, &mut tell)? },
         _ => bail!("there is no bench {name:?}; there are: host, confine, central, revocation, audit, recording"),
     };
     if json {
@@ -37,6 +37,12 @@ fn host(suite: Suite) -> Result<Bench> {
     Image::ensure(suite, &mut |line| say(line))?;
     say("measuring; both sides take turns, which takes a few minutes");
     bench::host(suite, &package, &mut |row: &Row| eprintln!("{}", line(row)))
+}
+
+fn recording(suite: Suite, quick: bool, tell: &mut dyn FnMut(&Row)) -> Result<Vec<Row>> {
+    let package = deb::build()?;
+    Image::ensure(suite, &mut |line| say(line))?;
+    bench::recording::rows(suite, &package, quick, tell)
 }
 
 fn line(row: &Row) -> String {

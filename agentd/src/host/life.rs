@@ -146,7 +146,7 @@ impl Host {
         let Some(known) = self.sessions.get_mut(&session.grant.session) else { return };
         known.causes.ending = Some(number);
         let known = known.clone();
-        self.keep(&known).unwrap_or_else(|error| warn(error));
+        self.keep(&known).unwrap_or_else(warn);
     }
 
     /// A worker took a session down and looked for remains.
@@ -184,7 +184,7 @@ impl Host {
         }
         crash_point!(GoneFile);
         self.sessions.remove(id);
-        self.recorded.remove(id);
+        self.channels.remove(id);
         self.counted.remove(id);
         if self.sessions.is_empty() {
             self.ground.let_go();

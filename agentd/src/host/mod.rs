@@ -135,7 +135,7 @@ pub struct Host {
     /// Who records channels.
     pub recorders: Recorders,
     /// What of each session is recorded.
-    pub recorded: BTreeMap<SessionId, Recorded>,
+    pub channels: BTreeMap<SessionId, Recorded>,
     /// Refusals that are counted rather than recorded one by one.
     pub refusals: Refusals,
     /// Sessions whose taking down failed, and when to try again.

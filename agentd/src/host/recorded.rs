@@ -26,7 +26,7 @@ impl Host {
         let until = Moment::now().plus(COMES_BACK);
         for (id, name) in self.recordings.left_by_channels() {
             if self.sessions.get(&id).is_some_and(crate::session::Session::is_open) {
-                self.recorded.entry(id).or_default().expected.insert(name, until);
+                self.channels.entry(id).or_default().expected.insert(name, until);
             }
         }
     }
@@ -43,7 +43,7 @@ impl Host {
 
     /// Nothing more is written to a recording.
     pub fn recording_over(&mut self, id: &SessionId, name: &str) {
-        if let Some(recorded) = self.recorded.get_mut(id) {
+        if let Some(recorded) = self.channels.get_mut(id) {
             recorded.open.remove(name);
         }
         self.recordings.ended(id, name, None);
@@ -53,9 +53,9 @@ impl Host {
     pub(super) fn end_unrecorded(&mut self, now: Moment) {
         let late = |recorded: &Recorded| recorded.expected.values().any(|until| *until <= now);
         let sessions: Vec<SessionId> =
-            self.recorded.iter().filter(|(_, recorded)| late(recorded)).map(|(id, _)| id.clone()).collect();
+            self.channels.iter().filter(|(_, recorded)| late(recorded)).map(|(id, _)| id.clone()).collect();
         for id in sessions {
-            let expected = self.recorded.get_mut(&id).map(|recorded| std::mem::take(&mut recorded.expected));
+            let expected = self.channels.get_mut(&id).map(|recorded| std::mem::take(&mut recorded.expected));
             for name in expected.into_iter().flatten().map(|(name, _)| name) {
                 self.recording_over(&id, &name);
                 self.recorder_lost(&id, &name, "it did not come back after agentd's start");

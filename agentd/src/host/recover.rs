@@ -68,7 +68,7 @@ impl Host {
                 .map_err(|source| system(FOLDER, source))?,
             plans: BTreeMap::new(),
             recorders: Recorders::new().map_err(|source| system("an epoll for recorders", source))?,
-            recorded: BTreeMap::new(),
+            channels: BTreeMap::new(),
             refusals: Refusals::default(),
             stuck: BTreeMap::new(),
             kept_floor,

@@ -29,7 +29,7 @@ impl Host {
     fn channel(&mut self, id: &SessionId, request: RecordRequest) -> Result<Option<Recording>, Refusal> {
         let session = self.sessions.get(id).filter(|session| session.is_open()).ok_or_else(not_yours)?;
         let most = CHANNELS_MAX * session.grant.connections as usize;
-        let recorded = self.recorded.entry(id.clone()).or_default();
+        let recorded = self.channels.entry(id.clone()).or_default();
         if recorded.open.len() >= most {
             let text = format!("{most} channels of this session are recorded, and that is as many as it may have");
             return Err(Refusal::new("recording.channels", text).hint("wait for one to end"));
@@ -46,7 +46,7 @@ impl Host {
             plan: None,
         };
         let Some(sink) = self.begin_recording(id, &wanted)? else { return Ok(None) };
-        let recorded = self.recorded.entry(id.clone()).or_default();
+        let recorded = self.channels.entry(id.clone()).or_default();
         recorded.open.insert(sink.name.clone());
         let mut recording = Recording::new(id.clone(), sink);
         if let Some(Continued { name, bytes }) = request.continues {

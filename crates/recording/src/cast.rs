@@ -2,6 +2,7 @@
 
 use crate::frame::{Frame, Stream};
 use crate::header::Header;
+use crate::text::Text;
 use serde_json::{Value, json};
 use std::fmt::Write;
 
@@ -11,8 +12,8 @@ const SIZE: (u16, u16) = (80, 24);
 /// Turns frames into lines. Bytes that are no UTF-8 become U+FFFD; a character that lies in two frames is put together.
 #[derive(Debug, Default)]
 pub struct Cast {
-    /// The beginning of a character that is not whole yet, of each output.
-    begun: [Vec<u8>; 2],
+    /// A character may have begun in each.
+    outputs: [Text; 2],
     micros: u64,
 }
 
@@ -51,51 +52,23 @@ impl Cast {
 
     /// What was begun and never came: call it at the end of a recording that has none.
     pub fn finish(&mut self, out: &mut String) {
-        for begun in &mut self.begun {
-            if !std::mem::take(begun).is_empty() {
-                event(self.micros, "o", "\u{fffd}", out);
+        for output in &mut self.outputs {
+            let mut text = String::new();
+            output.finish(&mut text);
+            if !text.is_empty() {
+                event(self.micros, "o", &text, out);
             }
         }
     }
 
     fn bytes(&mut self, which: usize, data: &[u8], out: &mut String) {
-        let Some(begun) = self.begun.get_mut(which) else { return };
-        let mut all = std::mem::take(begun);
-        all.extend_from_slice(data);
+        let Some(output) = self.outputs.get_mut(which) else { return };
         let mut text = String::new();
-        for chunk in all.utf8_chunks() {
-            text.push_str(chunk.valid());
-            if chunk.invalid().is_empty() {
-                continue;
-            }
-            // Only the last can still become a character.
-            if all.ends_with(chunk.invalid()) && is_begun(chunk.invalid()) && is_last(&all, chunk.invalid()) {
-                *begun = chunk.invalid().to_vec();
-            } else {
-                text.push('\u{fffd}');
-            }
-        }
+        output.take(data, &mut text);
         if !text.is_empty() {
             event(self.micros, "o", &text, out);
         }
     }
-}
-
-/// Whether more bytes could make a character of these (Unicode 3.9, table 3-7: `utf8_chunks` gives the longest begun
-/// one as one invalid piece, so only the number that is missing has to be looked at).
-fn is_begun(bytes: &[u8]) -> bool {
-    let wanted = match bytes.first() {
-        Some(0xc2..=0xdf) => 2,
-        Some(0xe0..=0xef) => 3,
-        Some(0xf0..=0xf4) => 4,
-        _ => 0,
-    };
-    bytes.len() < wanted
-}
-
-/// Whether a piece of `all` is its very end.
-fn is_last(all: &[u8], piece: &[u8]) -> bool {
-    all.as_ptr_range().end == piece.as_ptr_range().end
 }
 
 fn event(micros: u64, kind: &str, text: &str, out: &mut String) {

@@ -38,7 +38,8 @@ pub fn rows(pair: &mut Pair) -> Result<Vec<Row>> {
     ])
 }
 
-fn pss(pair: &Pair) -> Result<f64> {
+/// agentd's proportional share.
+pub(super) fn pss(pair: &Pair) -> Result<f64> {
     let text = pair.scene.host.sh("cat /proc/$(systemctl show -p MainPID --value tether-agentd)/smaps_rollup")?;
     let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
     let number = line.and_then(|line| line.split_whitespace().next()).context("no Pss in smaps_rollup")?;

@@ -1,5 +1,6 @@
 //! `cargo xtask bench host` and `confine`: what Tether costs on a host, each figure with what it is measured beside,
 //! both sides in turn in one run. `central` and `revocation`: what central does, with real hosts and couriers.
+//! `recording`: what it costs to record.
 
 pub mod audit_ingest;
 pub mod central;
@@ -9,7 +10,7 @@ mod logins;
 mod lookups;
 mod memory;
 mod pair;
-mod recording;
+pub mod recording;
 mod released;
 pub mod revocation;
 mod stamps;
@@ -22,7 +23,6 @@ use tether_testhost::Suite;
 
 pub use figures::Figures;
 use pair::Pair;
-pub use recording::recording;
 pub use released::Released;
 
 /// One line of the table.
@@ -30,7 +30,7 @@ pub use released::Released;
 pub struct Row {
     /// What was measured.
     pub case: String,
-    /// `us`, `ns`, `KiB` or `1/s`.
+    /// `ms`, `us`, `ns`, `KiB` or `1/s`.
     pub unit: &'static str,
     /// Ours.
     pub ours: Figures,
@@ -53,7 +53,7 @@ pub struct Beside {
 /// The whole table.
 #[derive(Debug, Clone, Serialize)]
 pub struct Bench {
-    /// `host`, `confine`, `central`, `revocation`.
+    /// `host`, `confine`, `central`, `revocation`, `recording`.
     pub bench: &'static str,
     /// The rows.
     pub rows: Vec<Row>,
