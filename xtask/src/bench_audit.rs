@@ -18,7 +18,7 @@ const ROWS: [(&str, &str, &str); 5] = [
 /// Measures on this machine, in the target folder's file system.
 pub(crate) fn rows() -> Result<Vec<Row>> {
     let load = std::fs::read_to_string("/proc/loadavg")?;
-    say(&format!("measuring the audit chain; load average before: {}", load.trim()));
+    say(format!("measuring the audit chain; load average before: {}", load.trim()));
     let cases = Cases::of("tether-agentd", "audit")?;
     ROWS.iter()
         .map(|(case, unit, target)| {
