@@ -5,7 +5,7 @@ use crate::enter;
 use crate::filter;
 use std::os::fd::OwnedFd;
 use tether_accountfile::{AccountFile, FILE_MAX};
-use tether_hostlink::{Answer, LinkError, OpenRequest, Refusal, Reply, Request, codes, paths};
+use tether_hostlink::{Answer, LinkError, OpenRequest, Refusal, Reply, Request, Word, codes, paths};
 use tether_sshcert::SessionCertificate;
 
 /// The only service by which an agent may come in.
@@ -239,7 +239,8 @@ fn wrong_door(transaction: &impl Transaction, account: &str) -> Option<Refusal> 
 /// The refusal, put on record if agentd can be reached.
 fn reported(transaction: &impl Transaction, ask: Ask) -> Refusal {
     let refusal = asked_by_agent();
-    let argv = [transaction.service(), transaction.user()].into_iter().flatten().collect();
+    let known = [transaction.service(), transaction.user()].into_iter().flatten();
+    let argv = known.map(|text| Word::from(text.into_bytes())).collect();
     let _ = ask(&Request::Report { refusal: refusal.clone(), argv });
     refusal
 }

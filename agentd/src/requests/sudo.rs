@@ -74,7 +74,7 @@ impl Host {
         argv: &[Word],
     ) -> Result<Reply, Refusal> {
         let session = self.sessions.get(id).ok_or_else(not_yours)?;
-        let known = |b: u8| b.is_ascii_lowercase() || matches!(b, b'.' | b'_');
+        let known = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'_');
         if refusal.code.len() > 64 || !refusal.code.bytes().all(known) {
             return Err(not_yours());
         }
