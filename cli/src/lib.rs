@@ -13,6 +13,7 @@ pub mod linked;
 mod render;
 mod run;
 mod session;
+mod trail;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -105,18 +106,28 @@ fn enroll(who: &central::Who, token: Option<&str>, again: bool) -> anyhow::Resul
     Err(anyhow::Error::from(courier.exec()).context(COURIER))
 }
 
+/// Whether it looks at this host, which only root may.
+fn needs_root(arguments: &Arguments) -> bool {
+    match &arguments.command {
+        Command::Bundle(_) | Command::Central(_) | Command::Run(_) => false,
+        Command::Session(command) => command.is_of_host(&arguments.who),
+        Command::Audit(command) => command.is_of_host(&arguments.who),
+        _ => true,
+    }
+}
+
 /// Runs the command line.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let json = arguments.json;
-    if !matches!(arguments.command, Command::Bundle(_) | Command::Central(_) | Command::Run(_)) && !is_root() {
+    if needs_root(&arguments) && !is_root() {
         eprintln!("tether: this needs root; try: sudo tether …");
         return ExitCode::FAILURE;
     }
     let done = match arguments.command {
         Command::Status => host::status(json),
-        Command::Session(command) => session::run(&command, json),
-        Command::Audit(command) => chain::run(&command, json),
+        Command::Session(command) => session::run(&arguments.who, &command, json),
+        Command::Audit(command) => chain::run(&arguments.who, &command, json),
         Command::Host(command) => host::run(&command, json),
         Command::Bundle(command) => bundle::run(&command, json),
         Command::Central(command) => central::run(&arguments.who, &command, json),

@@ -1,60 +1,12 @@
-//! A session's trail as a person wants to read it: who, whose agent, since which sign-in; then what, when,
-//! allowed or not. Colour only where stdout is a terminal, and never as the only sign.
+//! Words that several commands share: times, command lines, texts that are safe for a terminal.
 
 use serde_json::{Map, Value};
-use std::fmt::Write;
-use std::io::IsTerminal;
-use tether_audit::{Known, Link, Outcome};
+use tether_audit::Link;
 
 pub(crate) const BOLD: &str = "\x1b[1m";
 pub(crate) const RED: &str = "\x1b[31m";
 pub(crate) const GREEN: &str = "\x1b[32m";
 pub(crate) const PLAIN: &str = "\x1b[0m";
-
-/// The trail of one session's records.
-pub fn trail(links: &[&Link]) -> String {
-    let colour = std::io::stdout().is_terminal();
-    let mut out = String::new();
-    heading(&mut out, links, colour);
-    for link in links {
-        line(&mut out, link, colour);
-    }
-    out
-}
-
-fn heading(out: &mut String, links: &[&Link], colour: bool) {
-    let Some(link) = links.first() else { return };
-    let ids = &link.event.ids;
-    let show = |known: &Known| known.id().map_or_else(|| "unknown".to_owned(), printable);
-    let reserved = links.iter().find(|link| link.event.event == "session.reserved");
-    let detail = |name: &str| reserved.and_then(|link| link.event.details.get(name)).cloned().unwrap_or_default();
-    let mut row = |name: &str, value: String| {
-        let _ = writeln!(out, "{}", painted(&format!("{name:<11}"), BOLD, colour) + &value);
-    };
-    row(
-        "human",
-        format!("{} (signed in {} by {})", show(&ids.human), seconds(&detail("auth_time")), list(&detail("amr"))),
-    );
-    row("agent", format!("{}, instance {}", show(&ids.agent), show(&ids.instance)));
-    row("principal", text(&detail("principal")));
-    row("account", format!("{} on {}, uid {}", text(&detail("account")), printable(&link.host), text(&detail("uid"))));
-    row("delegation", format!("{} from {}", show(&ids.delegation), text(&detail("issuer"))));
-    row("session", show(&ids.session));
-    out.push('\n');
-}
-
-fn line(out: &mut String, link: &Link, colour: bool) {
-    let event = &link.event;
-    let (mark, paint) = match event.outcome {
-        Outcome::Allowed => ("  ok   ", GREEN),
-        Outcome::Refused => ("REFUSED", RED),
-        Outcome::Error => (" ERROR ", RED),
-    };
-    let what = summary(link);
-    let code = if event.code.is_empty() { String::new() } else { format!("  [{}]", printable(&event.code)) };
-    let _ =
-        writeln!(out, "{}  {}  {:<17} {what}{code}", clock(link.time_us), painted(mark, paint, colour), event.event);
-}
 
 pub(crate) fn summary(link: &Link) -> String {
     let details = &link.event.details;
@@ -111,9 +63,16 @@ pub(crate) fn text(value: &Value) -> String {
     }
 }
 
-/// An agent chooses some of these texts: no control character reaches the reader's terminal.
+/// An agent chooses some of these texts: no control character reaches the reader's terminal, and none that turns the
+/// direction of writing or cannot be seen.
 pub(crate) fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    text.chars().map(|c| if is_hidden(c) { '\u{fffd}' } else { c }).collect()
+}
+
+fn is_hidden(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 pub(crate) fn painted(text: &str, colour: &str, on: bool) -> String {
@@ -167,6 +126,7 @@ mod tests {
     #[test]
     fn no_control_character_reaches_a_terminal() {
         assert_eq!(printable("a\x1b[2Jb\nc"), "a\u{fffd}[2Jb\u{fffd}c");
+        assert_eq!(printable("a\u{202e}b\u{200b}c\u{2066}é漢"), "a\u{fffd}b\u{fffd}c\u{fffd}é漢");
         assert_eq!(quoted("a b"), "'a b'");
         assert_eq!(quoted("it's"), "'it'\\''s'");
     }

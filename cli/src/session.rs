@@ -1,8 +1,10 @@
 //! Sessions: which are here, what one of them did, ending one.
 
-use crate::render::{self, moment};
-use crate::{Found, chain, host};
-use anyhow::{Result, ensure};
+use crate::central::Who;
+use crate::render::moment;
+use crate::trail::show;
+use crate::{Found, host};
+use anyhow::Result;
 use clap::Subcommand;
 use tether_hostlink::Request;
 use tether_identity::SessionId;
@@ -11,11 +13,8 @@ use tether_identity::SessionId;
 pub enum Command {
     /// Sessions that are here now
     List,
-    /// Everything that one session did, from its grant to its removal
-    Show {
-        /// The session, or as much of its id as is enough
-        session: String,
-    },
+    /// The whole story of one session as a tree: from the sign-in to the removal, with every token and certificate
+    Show(show::Arguments),
     /// End one session
     End {
         /// The session's whole id
@@ -23,10 +22,20 @@ pub enum Command {
     },
 }
 
-pub fn run(command: &Command, json: bool) -> Result<Found> {
+impl Command {
+    /// Whether only root can do it.
+    pub fn is_of_host(&self, who: &Who) -> bool {
+        match self {
+            Self::Show(arguments) => arguments.is_of_host(who),
+            Self::List | Self::End { .. } => true,
+        }
+    }
+}
+
+pub fn run(who: &Who, command: &Command, json: bool) -> Result<Found> {
     match command {
         Command::List => list(json),
-        Command::Show { session } => show(session, json),
+        Command::Show(arguments) => show::run(who, arguments, json),
         Command::End { session } => end(session, json),
     }
 }
@@ -45,24 +54,6 @@ fn list(json: bool) -> Result<Found> {
     for s in status.sessions {
         let since = moment(s.since.saturating_mul(1_000_000));
         println!("{:<22} {:<9} {:<16} {:<20} {}", s.session, s.state, s.account, since, s.principal);
-    }
-    Ok(Found::Fine)
-}
-
-fn show(wanted: &str, json: bool) -> Result<Found> {
-    let links = chain::read()?;
-    let matching = |link: &&tether_audit::Link| link.event.ids.session.id().is_some_and(|id| id.starts_with(wanted));
-    let of_it: Vec<_> = links.iter().filter(matching).collect();
-    ensure!(!of_it.is_empty(), "the audit chain knows no session {wanted}");
-    let first = of_it.first().and_then(|link| link.event.ids.session.id());
-    ensure!(
-        of_it.iter().all(|link| link.event.ids.session.id() == first),
-        "more than one session begins with {wanted}; give more of its id"
-    );
-    if json {
-        println!("{}", serde_json::to_string(&of_it)?);
-    } else {
-        print!("{}", render::trail(&of_it));
     }
     Ok(Found::Fine)
 }

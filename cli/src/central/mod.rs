@@ -30,6 +30,11 @@ pub struct Who {
 }
 
 impl Who {
+    /// Whether a central was named at all.
+    pub fn is_named(&self) -> bool {
+        self.central.is_some()
+    }
+
     /// The file with the token.
     pub fn token_file(&self) -> Result<&Path> {
         self.token_file.as_deref().context("--token-file FILE, or TETHER_TOKEN_FILE")
@@ -70,7 +75,8 @@ pub struct Link {
 }
 
 impl Link {
-    fn open(who: &Who) -> Result<Self> {
+    /// Opens a connection as whoever the settings name.
+    pub fn open(who: &Who) -> Result<Self> {
         let url = who.url()?;
         let path = who.authority.as_ref().context("--authority FILE, or TETHER_CENTRAL_AUTHORITY")?;
         let authority = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -79,7 +85,8 @@ impl Link {
         Ok(Self { central: Central::new(url, &authority)?, token: token.trim().to_owned() })
     }
 
-    fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
+    /// Asks.
+    pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
         Ok(self.central.get(path, Credential::Bearer(&self.token))?)
     }
 
@@ -121,7 +128,7 @@ fn text(value: &serde_json::Value, name: &str) -> String {
 }
 
 /// Query parameters; values are percent-encoded.
-fn query(path: &str, members: &[(&str, Option<&str>)]) -> String {
+pub fn query(path: &str, members: &[(&str, Option<&str>)]) -> String {
     let encode = |text: &str| {
         text.bytes()
             .map(|byte| match byte {

@@ -25,7 +25,9 @@ fn file(frames: &[(u64, Stream, Vec<u8>)]) -> Vec<u8> {
     file
 }
 
-fn read(parts: &[&[u8]]) -> (Reader, Vec<(u64, Stream, Vec<u8>)>, Result<(), Broken>) {
+type Frames = Vec<(u64, Stream, Vec<u8>)>;
+
+fn read(parts: &[&[u8]]) -> (Reader, Frames, Result<(), Broken>) {
     let (mut reader, mut frames) = (Reader::new(), Vec::new());
     let result = parts
         .iter()
@@ -83,7 +85,7 @@ fn what_no_recorder_writes_is_found() {
     assert_eq!((frames.len(), result, reader.torn(), reader.has_ended()), (0, Ok(()), 16, false));
 }
 
-fn frames() -> impl Strategy<Value = Vec<(u64, Stream, Vec<u8>)>> {
+fn frames() -> impl Strategy<Value = Frames> {
     let data = (any::<bool>(), proptest::collection::vec(any::<u8>(), 1..300), 0u64..1000);
     proptest::collection::vec(data, 0..20).prop_map(|all| {
         let mut micros = 0;

@@ -84,6 +84,9 @@ impl Place {
         let mut bwrap = Command::new("bwrap");
         bwrap.args([
             "--die-with-parent",
+            // With a first process of its own, which root's signal reaches: the kernel forgets the courier's own wish to
+            // die with its parent when setpriv changes its user.
+            "--unshare-pid",
             "--cap-add",
             "CAP_SETUID",
             "--cap-add",

@@ -24,7 +24,7 @@ enum Tier {
     Tool,
 }
 
-const MEMBERS: [(&str, Tier); 25] = [
+const MEMBERS: [(&str, Tier); 26] = [
     ("tether-identity", Tier::Pure),
     ("tether-accountfile", Tier::Pure),
     ("tether-statement", Tier::Pure),
@@ -36,6 +36,7 @@ const MEMBERS: [(&str, Tier); 25] = [
     ("tether-oauth", Tier::Pure),
     ("tether-scim", Tier::Pure),
     ("tether-recording", Tier::Pure),
+    ("tether-outward", Tier::Pure),
     ("tether-hostlink", Tier::Link),
     ("tether-centrallink", Tier::Wire),
     ("tether-faults", Tier::Link),

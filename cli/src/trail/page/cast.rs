@@ -1,0 +1,258 @@
+//! A recording as pictures: asciicast v2 put through a terminal, once, when the page is made. The page then needs no
+//! terminal of its own, and no byte of a recording is ever markup or script.
+
+use anyhow::{Context, Result, ensure};
+use avt::{Color, Line, Terminal};
+use serde_json::{Value, json};
+use std::path::Path;
+
+/// Pictures closer than this are one: a screen shows no more.
+const FRAME_S: f64 = 0.033;
+/// The most that one recording may take in the page.
+const BYTES_MAX: usize = 16 << 20;
+/// The most that is read of one.
+const FILE_MAX: u64 = 256 << 20;
+/// The largest terminal.
+const SIZE_MAX: usize = 400;
+
+/// One event of a recording.
+#[derive(Debug, Clone, PartialEq)]
+enum Event {
+    Output(String),
+    Size(usize, usize),
+}
+
+/// A recording: what was shown, and when.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Cast {
+    /// Its name.
+    pub name: String,
+    columns: usize,
+    rows: usize,
+    events: Vec<(f64, Event)>,
+}
+
+impl Cast {
+    /// Reads a file: asciicast v2, or a recording as Tether keeps it.
+    pub fn read(path: &Path) -> Result<Self> {
+        let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or("recording");
+        let about = std::fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
+        ensure!(about.is_file() && about.len() <= FILE_MAX, "{} is no file of at most 256 MiB", path.display());
+        let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let text = if bytes.starts_with(tether_recording::MAGIC) {
+            converted(&bytes)
+        } else {
+            String::from_utf8_lossy(&bytes).into_owned()
+        };
+        Self::parse(name, &text).with_context(|| format!("{} is no recording", path.display()))
+    }
+
+    /// asciicast v2: a header, then `[seconds, kind, text]` a line. What is cut at the end is left out.
+    pub fn parse(name: &str, text: &str) -> Result<Self> {
+        let mut lines = text.lines();
+        let header: Value = serde_json::from_str(lines.next().unwrap_or_default()).context("its header is not JSON")?;
+        ensure!(header["version"] == 2, "it is not asciicast v2");
+        let size = |name: &str, most: usize| {
+            let given = header[name].as_u64().and_then(|size| usize::try_from(size).ok());
+            given.unwrap_or(80).clamp(1, most)
+        };
+        let events = lines.map_while(event).flatten().collect();
+        Ok(Self { name: name.to_owned(), columns: size("width", SIZE_MAX), rows: size("height", SIZE_MAX), events })
+    }
+
+    /// The pictures, for the page's player: each says which rows are new.
+    pub fn pictures(&self) -> Result<Value> {
+        let mut screen = Screen::new(self.columns, self.rows)?;
+        let (mut last, mut waiting) = (f64::NEG_INFINITY, None);
+        for (time, event) in &self.events {
+            if *time - last >= FRAME_S {
+                if let Some(at) = waiting.take() {
+                    screen.picture(at);
+                }
+                last = *time;
+            }
+            waiting = Some(last);
+            screen.take(event);
+            if screen.bytes > BYTES_MAX {
+                screen.cut = true;
+                break;
+            }
+        }
+        if let Some(at) = waiting {
+            screen.picture(at);
+        }
+        let duration = millis(self.events.last().map_or(0.0, |(time, _)| *time));
+        Ok(json!({
+            "name": self.name, "columns": screen.columns, "rows": screen.rows, "duration": duration, "cut": screen.cut,
+            "pictures": screen.pictures,
+        }))
+    }
+}
+
+/// None where the recording ends; an inner none for what is nothing to show.
+fn event(line: &str) -> Option<Option<(f64, Event)>> {
+    let (time, kind, text): (f64, String, String) = serde_json::from_str(line).ok()?;
+    let time = time.clamp(0.0, 1e7);
+    Some(match kind.as_str() {
+        "o" => Some((time, Event::Output(text))),
+        "r" => text.split_once('x').and_then(|(columns, rows)| {
+            let read = |text: &str| text.parse().ok().map(|size: usize| size.clamp(1, SIZE_MAX));
+            Some((time, Event::Size(read(columns)?, read(rows)?)))
+        }),
+        _ => None,
+    })
+}
+
+fn converted(bytes: &[u8]) -> String {
+    let (mut reader, mut cast, mut out) =
+        (tether_recording::Reader::new(), tether_recording::Cast::new(), String::new());
+    // What is broken at its end is left out; how much of it holds is for `tether session play` to say.
+    let _ = reader.take(bytes, |frame| cast.frame(frame, &mut out));
+    cast.finish(&mut out);
+    let header = reader.header().map(tether_recording::Cast::header).unwrap_or_default();
+    header + &out
+}
+
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+fn millis(seconds: f64) -> u64 {
+    (seconds * 1000.0) as u64
+}
+
+struct Screen {
+    terminal: Terminal,
+    columns: usize,
+    rows: usize,
+    shown: Vec<Value>,
+    pictures: Vec<Value>,
+    bytes: usize,
+    cut: bool,
+}
+
+impl Screen {
+    fn new(columns: usize, rows: usize) -> Result<Self> {
+        let terminal = Terminal::new(columns, rows).context("a terminal of no size")?;
+        Ok(Self { terminal, columns, rows, shown: Vec::new(), pictures: Vec::new(), bytes: 0, cut: false })
+    }
+
+    fn take(&mut self, event: &Event) {
+        match event {
+            Event::Output(text) => self.terminal.feed(text),
+            Event::Size(columns, rows) => {
+                self.terminal.resize(*columns, *rows);
+                (self.columns, self.rows) = (self.columns.max(*columns), self.rows.max(*rows));
+            }
+        }
+    }
+
+    fn picture(&mut self, at: f64) {
+        let rows: Vec<Value> = self.terminal.screen().visible_lines().map(row).collect();
+        let mut changed = Vec::new();
+        for at in 0..rows.len().max(self.shown.len()) {
+            let new = rows.get(at).cloned().unwrap_or_else(|| json!([]));
+            if self.shown.get(at).is_none_or(|old| *old != new) {
+                changed.push(json!([at, new]));
+            }
+        }
+        self.shown = rows;
+        let cursor = self.terminal.cursor().position().map(|(column, row)| json!([column, row]));
+        let picture = json!([millis(at), changed, cursor]);
+        self.bytes += picture.to_string().len();
+        self.pictures.push(picture);
+    }
+}
+
+/// A row as runs of one look: text, foreground, background, and whether bold, faint, italic, underlined or struck.
+fn row(line: &Line) -> Value {
+    let runs = line.chunks(|one, other| one.pen() != other.pen()).map(|cells| {
+        let text: String = cells.iter().map(avt::Cell::char).collect();
+        let Some(pen) = cells.first().map(avt::Cell::pen) else { return json!([text]) };
+        if pen.is_default() {
+            return json!([text]);
+        }
+        let (mut front, mut back) = (colour(pen.foreground(), pen.is_bold()), colour(pen.background(), false));
+        if pen.is_inverse() {
+            (front, back) = (or(back, "back"), or(front, "front"));
+        }
+        let flags = [pen.is_bold(), pen.is_faint(), pen.is_italic(), pen.is_underline(), pen.is_strikethrough()];
+        let flags = flags.iter().zip([1, 2, 4, 8, 16]).filter(|(on, _)| **on).map(|(_, bit)| bit).sum::<u32>();
+        json!([text, front, back, flags])
+    });
+    let mut runs: Vec<Value> = runs.collect();
+    if let Some(Value::Array(last)) = runs.last_mut()
+        && let [Value::String(text)] = last.as_mut_slice()
+    {
+        text.truncate(text.trim_end().len());
+        if text.is_empty() {
+            runs.pop();
+        }
+    }
+    Value::Array(runs)
+}
+
+fn or(colour: Value, otherwise: &str) -> Value {
+    if colour.is_null() { otherwise.into() } else { colour }
+}
+
+/// The number of a terminal's own 16 colours, which the page has; else the colour itself.
+fn colour(colour: Option<Color>, bold: bool) -> Value {
+    match colour {
+        None => Value::Null,
+        Some(Color::Indexed(index @ 0..=7)) if bold => (index + 8).into(),
+        Some(Color::Indexed(index @ 0..=15)) => index.into(),
+        Some(Color::Indexed(index)) => hex(indexed(index)),
+        Some(Color::RGB(rgb)) => hex((rgb.r, rgb.g, rgb.b)),
+    }
+}
+
+fn hex((red, green, blue): (u8, u8, u8)) -> Value {
+    format!("#{red:02x}{green:02x}{blue:02x}").into()
+}
+
+/// The cube of 216 colours and the 24 greys, as xterm has them.
+fn indexed(index: u8) -> (u8, u8, u8) {
+    if index >= 232 {
+        let grey = 8 + 10 * (index - 232);
+        return (grey, grey, grey);
+    }
+    let index = index.saturating_sub(16);
+    let step = |part: u8| if part == 0 { 0 } else { 55 + 40 * part };
+    (step(index / 36), step(index / 6 % 6), step(index % 6))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cast(events: &[Value]) -> Cast {
+        let mut text = json!({"version": 2, "width": 10, "height": 3}).to_string();
+        for event in events {
+            text = format!("{text}\n{event}");
+        }
+        Cast::parse("r", &text).unwrap()
+    }
+
+    #[test]
+    fn pictures_say_what_is_new() {
+        let cast = cast(&[json!([0.5, "o", "a\u{1b}[31mb"]), json!([1.0, "o", "\r\nc"]), json!([1.01, "o", "d"])]);
+        let pictures = cast.pictures().unwrap();
+        assert_eq!(pictures["duration"], 1010);
+        let wanted = json!([
+            [500, [[0, [["a"], ["b", 1, null, 0]]], [1, []], [2, []]], [2, 0]],
+            [1000, [[1, [["cd"]]]], [2, 1]],
+        ]);
+        // The pen stays red after the line's end.
+        let wanted_red = json!([1000, [[1, [["cd", 1, null, 0]]]], [2, 1]]);
+        assert_eq!(pictures["pictures"][0], wanted[0]);
+        assert_eq!(pictures["pictures"][1], wanted_red);
+    }
+
+    #[test]
+    fn what_is_no_recording_is_refused_and_a_cut_one_is_shown_as_far_as_it_goes() {
+        assert!(Cast::parse("r", "").is_err());
+        assert!(Cast::parse("r", "{\"version\":1}").is_err());
+        let cut = "{\"version\":2,\"width\":9,\"height\":2}\n[0.1,\"o\",\"a\"]\n[0.2,\"o\",";
+        assert_eq!(Cast::parse("r", cut).unwrap().events.len(), 1);
+        let huge = "{\"version\":2,\"width\":99999999,\"height\":0}\n[1e300,\"o\",\"a\"]\n[2,\"r\",\"0x99999\"]";
+        assert!(Cast::parse("r", huge).unwrap().pictures().is_ok());
+    }
+}

@@ -1,0 +1,203 @@
+//! `tether session show`.
+
+use super::check::{Seen, Summary};
+use super::page::cast::Cast;
+use super::source::{Chains, Trust, from_central, place_words};
+use super::story::{Rec, Story};
+use super::tree::Look;
+use super::{page, proof, tree};
+use crate::Found;
+use crate::central::{Link as CentralLink, Who};
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use tether_audit::Parent;
+
+/// How many times causes' causes are looked for.
+const STEPS: usize = 16;
+
+#[derive(Args)]
+pub struct Arguments {
+    /// The session, or as much of its id as is enough; from central, the whole id
+    session: String,
+    /// From files: a folder of segments, an export of central's, or one file. Else from central if one is named, else
+    /// this host's chain
+    #[arg(long, value_name = "DIR|FILE")]
+    from: Option<PathBuf>,
+    /// Write it as a page of its own, which needs nothing else
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// A folder with recordings (NAME.cast), to be played in the page
+    #[arg(long, value_name = "DIR", requires = "html")]
+    recordings: Option<PathBuf>,
+    #[command(flatten)]
+    trust: Trust,
+}
+
+impl Arguments {
+    /// Whether only root can read what is asked for.
+    pub fn is_of_host(&self, who: &Who) -> bool {
+        self.from.is_none() && !who.is_named()
+    }
+}
+
+/// Runs it.
+pub fn run(who: &Who, arguments: &Arguments, json: bool) -> Result<Found> {
+    let (story, sums, far) = match &arguments.from {
+        None if who.is_named() => (far(who, &arguments.session)?, Vec::new(), true),
+        from => {
+            let chains = match from {
+                Some(path) => Chains::at(path, &arguments.trust)?,
+                None => Chains::of_host(&arguments.trust)?,
+            };
+            let (story, mut sums) = near(&chains, &arguments.session)?;
+            // What holds this story up, and whatever is wrong.
+            sums.retain(|sum| !sum.findings.is_empty() || story.records.iter().any(|record| record.chain == sum.chain));
+            (story, sums, false)
+        }
+    };
+    if json {
+        println!("{}", as_json(&story, &sums, far));
+    } else if let Some(file) = &arguments.html {
+        let casts = casts(&story, arguments.recordings.as_deref())?;
+        let page = page::page(&story, &sums, far, &casts)?;
+        std::fs::write(file, page).with_context(|| format!("cannot write {}", file.display()))?;
+        eprintln!("{} is written", file.display());
+    } else {
+        print!("{}", tree::tree(&story, &sums, far, look()));
+    }
+    Ok(if proof::holds(&sums) { Found::Fine } else { Found::Something })
+}
+
+/// As wide as the terminal, in colour if it is one.
+pub fn look() -> Look {
+    let out = std::io::stdout();
+    let terminal = out.is_terminal();
+    let asked = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    let size = rustix::termios::tcgetwinsize(&out).ok().map(|size| usize::from(size.ws_col)).filter(|wide| *wide > 0);
+    let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
+    Look { width: size.or(asked).unwrap_or(120).clamp(60, 200), colour }
+}
+
+fn rec(seen: &Seen<'_>) -> Rec {
+    Rec {
+        chain: seen.chain.to_owned(),
+        hash: seen.hash.to_owned(),
+        place: seen.place.map(place_words),
+        link: seen.link.clone(),
+    }
+}
+
+fn far(who: &Who, session: &str) -> Result<Story> {
+    let link = CentralLink::open(who)?;
+    let mut records = Vec::new();
+    let encoded = session.replace(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '_', "");
+    ensure!(encoded == session, "{session:?} is no session's id");
+    from_central(&link, &format!("/v1/sessions/{session}/trail"), &[], &mut |seen| {
+        records.push(rec(&seen));
+        true
+    })?;
+    ensure!(!records.is_empty(), "central knows no session {session}");
+    Ok(Story::new(session, records))
+}
+
+/// A session's records and what they came of, from chains in files.
+fn near(chains: &Chains, wanted: &str) -> Result<(Story, Vec<Summary>)> {
+    let mut records = Vec::new();
+    let sums = chains.read(&mut |seen| {
+        if seen.link.event.ids.session.id().is_some_and(|id| id.starts_with(wanted)) {
+            records.push(rec(&seen));
+        }
+    })?;
+    let named: BTreeSet<&str> = records.iter().filter_map(|record: &Rec| record.link.event.ids.session.id()).collect();
+    let session = match Vec::from_iter(named).as_slice() {
+        [one] => (*one).to_owned(),
+        [] => bail!("the audit chain knows no session {wanted}"),
+        _ => bail!("more than one session begins with {wanted}; give more of its id"),
+    };
+    causes(chains, &mut records)?;
+    Ok((Story::new(&session, records), sums))
+}
+
+/// What these came of, up to where it began.
+fn causes(chains: &Chains, records: &mut Vec<Rec>) -> Result<()> {
+    for _ in 0..STEPS {
+        let known: BTreeSet<Parent> = records.iter().flat_map(names).collect();
+        let causes = records.iter().filter_map(|record| record.link.event.parent.clone());
+        let missing: BTreeSet<Parent> = causes.filter(|cause| !known.contains(cause)).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let before = records.len();
+        chains.read(&mut |seen| {
+            let found = rec(&seen);
+            if names(&found).iter().any(|name| missing.contains(name)) {
+                records.push(found);
+            }
+        })?;
+        if records.len() == before {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// A record's names: its own, and the statement's that it is about.
+fn names(record: &Rec) -> Vec<Parent> {
+    let mut names = vec![record.name()];
+    if let (Some(host), Some(number)) = (record.about("host").as_str(), record.about("statement").as_u64()) {
+        names.push(Parent::statement(host, number));
+    }
+    names
+}
+
+/// The recordings that the story names and the folder has. A name is no path: what has a '/' is none.
+fn casts(story: &Story, folder: Option<&Path>) -> Result<Vec<Cast>> {
+    let Some(folder) = folder else { return Ok(Vec::new()) };
+    let names: BTreeSet<&str> = story
+        .records
+        .iter()
+        .filter_map(|record| record.about("recording").as_str())
+        .filter(|name| is_name(name))
+        .collect();
+    let files = names.iter().filter_map(|name| {
+        let endings = [".cast", ".rec", ""];
+        endings.iter().map(|ending| folder.join(format!("{name}{ending}"))).find(|path| path.is_file())
+    });
+    files.map(|path| Cast::read(&path)).collect()
+}
+
+fn is_name(name: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    !name.is_empty() && !name.starts_with('.') && name.bytes().all(plain)
+}
+
+/// The stable shape of `--json`: docs/audit.md has it.
+fn as_json(story: &Story, sums: &[Summary], far: bool) -> Value {
+    let mut parents = vec![None; story.records.len()];
+    note_parents(&story.roots, None, &mut parents);
+    let name = |at: usize| story.records.get(at).map(|record| record.name().to_string());
+    let one = |(at, record): (usize, &Rec)| {
+        let parent = parents.get(at).copied().flatten().and_then(name);
+        json!({
+            "id": record.name().to_string(), "under": parent, "chain": record.chain, "hash": record.hash,
+            "place": record.place, "record": record.link,
+        })
+    };
+    let records: Vec<Value> = story.records.iter().enumerate().map(one).collect();
+    let checked =
+        json!({"by": if far { "central" } else { "files" }, "holds": proof::holds(sums), "chains": proof::json(sums)});
+    json!({"session": story.session, "records": records, "checked": checked})
+}
+
+fn note_parents(nodes: &[super::story::Node], parent: Option<usize>, parents: &mut [Option<usize>]) {
+    for node in nodes {
+        if let Some(entry) = parents.get_mut(node.at) {
+            *entry = parent;
+        }
+        note_parents(&node.children, Some(node.at), parents);
+    }
+}

@@ -1,0 +1,191 @@
+//! What a person sees of a session: as a tree, as data, as a page; and what is found.
+#![allow(missing_docs)]
+
+mod common;
+#[path = "common/golden.rs"]
+mod golden;
+#[path = "common/trail.rs"]
+mod trail;
+
+use common::{Ran, ran};
+use golden::golden;
+use serde_json::{Value, json};
+use std::process::Command;
+use tempfile::TempDir;
+use trail::{S1, S2, World, believable, root_text, told};
+
+struct Scene(TempDir);
+
+impl Scene {
+    fn new(world: &World) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        world.export(&folder.path().join("export"));
+        std::fs::create_dir(folder.path().join("recordings")).unwrap();
+        std::fs::write(folder.path().join("recordings/r-5be2.cast"), trail::cast()).unwrap();
+        Self(folder)
+    }
+
+    fn run(&self, words: &[&str], columns: &str) -> Ran {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tether"));
+        command.args(words).args(["--from", "export", "--root", &root_text()]).env("COLUMNS", columns);
+        ran(command.current_dir(self.0.path()).output().unwrap())
+    }
+
+    fn page(&self, session: &str) -> String {
+        let done = self.run(&["session", "show", session, "--html", "page.html", "--recordings", "recordings"], "80");
+        assert_eq!(done.code, 0, "{done:?}");
+        std::fs::read_to_string(self.0.path().join("page.html")).unwrap()
+    }
+}
+
+#[test]
+fn the_story_as_a_tree() {
+    let scene = Scene::new(&believable());
+    for (session, columns, name) in
+        [(S1, "80", "show-80.txt"), (S1, "120", "show-120.txt"), (S2, "80", "show-revoked.txt")]
+    {
+        let done = scene.run(&["session", "show", session], columns);
+        assert_eq!((done.code, done.err.as_str()), (0, ""));
+        let columns: usize = columns.parse().unwrap();
+        assert!(done.out.lines().all(|line| line.chars().count() <= columns), "{}", done.out);
+        golden(name, &done.out);
+    }
+    let some = scene.run(&["session", "show", "s-"], "80");
+    assert!(some.code == 1 && some.err.contains("more than one session begins with"), "{some:?}");
+    assert_eq!(scene.run(&["session", "show", "none"], "80").code, 1);
+}
+
+#[test]
+fn a_chain_that_does_not_hold_says_so_with_the_story() {
+    let mut world = believable();
+    world.web.segments[1].1[2] = world.web.segments[1].1[2].replace("-tnp", "-tnq");
+    let scene = Scene::new(&world);
+    let done = scene.run(&["session", "show", S1], "100");
+    assert_eq!(done.code, 3);
+    assert!(done.out.contains("✗ web-01 does NOT hold") && done.out.contains("record 9: CHANGED"), "{}", done.out);
+    assert!(!done.out.contains("-tnq"), "what comes after is not shown: {}", done.out);
+}
+
+#[test]
+fn no_text_of_an_agent_reaches_the_terminal_as_it_is() {
+    let mut world = believable();
+    let hostile = "\u{1b}]0;x\u{7}\u{1b}[2J\u{202e}\r\n\u{9b}31m";
+    world.web.write(told("sudo.command", S1, None, json!({"argv": [hostile, hostile], "why": hostile})));
+    world.web.write(told(hostile, S1, None, json!({"x": [hostile], "host": hostile})));
+    let scene = Scene::new(&world);
+    for words in [&["session", "show", S1][..], &["audit", "search", "--session", S1], &["audit", "verify-none"]] {
+        let done = scene.run(words, "100");
+        let shown = format!("{}{}", done.out, done.err);
+        let bad = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
+        assert!(!shown.contains(bad), "{shown:?}");
+    }
+}
+
+#[test]
+fn the_story_as_data() {
+    let scene = Scene::new(&believable());
+    let story = scene.run(&["--json", "session", "show", S2], "80").json();
+    assert_eq!(
+        (&story["session"], &story["checked"]["holds"], &story["checked"]["by"]),
+        (&json!(S2), &json!(true), &json!("files"))
+    );
+    let under = |id: &str| {
+        let records = story["records"].as_array().unwrap();
+        records.iter().find(|record| record["id"] == id).map(|record| record["under"].clone()).unwrap()
+    };
+    assert_eq!(under("central#5"), Value::Null);
+    assert_eq!((under("central#6"), under("db-01#1")), (json!("central#5"), json!("central#6")));
+    assert_eq!((under("db-01#2"), under("db-01#4")), (json!("central#7"), json!("db-01#3")));
+    let marks = story["checked"]["chains"].as_array().unwrap();
+    let of_db = marks.iter().find(|chain| chain["chain"] == "db-01").unwrap();
+    assert_eq!(of_db["countersigned"]["number"], 4);
+}
+
+#[test]
+fn searches() {
+    let scene = Scene::new(&believable());
+    let ids = |words: &[&str]| -> Vec<String> {
+        let mut all = vec!["--json", "audit", "search"];
+        all.extend(words);
+        let done = scene.run(&all, "80");
+        assert_eq!(done.code, 0, "{done:?}");
+        let id = |line: &str| serde_json::from_str::<Value>(line).unwrap()["id"].as_str().unwrap().to_owned();
+        done.out.lines().map(id).collect()
+    };
+    assert_eq!(ids(&["--outcome", "refused"]), ["web-01#7"]);
+    assert_eq!(ids(&["--code", "bundle."]), ["web-01#7"]);
+    assert_eq!(ids(&["--program", "cat"]), ["web-01#7"]);
+    assert_eq!(ids(&["--host", "db-01", "--event", "token.issued"]), ["central#5"]);
+    assert_eq!(ids(&["--session", S2, "--event", "session.revoked"]), ["central#8"]);
+    assert_eq!(ids(&["--human", "alice@example.org", "--agent", "triage", "--limit", "2"]), ["central#2", "central#3"]);
+    assert_eq!(ids(&["--human", "bob@example.org"]), [""; 0]);
+    assert_eq!(ids(&["--since", "2026-11-28 10:01:33", "--event", "session.removed"]), ["web-01#16"]);
+    assert_eq!(ids(&["--until", "2026-11-28T10:00:01Z"]), ["central#1", "web-01#1"]);
+    assert_eq!(scene.run(&["audit", "search", "--since", "yesterday"], "80").code, 2);
+    let table = scene.run(&["audit", "search", "--outcome", "refused"], "80").out;
+    assert!(
+        table.contains("✗ alice@example.org") && table.contains("sudo cat /etc/shadow  [bundle.arguments]  web-01#7"),
+        "{table}"
+    );
+}
+
+/// Nothing that an agent wrote is markup or script, and the page's own policy lets nothing else run or load.
+#[test]
+fn the_page_lets_nothing_in() {
+    let mut world = believable();
+    let hostile = "</script><img src=x onerror=alert(1)>\"'&<!--";
+    world.web.write(told("sudo.command", S1, None, json!({"argv": [hostile], "why": hostile, "recording": hostile})));
+    world.web.write(told(hostile, S1, None, json!({"x": hostile})));
+    let page = Scene::new(&world).page(S1);
+    assert!(!page.contains("<img") && !page.contains("onerror=alert(1)>"), "markup got in");
+    assert_eq!((page.matches("<script").count(), page.matches("</script>").count()), (2, 2));
+    assert!(!page.contains("http-equiv=\"refresh\"") && !page.contains("unsafe-inline") && !page.contains(" style="));
+    let plain = Scene::new(&believable()).page(S1);
+    for loads in [" src=", "url(", "@import", "fetch(", "innerHTML", "eval(", "href=\"http"] {
+        assert!(!plain.contains(loads), "{loads}");
+    }
+    let policy = page.split("Content-Security-Policy\" content=\"").nth(1).unwrap().split('"').next().unwrap();
+    let between = |open: &str, close: &str| page.rsplit_once(open).unwrap().1.split(close).next().unwrap().to_owned();
+    for text in [between("<script>", "</script>"), between("<style>", "</style>")] {
+        use base64ct::{Base64, Encoding};
+        use sha2::{Digest, Sha256};
+        assert!(policy.contains(&format!("'sha256-{}'", Base64::encode_string(&Sha256::digest(text.as_bytes())))));
+    }
+    assert!(policy.starts_with("default-src 'none'; style-src 'sha256-"));
+    assert!(page.contains("data-cast=\"0\"") && page.contains("scanning 100%"), "the recording");
+    assert!(page.contains("\\u003c/script\\u003e"), "its bytes are data");
+}
+
+/// With a browser at hand (`TETHER_BROWSER`, or chromium) it is opened in one: the script runs under the policy, the
+/// filters filter, the player shows the last picture, and no script of an agent's does anything.
+#[test]
+fn the_page_in_a_browser() {
+    let browser = std::env::var("TETHER_BROWSER").unwrap_or_else(|_| "chromium".to_owned());
+    if Command::new(&browser).arg("--version").output().is_err() {
+        eprintln!("no browser is here");
+        return;
+    }
+    let scene = Scene::new(&believable());
+    let page = scene.page(S1);
+    // The test's own script is let in by its digest and by nothing else.
+    let probe = "addEventListener('load',()=>{const q=(s)=>document.querySelectorAll(s);q('[data-show=refused]')[0].click();\
+        const hidden=q('.tree li.off').length,all=q('.tree li').length;\
+        document.title=['filters',hidden<all&&hidden>0,'rows',q('.screen > div').length,'screen',q('.screen')[0].textContent.includes('scanning 100%'),\
+        'images',q('img').length].join(' ')})";
+    use base64ct::{Base64, Encoding};
+    use sha2::{Digest, Sha256};
+    let digest = format!("script-src 'sha256-{}' ", Base64::encode_string(&Sha256::digest(probe.as_bytes())));
+    let probed =
+        page.replacen("script-src ", &digest, 1).replacen("</body>", &format!("<script>{probe}</script></body>"), 1);
+    let at = scene.0.path().join("probed.html");
+    std::fs::write(&at, probed).unwrap();
+    let profile = format!("--user-data-dir={}", scene.0.path().join("profile").display());
+    let words = ["--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=5000", "--dump-dom", &profile];
+    let done = Command::new(&browser).args(words).arg(format!("file://{}", at.display())).output().unwrap();
+    let dom = String::from_utf8_lossy(&done.stdout);
+    assert!(
+        dom.contains("<title>filters true rows 24 screen true images 0</title>"),
+        "{dom:.300}\n{}",
+        String::from_utf8_lossy(&done.stderr)
+    );
+}
