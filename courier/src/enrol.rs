@@ -16,6 +16,8 @@ use tether_centrallink::{Caller, Central, Credential, random};
 use tether_oauth::issue::PrivateKey;
 use tether_statement::{PublicKey, TrustedKeys};
 
+/// agentd, which makes the audit chain's first key.
+const AGENTD: &str = "/usr/libexec/tether/tether-agentd";
 /// agentd's settings.
 const HOST_FILE: &str = "/etc/tether/host.toml";
 /// How far agentd has read its feed. Enrolled anew it reads from the start: another central has another feed, and one
@@ -79,6 +81,9 @@ pub(crate) fn run(enrol: &Enrol) -> Result<()> {
 /// What the host's audit chain begins with, as agentd has made it: central holds the host to it from then on. None on a
 /// host whose agentd signs no chain.
 fn start() -> Result<Option<ChainStart>> {
+    // The key is agentd's business; one that is there stays.
+    let made = Command::new(AGENTD).arg("--make-audit-key").status().with_context(|| AGENTD.to_owned())?;
+    ensure!(made.success(), "{AGENTD} --make-audit-key: {made}");
     match std::fs::read(START_FILE) {
         Ok(text) => Ok(Some(serde_json::from_slice(&text).with_context(|| START_FILE.to_owned())?)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),

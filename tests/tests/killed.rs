@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tether_audit::Link;
 use tether_audit::log::{Checkpoint, Edge, SignedNote};
-use tether_central::store::{self, Act, Delegation, Place, Sqlite, Trail, Which};
+use tether_central::store::{self, Delegation, Place, Sqlite, Which};
 use tether_centrallink::wire::{Certified, Exchanged, Revoked, Target};
 use tether_centrallink::{Caller, Central, Credential, Http};
 use tether_oauth::issue::{Assertion, PrivateKey};

@@ -13,7 +13,7 @@ use tether_audit::{ChainError, HeadKey, Ids, Line, Reached, SignedHead, Verifier
 use tether_centrallink::wire::{ChainStart, ChainTrouble, Taken};
 use tether_identity::HostId;
 use tether_oauth::{Refusal, Standard};
-use tether_statement::{Countersignature, TrustedKeys, Typ};
+use tether_statement::{Countersignature, FeedError, JwsError, TrustedKeys, Typ};
 
 /// Where a host's chain goes.
 pub const AUDIT_PATH: &str = "/v1/host/audit";
@@ -264,16 +264,20 @@ impl App {
         Ok((one, text.to_owned()))
     }
 
-    /// Whether we have signed that, with a key of now or of before.
+    /// Whether we have signed that, with a key of now or of before. One of a key that never was ours says nothing here:
+    /// a host that moved to us brings what another central has said.
     fn has_signed(&self, jws: &str, host: &HostId) -> bool {
-        if Countersignature::verify(jws, &self.trusted(), host).is_ok() {
-            return true;
+        let of = |keys: &TrustedKeys| match Countersignature::verify(jws, keys, host) {
+            Ok(_) => Some(true),
+            Err(FeedError::Jws(JwsError::UnknownKey { .. })) => None,
+            Err(_) => Some(false),
+        };
+        if let Some(known) = of(&self.trusted()) {
+            return known;
         }
         let sets = self.look(|act| Ok(act.key_sets()?)).unwrap_or_default();
-        sets.iter().rev().any(|(_, text)| {
-            TrustedKeys::verify(text, &self.settings.roots)
-                .is_ok_and(|keys| Countersignature::verify(jws, &keys, host).is_ok())
-        })
+        let sets = sets.iter().rev().filter_map(|(_, text)| TrustedKeys::verify(text, &self.settings.roots).ok());
+        sets.into_iter().find_map(|keys| of(&keys)).unwrap_or(true)
     }
 
     /// Writes what was judged, if nothing came between.

@@ -185,6 +185,15 @@ fn lines_come_in_once_and_in_order() {
     // It comes back in the chain.
     writer.lines.push(tether_audit::countersigned_line(&jws));
     assert_eq!(host.told("after=4&lines=2", &writer.text(writer.lines.len() - 1)), fine(4, 3));
+    // Another central's, from before the host moved to us, is taken as a line; ours with a changed byte is none.
+    let other = tether_statement::issue::Signing::from_seed("audit-elsewhere", [1; 32]);
+    let other = other.sign(tether_statement::Typ::Countersignature, &said).unwrap();
+    writer.lines.push(tether_audit::countersigned_line(&other));
+    assert_eq!(host.told("after=4&lines=3", &writer.text(writer.lines.len() - 1)), fine(4, 4));
+    let (rest, signature) = jws.rsplit_once('.').unwrap();
+    let forged = format!("{rest}.{}", signature.chars().rev().collect::<String>());
+    let forged = format!("{}\n", tether_audit::countersigned_line(&forged));
+    assert_eq!(host.told("after=4&lines=4", &forged).3, "audit.countersignature");
 }
 
 #[test]
