@@ -208,7 +208,7 @@ fn recordings(out: &mut String, casts: &[Cast]) {
     out.push_str("<section class=\"recordings\">\n<h2>Recordings</h2>\n");
     for (at, cast) in casts.iter().enumerate() {
         let name = html(&cast.name);
-        let _ = write!(
+        let _ = writeln!(
             out,
             "<figure id=\"rec-{name}\" data-cast=\"{at}\"><figcaption>{name}</figcaption>\
              <div class=\"scroll\"><pre class=\"screen\" aria-label=\"terminal\">This plays with scripts on; `tether session play` does too.</pre></div>\
@@ -217,7 +217,7 @@ fn recordings(out: &mut String, casts: &[Cast]) {
              <output>0:00</output>\
              <select class=\"speed\" aria-label=\"Speed\"><option value=\"0.5\">½×</option><option value=\"1\" selected>1×</option>\
              <option value=\"2\">2×</option><option value=\"4\">4×</option><option value=\"16\">16×</option></select>\
-             <label><input type=\"checkbox\" class=\"short\" checked> short pauses</label></div></figure>\n"
+             <label><input type=\"checkbox\" class=\"short\" checked> short pauses</label></div></figure>"
         );
     }
     out.push_str("</section>\n");
