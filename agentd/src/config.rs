@@ -3,6 +3,7 @@
 //! Both are read once, at start, and strictly: an unknown setting, a wrong type or a value out of bounds
 //! stops agentd with words that name file, setting and mend. Without agentd no agent logs in.
 
+use crate::redaction::Redaction;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -53,6 +54,44 @@ pub struct Host {
     /// Times.
     #[serde(default)]
     pub times: Times,
+    /// The audit chain.
+    #[serde(default)]
+    pub audit: Audit,
+}
+
+/// `[audit]` of `host.toml`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Audit {
+    /// How many days the segments that central has countersigned are kept.
+    pub keep_days: u64,
+    /// How many MiB the chain may have. With more of them that central has not countersigned, agents are refused.
+    pub max_mib: u64,
+    /// How long a segment becomes before the next is begun, in KiB.
+    pub segment_kib: u64,
+    /// How many records one session may cause; then it ends.
+    pub session_records: u64,
+    /// Patterns (regex) of arguments that no record shows.
+    pub redact: Vec<String>,
+}
+
+impl Default for Audit {
+    fn default() -> Self {
+        Self { keep_days: 30, max_mib: 1024, segment_kib: 8192, session_records: 100_000, redact: Vec::new() }
+    }
+}
+
+impl Audit {
+    fn check(&self) -> Result<(), String> {
+        if self.max_mib == 0 || self.max_mib > 1 << 30 || self.segment_kib == 0 || self.segment_kib > 1 << 20 {
+            return Err("[audit]: max_mib and segment_kib must be above 0, and segment_kib at most 1048576".to_owned());
+        }
+        Redaction::check(&self.redact).map_err(|why| format!("[audit] redact: {why}"))?;
+        if self.session_records < 16 {
+            return Err("[audit]: session_records must be at least 16: a login and its end are some of them".to_owned());
+        }
+        Ok(())
+    }
 }
 
 /// `[times]` of `host.toml`, all in seconds.
@@ -216,7 +255,7 @@ impl Host {
             return Err("[times]: max_silence and login_grace must be above 0, max_silence_live not below max_silence"
                 .to_owned());
         }
-        Ok(())
+        self.audit.check()
     }
 }
 

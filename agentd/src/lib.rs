@@ -18,6 +18,7 @@ pub mod clock;
 pub mod config;
 pub mod host;
 pub mod log;
+pub mod redaction;
 pub mod requests;
 pub mod running;
 pub mod server;

@@ -5,9 +5,10 @@ use anyhow::Context;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use tether_agentd::config::Config;
-use tether_agentd::host::Host;
-use tether_agentd::log::{note, warn};
+use tether_agentd::host::{Host, STATE};
+use tether_agentd::log::{AUDIT_FOLDER, make_key, note, of_this_host, warn};
 use tether_agentd::server::{self, Sockets};
+use tether_agentd::store::Store;
 use tether_agentd::watch::Watch;
 
 fn main() -> ExitCode {
@@ -22,6 +23,11 @@ fn main() -> ExitCode {
 
 fn run() -> anyhow::Result<()> {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+    if std::env::args_os().nth(1).is_some_and(|argument| argument == "--make-audit-key") {
+        return make_audit_key();
+    }
+    // Before the first thread, so that none is ended by it.
+    let stop = tether_agentd::world::sys::termination().context("signalfd")?;
     let config = Config::load()?;
     let watch = Watch::new().context("epoll")?;
     let (jobs, queue) = mpsc::channel();
@@ -37,7 +43,17 @@ fn run() -> anyhow::Result<()> {
     std::thread::Builder::new().name("ground".to_owned()).spawn(move || ground.keep())?;
     notify_ready();
     note("tether-agentd is ready");
-    server::run(&host, &watch, &sockets).context("the main loop")
+    server::run(&host, &watch, &sockets, &stop).context("the main loop")?;
+    server::lock(&host).log.stop();
+    note("tether-agentd has stopped; sessions go on");
+    Ok(())
+}
+
+/// For `tether enroll`: what it tells central is in `start.json` afterwards.
+fn make_audit_key() -> anyhow::Result<()> {
+    Store::open(STATE)?;
+    make_key(&of_this_host(AUDIT_FOLDER.as_ref()).context(AUDIT_FOLDER)?)?;
+    Ok(())
 }
 
 /// sd_notify(3): one datagram. Without systemd there is nobody to tell.

@@ -37,6 +37,7 @@ const FLUSH: Duration = Duration::from_secs(60);
 const INBOX: u64 = 0;
 const ROOT: u64 = 1;
 const PRINCIPALS: u64 = 2;
+const STOP: u64 = 3;
 
 /// The state that all threads share.
 pub type Shared = Arc<Mutex<Host>>;
@@ -67,8 +68,9 @@ impl Sockets {
     }
 }
 
-/// Runs for ever.
-pub fn run(host: &Shared, watch: &Watch, sockets: &Sockets) -> io::Result<()> {
+/// Runs until `stop` becomes readable.
+pub fn run(host: &Shared, watch: &Watch, sockets: &Sockets, stop: &OwnedFd) -> io::Result<()> {
+    watch.add_other(stop, STOP)?;
     watch.add_other(&sockets.inbox, INBOX)?;
     watch.add_other(&sockets.root, ROOT)?;
     watch.add_other(&sockets.principals, PRINCIPALS)?;
@@ -95,6 +97,7 @@ pub fn run(host: &Shared, watch: &Watch, sockets: &Sockets) -> io::Result<()> {
                     looks.note_news();
                 }
                 Ready::Came(door) => admit(host, watch, door, &running),
+                Ready::Other(STOP) => return Ok(()),
                 Ready::Other(ROOT) => accept(host, &sockets.root, Listener::Root, &roots),
                 Ready::Other(_) => {
                     accept(host, &sockets.principals, Listener::Principals, &principals);
@@ -242,8 +245,19 @@ fn serve(host: &Shared, connection: &Connection, which: &Listener) {
         let ground = lock(host).ground.clone();
         ground.wait();
     }
-    let response = lock(host).answer(which, connection.peer, request, &lent);
-    let Response { mut reply, descriptors, lent: more, awaited } = response;
+    let (response, unwaited) = {
+        let mut host = lock(host);
+        (host.answer(which, connection.peer, request, &lent), host.unwaited.take())
+    };
+    let Response { mut reply, descriptors, lent: more, awaited, recorded } = response;
+    if let Some(unwaited) = unwaited {
+        // The writer says what could not be written; that it is refused does not hang on it.
+        let _ = unwaited.wait();
+    }
+    if let Some(recorded) = recorded {
+        let written = recorded.ticket.wait();
+        (reply, deadline) = (lock(host).begun(&recorded, written), Deadline::after(EXCHANGE));
+    }
     if let Some((plan, awaited)) = awaited {
         let Some(end) = running::see_through(host, connection.as_fd(), &plan, &awaited) else { return };
         (reply, deadline) = (end, Deadline::after(EXCHANGE));

@@ -26,12 +26,13 @@ pub struct StoreError {
 pub struct Store(PathBuf);
 
 impl Store {
-    /// Makes the folder, if need be, for root only.
+    /// Makes the folder, if need be. What lies in it is root's alone, but for the courier's way to the audit chain.
     pub fn open(folder: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let folder = folder.into();
         make_private(&folder)?;
+        let passable = fs::set_permissions(&folder, fs::Permissions::from_mode(0o711));
+        passable.map_err(|error| at(&folder, error))?;
         make_private(&folder.join("sessions"))?;
-        make_private(&folder.join("audit"))?;
         Ok(Self(folder))
     }
 

@@ -3,7 +3,7 @@
 use crate::clock;
 use crate::store::{Act, StoreError};
 use serde_json::{Map, Value};
-use tether_audit::{Chain, Event, Ids, Known, Outcome, Verified};
+use tether_audit::{Chain, Event, Ids, Known, Outcome, Parent, Verified};
 
 /// What central's records say instead of a host.
 pub const HOST: &str = "central";
@@ -17,6 +17,8 @@ pub struct Record {
     pub code: String,
     /// Who.
     pub ids: Ids,
+    /// What it came of.
+    pub parent: Option<Parent>,
     /// What belongs to it; an object.
     pub details: Value,
 }
@@ -24,17 +26,22 @@ pub struct Record {
 impl Record {
     /// Something that was done.
     pub fn done(event: &'static str, ids: Ids, details: Value) -> Self {
-        Self { event, code: String::new(), ids, details }
+        Self { event, code: String::new(), ids, parent: None, details }
     }
 
     /// Something that was refused.
     pub fn refused(event: &'static str, code: &str, ids: Ids, details: Value) -> Self {
-        Self { event, code: code.to_owned(), ids, details }
+        Self { event, code: code.to_owned(), ids, parent: None, details }
+    }
+
+    /// With what it came of.
+    pub fn after(self, parent: Option<Parent>) -> Self {
+        Self { parent, ..self }
     }
 }
 
-/// Writes a record.
-pub fn write(act: &mut dyn Act, instance: &str, record: &Record) -> Result<(), StoreError> {
+/// Writes a record. Its number.
+pub fn write(act: &mut dyn Act, instance: &str, record: &Record) -> Result<u64, StoreError> {
     let (records, head) = act.audit_end()?;
     let details = match &record.details {
         Value::Object(details) => details.clone(),
@@ -45,12 +52,13 @@ pub fn write(act: &mut dyn Act, instance: &str, record: &Record) -> Result<(), S
         outcome: if record.code.is_empty() { Outcome::Allowed } else { Outcome::Refused },
         code: record.code.clone(),
         ids: record.ids.clone(),
-        parent: None,
+        parent: record.parent.clone(),
         details,
     };
     let chain = Chain::after(HOST, instance, Verified { records, head });
     let next = chain.next(event, clock::micros()).map_err(|error| StoreError::Database(error.to_string()))?;
-    act.append_audit(records + 1, next.hash(), &next.line)
+    act.append_audit(records + 1, next.hash(), &next.line)?;
+    Ok(records + 1)
 }
 
 /// Five ids, of which some are known.

@@ -40,9 +40,30 @@ pub struct Settings {
     /// Hosts' feeds.
     #[serde(default)]
     pub feed: Feed,
+    /// The log.
+    #[serde(default)]
+    pub audit: Audit,
     /// Identity providers.
     #[serde(default)]
     pub providers: Vec<ProviderSettings>,
+}
+
+/// `[audit]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Audit {
+    /// After how many seconds without a new head of its chain a host counts as silent.
+    pub silent_seconds: u64,
+    /// Whether a host whose chain has forked still gets new sessions.
+    pub grants_to_forked: bool,
+    /// Whether everybody may read the log, and not its auditors alone.
+    pub public_log: bool,
+}
+
+impl Default for Audit {
+    fn default() -> Self {
+        Self { silent_seconds: 90, grants_to_forked: false, public_log: false }
+    }
 }
 
 /// `[feed]`.
@@ -281,6 +302,7 @@ impl Settings {
         }
         // A courier takes 30 s without a word for a dead connection.
         ensure!((1..=20).contains(&self.feed.head_seconds), "[feed]: head_seconds must be from 1 to 20");
+        ensure!(self.audit.silent_seconds >= 10, "[audit]: silent_seconds must be at least 10");
         let mut owners: BTreeMap<String, &str> = BTreeMap::new();
         let mut senders: Vec<&str> = Vec::new();
         for provider in &self.providers {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use tether_audit::log::NoteSigner;
 use tether_sshcert::issue::KeyPair;
 use tether_statement::issue::Signing;
 use tether_statement::{Issuer, Key, KeySet, Role, TrustedKeys};
@@ -38,6 +39,8 @@ pub struct Keys {
     pub token: Signing,
     /// Countersignatures of hosts' audit heads, and checkpoints of the log.
     pub audit: Signing,
+    /// The same as the log's key signs notes.
+    audit_seed: [u8; 32],
     /// SSH certificates.
     pub ca: KeyPair,
 }
@@ -96,9 +99,16 @@ impl Keys {
             grant: load("grant")?,
             revocation: load("revocation")?,
             audit: load("audit")?,
+            audit_seed: read(&folder_of("audit"), "audit")?.1,
             token: load("token")?,
             ca: KeyPair::from_seed(read(&folder_of("ca"), "ca")?.1),
         })
+    }
+
+    /// Who signs the checkpoints of a log with this name: the audit key. What it signs there is text of lines, and no
+    /// JWS is.
+    pub fn note_signer(&self, origin: &str) -> Option<NoteSigner> {
+        NoteSigner::new(origin, &self.audit_seed)
     }
 
     /// Whether a key set gives each key its role: what is signed with the others no host would believe.

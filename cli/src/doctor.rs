@@ -22,6 +22,7 @@ const AGAIN: &str = "dpkg-reconfigure tether, or: apt-get install --reinstall te
 pub fn run(json: bool) -> Result<Found> {
     let checks = [
         agentd(),
+        audit(),
         nss(),
         pam("common-auth"),
         pam("common-account"),
@@ -83,6 +84,28 @@ fn agentd() -> Check {
         _ => "systemctl status tether-agentd; journalctl -u tether-agentd",
     };
     check("agentd", bad, "answers, and admits sessions", mend)
+}
+
+/// How far the audit chain goes, and how far central has it.
+fn audit() -> Check {
+    const BEHIND: u64 = 10_000;
+    let (bad, good) = match host::fetch() {
+        Ok(status) => {
+            let audit = status.audit;
+            let found = format!(
+                "{} records, signed up to {}, countersigned up to {}, {} KiB",
+                audit.records,
+                audit.signed,
+                audit.countersigned,
+                audit.bytes / 1024
+            );
+            let behind = audit.countersigned > 0 && audit.records - audit.countersigned > BEHIND;
+            (audit.closed.or(behind.then(|| format!("central is far behind: {found}"))), found)
+        }
+        Err(error) => (Some(format!("{error:#}")), String::new()),
+    };
+    let mend = "journalctl -u tether-agentd says why; docs/codes.md has audit.cut, audit.broken and audit.full";
+    check("audit chain", bad, &good, mend)
 }
 
 fn confine() -> Check {

@@ -17,7 +17,7 @@ use std::ffi::{CString, OsString};
 use std::os::fd::{OwnedFd, RawFd};
 use std::time::Duration;
 use tether_hostlink::{
-    Confinement, DESCRIPTORS_MAX, Deadline, Identity, Link, LinkError, Plan, Refusal, Reply, Request, codes,
+    Confinement, DESCRIPTORS_MAX, Deadline, Identity, Link, LinkError, Plan, Refusal, Reply, Request, Word, codes,
 };
 
 /// How long agentd may take to say go.
@@ -67,6 +67,7 @@ impl Agentd {
     fn record(self, refusal: &Refusal, argv: Vec<String>) {
         let link = if self.was_asked { None } else { self.link.or_else(|| Link::open().ok()) };
         if let Some(link) = link {
+            let argv = argv.iter().map(|text| Word::from(text.as_str())).collect();
             let _ = link.ask(&Request::Report { refusal: refusal.clone(), argv }, Deadline::after(GO));
         }
     }

@@ -168,5 +168,8 @@ fn a_refusal_of_the_launchers_own_is_told_to_agentd() {
     launch.plan.confinement.cwd = "/nowhere".into();
     assert_refused(&launch.run(), "confine.cwd");
     let Request::Report { refusal, argv } = agentd.join().unwrap() else { panic!("another question") };
-    assert_eq!((refusal.code.as_str(), argv), ("confine.cwd", vec!["sh".into(), "-c".into(), "echo ran".into()]));
+    assert_eq!(
+        (refusal.code.as_str(), argv),
+        ("confine.cwd", vec![tether_hostlink::Word::from("sh"), "-c".into(), "echo ran".into()])
+    );
 }

@@ -1,6 +1,7 @@
 //! `tether enroll`: as root, once. The key is made here and stays here; the root's key comes with the token, so a
 //! central that somebody else plays is found out at once.
 
+use crate::audit::START_FILE;
 use crate::inbox::Inbox;
 use crate::settings::{AUTHORITY_FILE, INBOX, KEY_FILE, SETTINGS_FILE, Settings};
 use anyhow::{Context, Result, bail, ensure};
@@ -10,7 +11,7 @@ use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use tether_centrallink::wire::{EnrolRequest, EnrolToken, Enrolled};
+use tether_centrallink::wire::{ChainStart, EnrolRequest, EnrolToken, Enrolled};
 use tether_centrallink::{Caller, Central, Credential, random};
 use tether_oauth::issue::PrivateKey;
 use tether_statement::{PublicKey, TrustedKeys};
@@ -53,7 +54,7 @@ pub(crate) fn run(enrol: &Enrol) -> Result<()> {
     let seed = random::seed()?;
     let key = PrivateKey::from_seed(&seed)?;
     let central = Central::new(&enrol.central, token.authority.as_bytes())?;
-    let request = EnrolRequest { secret: token.secret.clone() };
+    let request = EnrolRequest { secret: token.secret.clone(), audit: start()? };
     let caller = Credential::Key(Caller { key: &key, token: None });
     let enrolled: Enrolled = central.post("/v1/host/enrol", &request, caller)?;
     let roots = BTreeMap::from([(token.root_kid.clone(), root)]);
@@ -73,6 +74,16 @@ pub(crate) fn run(enrol: &Enrol) -> Result<()> {
     begun?;
     println!("enrolled as {} with {}; next: tether doctor", enrolled.host, central.url());
     Ok(())
+}
+
+/// What the host's audit chain begins with, as agentd has made it: central holds the host to it from then on. None on a
+/// host whose agentd signs no chain.
+fn start() -> Result<Option<ChainStart>> {
+    match std::fs::read(START_FILE) {
+        Ok(text) => Ok(Some(serde_json::from_slice(&text).with_context(|| START_FILE.to_owned())?)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| START_FILE.to_owned()),
+    }
 }
 
 /// The token as it stands on the command line, in a file, or on stdin.

@@ -1,15 +1,16 @@
 //! Carrying: one thread for what central pushes, one for what agentd reports. Each begins anew when it fails, later
 //! each time, and not all hosts at the same moment.
 
+use crate::audit::{FOLDER, Segments, Shipper, Step};
 use crate::inbox::Inbox;
-use crate::report::Reports;
+use crate::report::{Folder, Reports};
 use crate::settings::{INBOX, REPORT_FILE, load};
 use anyhow::{Context, Result, bail};
 use base64ct::{Base64UrlUnpadded, Encoding};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use tether_centrallink::wire::Reported;
+use tether_centrallink::wire::{Reported, Taken};
 use tether_centrallink::{Caller, Central, Credential, Event, random};
 use tether_oauth::issue::PrivateKey;
 use tether_statement::{ResumeRequest, Typ};
@@ -23,6 +24,8 @@ const REPORT_EVERY: Duration = Duration::from_secs(60);
 const AT_LEISURE: Duration = Duration::from_secs(3);
 /// The longest pause between two attempts.
 const PAUSE_MAX: Duration = Duration::from_secs(15);
+/// For how long lines of the chain are gathered before they go.
+const GATHER: Duration = Duration::from_millis(100);
 /// What lasted that long was no failure to begin with: the next pause is short again.
 const LASTED: Duration = Duration::from_secs(5);
 
@@ -34,6 +37,7 @@ pub(crate) fn run() -> Result<()> {
     std::thread::scope(|threads| {
         threads.spawn(|| again("the feed", || carry_feed(&central, &key, &inbox, &urgent)));
         threads.spawn(|| again("the report", || carry_reports(&central, &key, &inbox, &urgent)));
+        threads.spawn(|| again("the audit chain", || carry_audit(&central, &key, &inbox, Path::new(FOLDER))));
     });
     Ok(())
 }
@@ -143,6 +147,28 @@ fn carry_reports(central: &Central, key: &PrivateKey, inbox: &Inbox, urgent: &At
             continue;
         }
         reports.wait(REPORT_EVERY)?;
+    }
+}
+
+/// agentd's chain, as far as it is signed, and central's word about it. A host whose agentd writes none yet has nothing
+/// to carry.
+fn carry_audit(central: &Central, key: &PrivateKey, inbox: &Inbox, folder: &Path) -> Result<()> {
+    let Ok(news) = Folder::open(folder, true) else {
+        std::thread::sleep(PAUSE_MAX);
+        return Ok(());
+    };
+    let mut shipper = Shipper::new(Segments::new(folder));
+    loop {
+        let mut send = |ask: &crate::audit::Ask<'_>| -> Result<Taken> {
+            let credential = Credential::Key(Caller { key, token: None });
+            Ok(central.post_lines(&ask.path(), ask.lines, credential)?)
+        };
+        let step = shipper.step(&mut send, &mut |word| inbox.put("countersigned.jws", word))?;
+        if step == Step::Done {
+            news.wait(REPORT_EVERY)?;
+            // A busy agentd wakes us thousands of times a second: what comes together goes together.
+            std::thread::sleep(GATHER);
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use crate::options;
 use crate::run::Run;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
-use tether_hostlink::{Answer, CommandLine, Deadline, LinkError, Refusal, Reply, Request, codes};
+use tether_hostlink::{Answer, CommandLine, Deadline, LinkError, Refusal, Reply, Request, Word, codes};
 
 /// How long agentd may take to decide. A plan is void after the same time.
 const DECISION: Duration = Duration::from_secs(2);
@@ -20,7 +20,7 @@ pub struct Agent {
     /// Whether the options passed, as each `open` saw them; none before it was called.
     words: Option<Result<(), Refusal>>,
     settings: Option<Result<(), Refusal>>,
-    cwd: String,
+    cwd: Word,
     tty: Option<String>,
     caller: Vec<Vec<u8>>,
     held: Option<Held>,
@@ -38,7 +38,7 @@ struct Held {
 impl Agent {
     /// Before any `open`: nothing may run. So a sudo.conf that lost one of our lines refuses.
     pub const fn new() -> Self {
-        Self { words: None, settings: None, cwd: String::new(), tty: None, caller: Vec::new(), held: None }
+        Self { words: None, settings: None, cwd: Word::empty(), tty: None, caller: Vec::new(), held: None }
     }
 
     /// The audit plugin's `open`: the command line up to the command.
@@ -49,23 +49,26 @@ impl Agent {
     /// The policy's `open`.
     pub fn opened(&mut self, settings: &[Vec<u8>], user_info: &[Vec<u8>], environment: Vec<Vec<u8>>) {
         self.settings = Some(options::check_settings(settings));
-        self.cwd = info(user_info, "cwd=").unwrap_or_default();
+        self.cwd = Word::from(raw_info(user_info, "cwd=").unwrap_or_default().to_vec());
         self.tty = info(user_info, "tty=");
         self.caller = environment;
     }
 
     /// `sudo COMMAND`: asks agentd and prepares the run.
     pub fn check(&mut self, argv: Vec<Vec<u8>>, assigned: &[Vec<u8>], ask: impl Asks) -> Result<Run, Refusal> {
-        if let Err(refusal) = self.may_ask() {
-            let argv = argv.iter().map(|word| String::from_utf8_lossy(word).into_owned()).collect();
-            // Refused it is, recorded or not.
-            let _ = ask(&Request::Report { refusal: refusal.clone(), argv }, Deadline::after(FAREWELL));
-            return Err(refusal);
-        }
+        let read = self.may_ask().and_then(|()| argv.iter().cloned().map(text).collect::<Result<_, _>>());
+        let argv = match read {
+            Ok(argv) => argv,
+            Err(refusal) => {
+                let argv = argv.into_iter().map(Word::from).collect();
+                // Refused it is, recorded or not.
+                let _ = ask(&Request::Report { refusal: refusal.clone(), argv }, Deadline::after(FAREWELL));
+                return Err(refusal);
+            }
+        };
         if !assigned.is_empty() {
             return Err(options::refused("setting of environment variables"));
         }
-        let argv = argv.into_iter().map(text).collect::<Result<_, _>>()?;
         let line = CommandLine { argv, cwd: self.cwd.clone(), tty: self.tty.clone() };
         let Answer { reply, descriptors } = answer(ask, &Request::Decide(line), DECISION)?;
         let Reply::Plan { plan, output_limit } = reply else { return Err(unexpected()) };
@@ -171,12 +174,15 @@ fn lines(title: &str, commands: &[String]) -> String {
 
 fn text(bytes: Vec<u8>) -> Result<String, Refusal> {
     String::from_utf8(bytes)
-        .map_err(|_| Refusal::new("sudo.not_utf8", "an argument is not UTF-8, so it cannot be recorded"))
+        .map_err(|_| Refusal::new("sudo.not_utf8", "an argument is not UTF-8, and no rule can be about it"))
 }
 
 fn info(user_info: &[Vec<u8>], start: &str) -> Option<String> {
-    let value = user_info.iter().find_map(|line| line.strip_prefix(start.as_bytes()))?;
-    Some(String::from_utf8_lossy(value).into_owned())
+    raw_info(user_info, start).map(|value| String::from_utf8_lossy(value).into_owned())
+}
+
+fn raw_info<'i>(user_info: &'i [Vec<u8>], start: &str) -> Option<&'i [u8]> {
+    user_info.iter().find_map(|line| line.strip_prefix(start.as_bytes()))
 }
 
 #[cfg(test)]

@@ -36,6 +36,23 @@ fn replies(reply: Reply) -> impl Asks {
     move |_: &Request, _: Deadline| Ok(Answer { reply, descriptors: Vec::new() })
 }
 
+/// Two lines that differ in one byte that is not UTF-8 are refused and have two records.
+#[test]
+fn what_is_not_text_is_refused_and_its_bytes_are_told() {
+    let told = |word: &[u8]| {
+        let told = RefCell::new(None);
+        let argv = vec![b"ls".to_vec(), word.to_vec()];
+        let refused = agent().check(argv, &[], |request: &Request, _: Deadline| {
+            told.replace(Some(serde_json::to_string(request).unwrap()));
+            Err(LinkError::TimedOut)
+        });
+        assert_eq!(refused.err().map(|refusal| refusal.code).as_deref(), Some("sudo.not_utf8"));
+        told.take().unwrap()
+    };
+    assert!(told(b"a\xff").contains("\"61ff\""));
+    assert_ne!(told(b"a\xff"), told(b"a\xfe"));
+}
+
 #[test]
 fn what_agentd_allows_is_run_by_the_launcher_and_its_end_is_told() {
     let mut agent = agent();

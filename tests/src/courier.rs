@@ -5,7 +5,7 @@ use crate::realm::Realm;
 use anyhow::{Context, Result};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tether_centrallink::wire::{EnrolRequest, EnrolToken, Enrolled, Reported};
+use tether_centrallink::wire::{ChainStart, EnrolRequest, EnrolToken, Enrolled, Reported, Taken};
 use tether_centrallink::{Caller, Central, Credential, Event};
 use tether_oauth::issue::PrivateKey;
 use tether_statement::{Position, ResumeRequest};
@@ -25,10 +25,15 @@ pub struct Courier {
 impl Courier {
     /// Enrols with a token. Has to be called on the lab's switch, as everything here.
     pub fn enrol(realm: &Realm, token: &str) -> Result<Self> {
+        Self::enrol_with(realm, token, None)
+    }
+
+    /// The same with what its audit chain begins with.
+    fn enrol_with(realm: &Realm, token: &str, audit: Option<ChainStart>) -> Result<Self> {
         let token = EnrolToken::parse(token).context("no enrolment token")?;
         let key = PrivateKey::from_seed(&seed()?)?;
         let central = Central::new(&realm.central.url(), token.authority.as_bytes())?;
-        let request = EnrolRequest { secret: token.secret };
+        let request = EnrolRequest { secret: token.secret, audit };
         let enrolled: Enrolled = central.post("/v1/host/enrol", &request, credential(&key))?;
         Ok(Self { host: enrolled.host.to_string(), key, central })
     }
@@ -37,6 +42,18 @@ impl Courier {
     pub fn admitted(realm: &Realm, host: &str) -> Result<Self> {
         let token = realm.central.admit(host, "192.0.2.1", "role=web")?;
         realm.lab.on_switch(|| Self::enrol(realm, &token))?
+    }
+
+    /// The same with what its audit chain begins with.
+    pub fn admitted_with(realm: &Realm, host: &str, audit: Option<ChainStart>) -> Result<Self> {
+        let token = realm.central.admit(host, "192.0.2.1", "role=web")?;
+        realm.lab.on_switch(|| Self::enrol_with(realm, &token, audit))?
+    }
+
+    /// Sends lines of the audit chain that follow a record and so many lines after it.
+    pub fn send_lines(&self, (number, lines): (u64, u64), text: &[u8]) -> Result<Taken> {
+        let path = format!("/v1/host/audit?after={number}&lines={lines}");
+        Ok(self.central.post_lines(&path, text, credential(&self.key))?)
     }
 
     /// Tells central how far it has read.

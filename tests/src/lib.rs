@@ -7,6 +7,7 @@ pub mod attacker;
 pub mod battery;
 pub mod bench;
 pub mod central;
+pub mod chain;
 pub mod courier;
 pub mod demo;
 pub mod document;

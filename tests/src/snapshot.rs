@@ -60,6 +60,9 @@ fn without_numbers(path: &str) -> String {
     if let Some((_, file)) = path.strip_prefix("/var/log/journal/").and_then(|rest| rest.split_once('/')) {
         return format!("/var/log/journal/MACHINE/{file}");
     }
+    if path.starts_with("/var/lib/tether/audit/0") {
+        return "/var/lib/tether/audit/SEGMENT.jsonl".to_owned();
+    }
     if path.starts_with("/run/systemd/journal/streams/9:") {
         return "/run/systemd/journal/streams/NUMBER".to_owned();
     }

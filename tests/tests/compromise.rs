@@ -53,7 +53,7 @@ fn refused(scene: &mut Scene, code: &str, attack: impl FnOnce(&mut Scene) -> Res
 /// How often something was refused under a code, what is counted without a record of its own included.
 fn count(host: &Host, code: &str) -> anyhow::Result<usize> {
     let journal = host.journal("tether-agentd")?;
-    let chain = String::from_utf8(host.read_file("/var/lib/tether/audit/chain.jsonl")?)?;
+    let chain = tether_tests::Trail::text(host)?;
     Ok(journal.matches(&format!("[{code}]")).count() + chain.matches(&format!("\"code\":\"{code}\"")).count())
 }
 

@@ -36,6 +36,8 @@ fn between_any_two_steps(suite: Suite) -> Result {
     let people = People::new(&scene.lab, &scene.host)?;
     scene.host.copy_in(faulty("tether-agentd")?, AGENTD, 0o755)?;
     scene.host.sh(&format!("mkdir {FOLDER}"))?;
+    // So small that each session begins one.
+    scene.host.sh("printf '[audit]\nsegment_kib = 2\n' >> /etc/tether/host.toml")?;
     scene.restart_agentd()?;
     // Positive control: where nothing is armed a session comes and goes.
     let (draft, agent) = scene.session()?;

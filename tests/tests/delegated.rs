@@ -314,7 +314,7 @@ fn what_is_taken(realm: &Realm, world: &World, delegation: &str) -> Result<Excha
     let trail = realm.central.trail()?;
     let of: Vec<_> = trail.iter().filter(|link| link.event.event == "token.issued").collect();
     let instances: Vec<_> = of.iter().map(|link| link.event.ids.instance.id().unwrap_or_default()).collect();
-    assert_eq!(instances[4..], ["run-9", world.session.thumbprint().as_ref(), "run-7"]);
+    assert_eq!(instances[4..], ["run-9", world.session.thumbprint().as_str(), "run-7"]);
     assert_eq!(of[3].event.details["provider_act"], json!([AGENT, "patch", "nobody", "d"]));
     // The human signs in as ever, with the agent's own proof: that record has no chain of the provider's.
     issued(&Papers::new(world)?.send(&world.door)?)?;

@@ -18,7 +18,7 @@ on_both_suites!(
 /// Puts the state on a small file system of its own, with a file that keeps room to be had back.
 const SMALL: &str = "
 systemctl stop tether-agentd; cp -a /var/lib/tether /root/state
-mount -t tmpfs -o size=2M,mode=700 tmpfs /var/lib/tether; cp -a /root/state/. /var/lib/tether/
+mount -t tmpfs -o size=2M,mode=711 tmpfs /var/lib/tether; cp -a /root/state/. /var/lib/tether/
 systemctl start tether-agentd";
 
 /// Fills it to the last page. The chain's own last page may still have room for some records.

@@ -8,13 +8,15 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tether_audit::Link;
-use tether_central::store::{self, Delegation, Sqlite, Which};
+use tether_audit::log::{Checkpoint, Edge, SignedNote};
+use tether_central::store::{self, Act, Delegation, Place, Sqlite, Trail, Which};
 use tether_centrallink::wire::{Certified, Exchanged, Revoked, Target};
-use tether_centrallink::{Caller, Central, Credential};
+use tether_centrallink::{Caller, Central, Credential, Http};
 use tether_oauth::issue::{Assertion, PrivateKey};
 use tether_oauth::{GRANT_TYPE, TOKEN_TYPE_ID, TOKEN_TYPE_JWT};
 use tether_statement::Position;
 use tether_tests::central::{now, random_name, seed};
+use tether_tests::chain::ChainWriter;
 use tether_tests::courier::Courier;
 use tether_tests::papers::{AGENT, HOST, World, opened};
 use tether_tests::realm::Realm;
@@ -121,7 +123,8 @@ impl Load<'_> {
 #[test]
 fn what_was_acknowledged_survives_every_kill() -> Result<()> {
     let mut realm = Realm::without_hosts()?;
-    let courier = Courier::admitted(&realm, HOST)?;
+    let chain = ChainWriter::new(HOST, seed()?);
+    let courier = Courier::admitted_with(&realm, HOST, Some(chain.start()))?;
     let world = World::new(&realm)?;
     let kills = if std::env::var_os("TETHER_TEST_LONG").is_some() { 10 * KILLS } else { KILLS };
     let load = Load {
@@ -133,7 +136,7 @@ fn what_was_acknowledged_survives_every_kill() -> Result<()> {
         stop: AtomicBool::new(false),
         working: AtomicUsize::new(0),
     };
-    let (early, read) = kill_under(&load, &mut realm, &courier, kills)?;
+    let (early, read, sent) = kill_under(&load, &mut realm, &courier, chain, kills)?;
     let told = load.told();
     let mut counts = [0; 3];
     for told in &told {
@@ -148,11 +151,17 @@ fn what_was_acknowledged_survives_every_kill() -> Result<()> {
     ensure!(counts.iter().all(|count| *count >= kills), "too little was done for this to mean anything: {counts:?}");
 
     everything_is_there(&told, &realm.central.path("central.db"), &realm.central.trail()?, Some(&read))?;
+    let checkpoints = sent.checkpoints.len();
+    eprintln!("{} lines of a host's chain acknowledged, {checkpoints} checkpoints seen", sent.acknowledged);
+    ensure!(sent.acknowledged > 10 * kills && checkpoints > 3, "too few for this to mean anything");
+    log_is_there(&sent, &realm.central.path("central.db"))?;
     // The control: the store as it was before the last kill. A central that acknowledged what it did not yet keep
     // would come back with such a one.
     let (copy, trail) = early;
     let lost = everything_is_there(&told, &copy, &trail, None).err().context("a loss is not noticed")?;
     eprintln!("an older store is found out: {lost:#}");
+    let lost = log_is_there(&sent, &copy).err().context("lost lines of a host's chain are not noticed")?;
+    eprintln!("and its log: {lost:#}");
     Ok(())
 }
 
@@ -164,14 +173,16 @@ fn kill_under(
     load: &Load<'_>,
     realm: &mut Realm,
     courier: &Courier,
+    chain: ChainWriter,
     kills: usize,
-) -> Result<((std::path::PathBuf, Vec<Link>), Read)> {
+) -> Result<((std::path::PathBuf, Vec<Link>), Read, Sent)> {
     let lab = realm.lab.clone();
     let copy = realm.files.path().join("early.db");
     lab.on_switch(move || {
         std::thread::scope(|scope| {
             let clients: Vec<_> = (0..CLIENTS).map(|number| scope.spawn(move || load.client(number))).collect();
             let listener = scope.spawn(|| courier.carry(&load.stop));
+            let sender = scope.spawn(|| send_chain(load, courier, chain));
             let killed = (|| {
                 let mut trail = Vec::new();
                 for kill in 0..kills {
@@ -196,12 +207,90 @@ fn kill_under(
             // Its connection ends, so that it looks whether it may stop.
             realm.central.kill();
             let read = listener.join().map_err(|_| anyhow::anyhow!("the courier panicked"))?;
+            let sent = sender.join().map_err(|_| anyhow::anyhow!("who sends the chain panicked"))??;
             for client in clients {
                 client.join().map_err(|_| anyhow::anyhow!("a client panicked"))??;
             }
-            Ok((killed?, read))
+            Ok((killed?, read, sent))
         })
     })?
+}
+
+/// A host's chain, as far as it was sent, and what central has signed of its log meanwhile.
+struct Sent {
+    lines: Vec<String>,
+    /// How many of them central has said that it has.
+    acknowledged: usize,
+    checkpoints: Vec<String>,
+}
+
+/// Sends a chain as a courier does: from where central says that it is, at least once; looks at the log now and then.
+fn send_chain(load: &Load<'_>, courier: &Courier, mut chain: ChainWriter) -> Result<Sent> {
+    let mut sent = Sent { lines: Vec::new(), acknowledged: 0, checkpoints: Vec::new() };
+    // Where each line leads to.
+    let mut places = vec![(0, 0)];
+    let http = Http::new(&load.authority, Duration::from_secs(10))?;
+    let (url, bearer) = (format!("{}/log/checkpoint", load.url), format!("Bearer {}", load.break_glass));
+    while !load.stop.load(Ordering::SeqCst) {
+        for _ in 0..5 {
+            sent.lines.push(chain.record()?);
+            places.push((chain.number(), 0));
+        }
+        sent.lines.push(chain.head()?);
+        places.push((chain.number(), 1));
+        let text: String = sent.lines[sent.acknowledged..].iter().map(|line| format!("{line}\n")).collect();
+        match courier.send_lines(places[sent.acknowledged], text.as_bytes()) {
+            Ok(taken) => {
+                ensure!(taken.trouble.is_none(), "{taken:?}");
+                let at = places.iter().position(|place| *place == (taken.number, taken.lines));
+                sent.acknowledged = at.with_context(|| format!("a place that no line has: {taken:?}"))?;
+            }
+            // Killed, or not back yet: what it has taken it gets again.
+            Err(_) => std::thread::sleep(Duration::from_millis(5)),
+        }
+        if let Ok(answer) = http.get(&url, &[("Authorization", &bearer)])
+            && answer.status == 200
+        {
+            let text = String::from_utf8(answer.body)?;
+            if sent.checkpoints.last() != Some(&text) {
+                sent.checkpoints.push(text);
+            }
+        }
+    }
+    Ok(sent)
+}
+
+/// Whether a store has all lines that were acknowledged, as they were, and a log that grew from every checkpoint that
+/// anybody has seen.
+fn log_is_there(sent: &Sent, store: &Path) -> Result<()> {
+    let store = Sqlite::open_to_read(store)?;
+    let (lines, entries) = store::look(&store, |act| {
+        let lines = act.lines(HOST, 0, Place::default(), usize::MAX)?;
+        Ok::<_, anyhow::Error>((lines, act.entries(0, usize::MAX)?))
+    })?;
+    let lines: Vec<&str> = lines.iter().map(|(_, line)| line.as_str()).collect();
+    ensure!(lines.len() >= sent.acknowledged, "{} lines of {} that were acknowledged", lines.len(), sent.acknowledged);
+    ensure!(lines.iter().zip(&sent.lines).all(|(kept, sent)| kept == sent), "another line than was sent");
+    let mut roots = BTreeMap::new();
+    for text in &sent.checkpoints {
+        let note = SignedNote::parse(text)?;
+        let checkpoint = Checkpoint::parse(&note.text)?;
+        let root = roots.entry(checkpoint.size).or_insert(checkpoint.root);
+        ensure!(*root == checkpoint.root, "two trees of {} records were signed", checkpoint.size);
+    }
+    // From the records alone, not from the tiles that central has made.
+    let mut edge = Edge::default();
+    for entry in &entries {
+        if let Some(root) = roots.remove(&edge.size()) {
+            ensure!(edge.root() == root, "the tree of {} records is another than was signed", edge.size());
+        }
+        edge.append([entry.line.as_bytes()]);
+    }
+    if let Some(root) = roots.remove(&edge.size()) {
+        ensure!(edge.root() == root, "the whole tree is another than was signed");
+    }
+    ensure!(roots.is_empty(), "signed trees that are larger than the log: {:?}", roots.keys());
+    Ok(())
 }
 
 /// Until the host has acknowledged its whole feed.

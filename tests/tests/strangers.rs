@@ -256,7 +256,7 @@ fn a_hostile_inbox_does_no_harm(suite: Suite) -> Result {
         scene.host.sh("ls -d /var/lib/tether/trust.json /dev/zero | wc -l")? == "2\n",
         "a link's target was removed"
     );
-    let chain = String::from_utf8_lossy(&scene.host.read_file("/var/lib/tether/audit/chain.jsonl")?).into_owned();
+    let chain = tether_tests::Trail::text(&scene.host)?;
     ensure!(!chain.contains("precious"), "a file outside was read");
     let grown = records(&scene)? - before;
     ensure!(grown < 200, "{grown} records of junk");
@@ -448,5 +448,5 @@ fn a_certificate_without_its_key(suite: Suite) -> Result {
 }
 
 fn chain_bytes(scene: &Scene) -> anyhow::Result<usize> {
-    Ok(scene.host.read_file("/var/lib/tether/audit/chain.jsonl").context("the chain")?.len())
+    Ok(tether_tests::Trail::text(&scene.host).context("the chain")?.len())
 }

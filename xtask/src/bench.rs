@@ -7,7 +7,7 @@ use tether_testhost::{Image, Suite};
 use tether_tests::bench::{self, Bench, Row};
 
 use crate::run::say;
-use crate::{bench_central, bench_confine, deb, setup};
+use crate::{bench_audit, bench_central, bench_confine, deb, setup};
 
 pub(crate) fn run(name: &str, suite: Suite, quick: bool, json: bool) -> Result<ExitCode> {
     setup::ensure()?;
@@ -15,9 +15,10 @@ pub(crate) fn run(name: &str, suite: Suite, quick: bool, json: bool) -> Result<E
     let table = match name {
         "host" => host(suite)?,
         "confine" => Bench { bench: "confine", rows: bench_confine::rows(suite)? },
+        "audit" => Bench { bench: "audit", rows: bench_audit::rows()? },
         "central" => bench_central::central(suite, quick, &mut tell)?,
         "revocation" => bench_central::revocation(suite, quick, &mut tell)?,
-        _ => bail!("there is no bench {name:?}; there are: host, confine, central, revocation"),
+        _ => bail!("there is no bench {name:?}; there are: host, confine, central, revocation, audit"),
     };
     if json {
         println!("{}", serde_json::to_string(&table)?);

@@ -31,10 +31,10 @@ fn decisions(suite: Suite) -> Result<Vec<Row>> {
 }
 
 /// What one of cargo's benches measured.
-struct Cases(Vec<(String, Vec<f64>)>);
+pub(crate) struct Cases(Vec<(String, Vec<f64>)>);
 
 impl Cases {
-    fn of(package: &str, bench: &str) -> Result<Self> {
+    pub(crate) fn of(package: &str, bench: &str) -> Result<Self> {
         let text = capture(&mut cargo(&["bench", "--quiet", "--locked", "--package", package, "--bench", bench]))?;
         let cases: Vec<_> = text.lines().filter(|line| line.starts_with('{')).map(samples).collect::<Result<_>>()?;
         if cases.is_empty() {
@@ -43,7 +43,7 @@ impl Cases {
         Ok(Self(cases))
     }
 
-    fn figures(&self, name: &str) -> Result<Figures> {
+    pub(crate) fn figures(&self, name: &str) -> Result<Figures> {
         let found = self.0.iter().find(|(case, _)| case == name);
         found.map(|(_, samples)| Figures::of(samples.clone())).with_context(|| format!("no samples of {name:?}"))
     }
@@ -81,6 +81,7 @@ fn launcher() -> Result<Vec<Row>> {
 fn samples(line: &str) -> Result<(String, Vec<f64>)> {
     let value: Value = serde_json::from_str(line).context("the bench printed something else")?;
     let case = value["case"].as_str().context("a row without a case")?;
-    let samples = value["us"].as_array().context("a row without samples")?;
+    let samples =
+        value.get("us").or_else(|| value.get("samples")).and_then(Value::as_array).context("a row without samples")?;
     Ok((case.to_owned(), samples.iter().filter_map(Value::as_f64).collect()))
 }

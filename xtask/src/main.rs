@@ -5,6 +5,7 @@
 
 mod ablation;
 mod bench;
+mod bench_audit;
 mod bench_central;
 mod bench_confine;
 mod check;

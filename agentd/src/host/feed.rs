@@ -2,14 +2,14 @@
 
 use super::{Host, Used, ids_of, ids_of_grant};
 use crate::clock::{Moment, wall_seconds};
-use crate::log::{LogError, note, warn};
-use crate::session::{Input, Phase, Reason, Session};
+use crate::log::{LogError, Uncountersigned, note, warn};
+use crate::session::{Causes, Input, Phase, Reason, Session};
 use crate::trust::TrustError;
 use crate::trust::inbox::{Inbox, Item, Looked, Unreadable};
 use crate::world::namespaces::World;
 use serde_json::json;
-use tether_audit::Ids;
-use tether_statement::{Body, FeedError, Grant, Revocation};
+use tether_audit::{Ids, Outcome};
+use tether_statement::{Body, Countersignature, FeedError, Grant, Revocation};
 
 /// Where the courier drops files, readable and writable for its user.
 pub const INBOX: &str = "/var/spool/tether/inbox";
@@ -62,6 +62,7 @@ impl Host {
                     self.keep_trust();
                 }
             }),
+            Item::Countersigned => return self.take_countersignature(text, now),
             Item::Statement(number) => return self.take_statement(*number, text),
         };
         match taken {
@@ -77,6 +78,29 @@ impl Host {
         }
     }
 
+    /// Central has the audit chain up to a head. It may come again; one of another chain is a person's business.
+    fn take_countersignature(&mut self, text: &str, now: Moment) -> bool {
+        let keys = match self.trust.keys(now) {
+            Ok(keys) => keys,
+            Err(_) => return true,
+        };
+        let (code, why) = match Countersignature::verify(text, keys, &self.config.host.host) {
+            Ok(found) => match self.log.countersign(text, &found) {
+                Ok(()) => return false,
+                // It may be taken when there is room again; it comes again.
+                Err(Uncountersigned::Log(error)) => {
+                    warn(format_args!("central's countersignature cannot be kept: {error}"));
+                    return false;
+                }
+                Err(error) => (error.code().to_owned(), error.to_string()),
+            },
+            Err(error) => (error.code(), error.to_string()),
+        };
+        let ids = Ids::unknown("of the host");
+        self.record_counted("audit.countersignature_refused", &code, &code, ids, json!({"why": why}));
+        false
+    }
+
     fn take_statement(&mut self, number: u64, text: &str) -> bool {
         if number <= self.trust.position().number {
             return false;
@@ -89,14 +113,14 @@ impl Host {
                 }
                 // A grant must not be met twice, a revocation must not be lost, whenever agentd dies.
                 if let Body::Revocation(revocation) = &taken.body {
-                    self.revoke(revocation);
+                    self.revoke(revocation, number);
                     self.keep_trust();
                 } else {
                     // Central hands out the certificate once it hears that the grant was read: it must not hear so
                     // before there is an account.
                     self.keep_trust_untold();
                     crash_point!(FeedKept);
-                    self.obey(taken.body, taken.replayed);
+                    self.obey(taken.body, number, taken.replayed);
                     self.tell_central();
                 }
                 crash_point!(FeedObeyed);
@@ -178,23 +202,26 @@ impl Host {
         }
     }
 
-    fn obey(&mut self, body: Body, replayed: bool) {
+    fn obey(&mut self, body: Body, number: u64, replayed: bool) {
         match body {
-            Body::Grant(grant) if replayed => {
-                self.refuse_grant(&grant, "grant.replayed", "this host read it before its disk was put back".to_owned())
-            }
-            Body::Grant(grant) => self.reserve(*grant),
-            Body::Revocation(revocation) => self.revoke(&revocation),
+            Body::Grant(grant) if replayed => self.refuse_grant(
+                &grant,
+                number,
+                "grant.replayed",
+                "this host read it before its disk was put back".to_owned(),
+            ),
+            Body::Grant(grant) => self.reserve(*grant, number),
+            Body::Revocation(revocation) => self.revoke(&revocation, number),
             Body::Pin(_) => {}
         }
     }
 
-    fn reserve(&mut self, grant: Grant) {
+    fn reserve(&mut self, grant: Grant, number: u64) {
         if let Some((code, why)) = self.objection(&grant) {
-            return self.refuse_grant(&grant, code, why);
+            return self.refuse_grant(&grant, number, code, why);
         }
-        if let Err((code, why)) = self.make_session(grant.clone()) {
-            self.refuse_grant(&grant, code, why);
+        if let Err((code, why)) = self.make_session(grant.clone(), number) {
+            self.refuse_grant(&grant, number, code, why);
         }
     }
 
@@ -202,6 +229,9 @@ impl Host {
         let now = self.any_time();
         if self.stopped {
             return Some(("host.stopped", "the host's admin stopped all agents".to_owned()));
+        }
+        if let Some(closed) = self.log.closed() {
+            return Some((closed.code, closed.why));
         }
         if grant.expires_at <= now {
             return Some(("grant.expired", format!("it expired at {}", grant.expires_at)));
@@ -228,13 +258,14 @@ impl Host {
         None
     }
 
-    fn refuse_grant(&mut self, grant: &Grant, code: &str, why: String) {
-        let ids = ids_of_grant(grant);
-        self.record_refused("grant.refused", code, ids, json!({"account": grant.account.as_str(), "why": why}));
+    fn refuse_grant(&mut self, grant: &Grant, number: u64, code: &str, why: String) {
+        let about = json!({"account": grant.account.as_str(), "why": why});
+        let parent = Some(self.statement_number(number));
+        self.record_best("grant.refused", (Outcome::Refused, code), parent, ids_of_grant(grant), about);
     }
 
     /// The state first, then the record, then what can be seen.
-    fn make_session(&mut self, grant: Grant) -> Result<(), (&'static str, String)> {
+    fn make_session(&mut self, grant: Grant, number: u64) -> Result<(), (&'static str, String)> {
         let now = self.any_time();
         let uids = self.uids.take(now).map_err(|error| (error.code(), error.to_string()))?;
         crash_point!(ReserveUids);
@@ -243,19 +274,20 @@ impl Host {
         self.spent.add(Used::Session(grant.session.as_str()), until).map_err(|e| disk(&e))?;
         crash_point!(ReserveSpent);
         let left = std::time::Duration::from_secs(grant.expires_at.saturating_sub(now));
-        let session = Session {
+        let mut session = Session {
             grant,
             uids,
             boot: self.boot.clone(),
             since: wall_seconds(),
             until_boottime_ms: Moment::now().plus(left).millis(),
             world: None,
+            causes: Causes { granted: Some(number), ..Causes::default() },
             phase: Phase::Reserved,
         };
         let id = session.grant.session.clone();
         let reserved = self.keep(&session).map_err(|e| disk(&e)).and_then(|()| {
             crash_point!(ReserveKept);
-            self.record_reserved(&session).map_err(|e| disk(&e))
+            self.record_reserved(&mut session).map_err(|e| (e.code(), e.to_string()))
         });
         if reserved.is_err() {
             // What was refused must not come to life at the next start.
@@ -274,14 +306,16 @@ impl Host {
         Ok(())
     }
 
-    pub(super) fn record_reserved(&mut self, session: &Session) -> Result<(), LogError> {
+    pub(super) fn record_reserved(&mut self, session: &mut Session) -> Result<(), LogError> {
         let grant = &session.grant;
         let about = json!({
             "account": grant.account.as_str(), "uid": session.uids.login, "principal": grant.principal.to_string(),
             "issuer": grant.issuer, "bundle": grant.bundle.as_str(), "expires_at": grant.expires_at,
             "auth_time": grant.auth_time, "amr": grant.amr,
         });
-        self.record_done("session.reserved", ids_of(session), about)
+        let parent = session.causes.granted.map(|number| self.statement_number(number));
+        session.causes.reserved = Some(self.record_under("session.reserved", parent, ids_of(session), about)?);
+        Ok(())
     }
 
     /// Cgroup, namespaces, the door of `tether run`, and last the account: from then on a look-up finds it.
@@ -305,7 +339,7 @@ impl Host {
         Ok(())
     }
 
-    fn revoke(&mut self, revocation: &Revocation) {
+    fn revoke(&mut self, revocation: &Revocation, number: u64) {
         let covered: Vec<_> =
             self.sessions.values().filter(|s| revocation.covers(&s.grant)).map(|s| s.grant.session.clone()).collect();
         // A grant that comes later for it must not be taken either.
@@ -321,6 +355,9 @@ impl Host {
             }
         }
         for session in covered {
+            if let Some(session) = self.sessions.get_mut(&session) {
+                session.causes.revoked.get_or_insert(number);
+            }
             self.end_session(&session, Reason::Revoked);
         }
     }

@@ -11,7 +11,7 @@ use crate::world::process;
 use crate::world::remains::Remains;
 use serde_json::json;
 use std::time::Duration;
-use tether_audit::Ids;
+use tether_audit::{Ids, Outcome};
 use tether_identity::SessionId;
 
 /// How long until a session that could not be taken down is tried again.
@@ -110,9 +110,7 @@ impl Host {
 
     fn tear_down(&mut self, session: &Session, monitors: Vec<Monitor>, reason: Reason) {
         let about = json!({"reason": reason.as_str(), "connections": monitors.len()});
-        if let Err(error) = self.record_done("session.ending", ids_of(session), about) {
-            warn(error);
-        }
+        self.record_ending(session, about);
         crash_point!(ClosingRecorded);
         let job = TearDown {
             session: Box::new(session.clone()),
@@ -131,6 +129,22 @@ impl Host {
         if self.workers.send(job).is_err() {
             warn("no worker is left to take a session down; agentd must be restarted");
         }
+    }
+
+    fn record_ending(&mut self, session: &Session, about: serde_json::Value) {
+        let causes = &session.causes;
+        let parent = match (causes.revoked, causes.reserved) {
+            (Some(number), _) => Some(self.statement_number(number)),
+            (None, reserved) => reserved.map(|number| self.record_number(number)),
+        };
+        let number = match self.record_under("session.ending", parent, ids_of(session), about) {
+            Ok(number) => number,
+            Err(error) => return warn(error),
+        };
+        let Some(known) = self.sessions.get_mut(&session.grant.session) else { return };
+        known.causes.ending = Some(number);
+        let known = known.clone();
+        self.keep(&known).unwrap_or_else(|error| warn(error));
     }
 
     /// A worker took a session down and looked for remains.
@@ -167,6 +181,7 @@ impl Host {
         }
         crash_point!(GoneFile);
         self.sessions.remove(id);
+        self.recorded.remove(id);
         if self.sessions.is_empty() {
             self.ground.let_go();
         }
@@ -200,23 +215,23 @@ impl Host {
     }
 
     fn command_closed(&mut self, name: &str, plan: &OpenPlan, end: CommandEnd) {
-        if plan.phase != PlanPhase::Running {
+        if plan.phase == PlanPhase::Allowed {
             return self.command_never_ran(plan);
         }
-        if let Err(error) = self.cgroups.end_command(&plan.session, name) {
+        let used = self.cgroups.end_command(&plan.session, name).unwrap_or_else(|error| {
             warn(format_args!("a command of session {} cannot be ended: {error}", plan.session));
-        }
+            None
+        });
         crash_point!(EndedKilled);
         let Some(session) = self.sessions.get(&plan.session) else { return };
         let ids = ids_of(session);
         let mut about = super::details(plan.about.clone());
         about.insert("status".to_owned(), end.status().map_or(serde_json::Value::Null, Into::into));
-        if !end.code().is_empty() {
-            return self.record_refused("sudo.ended", end.code(), ids, about.into());
-        }
-        if let Err(error) = self.record_done("sudo.ended", ids, about.into()) {
-            warn(error);
-        }
+        about.extend(end.exit());
+        about.extend(used.map(|used| ("used".to_owned(), used.details())));
+        let outcome = if end.code().is_empty() { Outcome::Allowed } else { Outcome::Refused };
+        let parent = plan.record.map(|number| self.record_number(number));
+        self.record_best("sudo.ended", (outcome, end.code()), parent, ids, about.into());
         crash_point!(EndedRecorded);
     }
 
@@ -224,7 +239,8 @@ impl Host {
     fn command_never_ran(&mut self, plan: &OpenPlan) {
         let Some(session) = self.sessions.get(&plan.session) else { return };
         let ids = ids_of(session);
-        self.record_command_refused(&plan.session, "plan.not_begun", ids, plan.about.clone());
+        let about = plan.about.clone();
+        self.record_command_refused(&plan.session, "plan.not_begun", plan.login.clone(), ids, about);
     }
 
     /// Takes down again what could not be taken down.
@@ -288,8 +304,12 @@ impl Host {
             .filter(|(_, session)| matches!(session.phase, Phase::Reserved | Phase::Open { .. }))
             .filter_map(|(id, session)| {
                 let over = session.grant.expires_at <= time || session.until_boottime_ms <= now.millis();
-                let reason = if over { Reason::Expired } else { Reason::Silence };
-                (silent || reason == Reason::Expired).then(|| (id.clone(), reason))
+                let reason = match (over, self.has_too_many_records(id)) {
+                    (true, _) => Reason::Expired,
+                    (false, true) => Reason::Records,
+                    (false, false) => Reason::Silence,
+                };
+                (silent || reason != Reason::Silence).then(|| (id.clone(), reason))
             })
             .collect();
         for (id, reason) in over {

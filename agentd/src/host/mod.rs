@@ -5,13 +5,15 @@
 mod feed;
 mod life;
 mod plans;
+mod records;
 mod recover;
 mod refusals;
 mod spent;
 
 use crate::clock::{Moment, wall_seconds};
 use crate::config::Config;
-use crate::log::{AuditLog, LogError, warn};
+use crate::log::{AuditLog, LogError, Ticket};
+use crate::redaction::Redaction;
 use crate::session::{Monitor, Reason, Session};
 use crate::store::{Store, StoreError};
 use crate::trust::Trust;
@@ -23,18 +25,16 @@ use crate::world::ground::Ground;
 use crate::world::namespaces::World;
 use crate::world::program::Programs;
 use crate::world::uids::Uids;
-use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::sync::mpsc::Sender;
-use tether_audit::{Event, Ids, Known, Outcome};
 use tether_identity::SessionId;
-use tether_statement::Grant;
 
 pub use feed::{INBOX, RESUME_REQUEST};
 pub use life::StepError;
 pub use plans::{Awaited, CommandEnd, Handed, Lent, OpenPlan, Over, PlanPhase, RunPart, Way, awaiting};
-pub use recover::{STOPPED_FILE, random_id};
+pub use records::{details, ids_of, ids_of_grant};
+pub use recover::{STATE, STOPPED_FILE, random_id};
 pub use refusals::Refusals;
 pub use spent::{Spent, Used};
 
@@ -96,6 +96,12 @@ pub struct Host {
     pub trust: Trust,
     /// The chain.
     pub log: AuditLog,
+    /// The last record that nobody waited for under the lock.
+    pub unwaited: Option<Ticket>,
+    /// How many records each session caused since agentd's start.
+    pub recorded: BTreeMap<SessionId, u64>,
+    /// What of arguments no record shows.
+    pub redaction: Redaction,
     /// Sessions that are not gone.
     pub sessions: BTreeMap<SessionId, Session>,
     /// Their namespaces.
@@ -134,59 +140,7 @@ pub struct Host {
     pub workers: Sender<TearDown>,
 }
 
-/// Who a record about a session is about.
-pub fn ids_of(session: &Session) -> Ids {
-    ids_of_grant(&session.grant)
-}
-
-/// Who a record about a grant is about.
-pub fn ids_of_grant(grant: &Grant) -> Ids {
-    let id = |text: &dyn std::fmt::Display| Known::Id(text.to_string());
-    Ids {
-        human: id(&grant.principal.human),
-        agent: id(&grant.principal.agent),
-        instance: id(&grant.instance),
-        delegation: id(&grant.delegation),
-        session: id(&grant.session),
-    }
-}
-
-/// Details of a record from JSON; anything but an object has none.
-pub fn details(value: Value) -> Map<String, Value> {
-    match value {
-        Value::Object(map) => map,
-        _ => Map::new(),
-    }
-}
-
 impl Host {
-    /// Records that something happened, and waits until the record is on disk.
-    pub fn record_done(&mut self, event: &str, ids: Ids, about: Value) -> Result<(), LogError> {
-        self.record(event, Outcome::Allowed, "", ids, about)
-    }
-
-    /// Records a refusal. That it is refused does not hang on its record.
-    pub fn record_refused(&mut self, event: &str, code: &str, ids: Ids, about: Value) {
-        self.record_best(event, Outcome::Refused, code, ids, about);
-    }
-
-    /// Records something that a person should look at.
-    pub fn record_error(&mut self, event: &str, code: &str, ids: Ids, about: Value) {
-        warn(format_args!("{event} [{code}]: {about}"));
-        self.record_best(event, Outcome::Error, code, ids, about);
-    }
-
-    fn record_best(&mut self, event: &str, outcome: Outcome, code: &str, ids: Ids, about: Value) {
-        if let Err(error) = self.record(event, outcome, code, ids, about) {
-            warn(format_args!("{event} [{code}] could not be recorded: {error}"));
-        }
-    }
-
-    fn record(&mut self, event: &str, outcome: Outcome, code: &str, ids: Ids, about: Value) -> Result<(), LogError> {
-        let (event, code) = (event.to_owned(), code.to_owned());
-        self.log.append(Event { event, outcome, code, ids, parent: None, details: details(about) })
-    }
-
     /// The session that has this login name.
     pub fn by_account(&self, account: &str) -> Option<&Session> {
         self.sessions.values().find(|session| session.grant.account.as_str() == account)

@@ -6,8 +6,11 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+use tether_audit::Parent;
 use tether_identity::SessionId;
 
 /// Where a command is.
@@ -15,6 +18,8 @@ use tether_identity::SessionId;
 pub enum PlanPhase {
     /// Allowed; the launcher has not come yet.
     Allowed,
+    /// Its record waits for the disk: it does not run yet.
+    Recording,
     /// Recorded and running.
     Running,
 }
@@ -63,6 +68,14 @@ impl CommandEnd {
         }
     }
 
+    /// The same for who reads the record: the exit code or the signal.
+    pub fn exit(self) -> Option<(String, serde_json::Value)> {
+        let status = ExitStatus::from_raw(self.status()?);
+        let named = |name: &str, value: i32| (name.to_owned(), value.into());
+        let signal = || status.signal().map(|signal| named("signal", signal));
+        status.code().map(|code| named("exit", code)).or_else(signal)
+    }
+
     /// The wait status, if it is known.
     pub const fn status(self) -> Option<i32> {
         if let Self::Status(status) = self { Some(status) } else { None }
@@ -86,6 +99,10 @@ pub struct OpenPlan {
     pub bundle_version: u64,
     /// For its records: program, digest, arguments, rule, bundle.
     pub about: serde_json::Value,
+    /// The record of the login that it came by.
+    pub login: Option<Parent>,
+    /// The number of its own record, once it has one.
+    pub record: Option<u64>,
     /// Who asked: the sudo, or the `tether run` and then its runner.
     pub asker: OwnedFd,
     /// The asker's pid.

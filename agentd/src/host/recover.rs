@@ -4,7 +4,8 @@ use super::feed::BUNDLES_FILE;
 use super::{Host, HostError, Refusals, Spent, TearDown, ids_of};
 use crate::clock::Moment;
 use crate::config::Config;
-use crate::log::{AuditLog, warn};
+use crate::log::{AUDIT_FOLDER, AuditLog, of_this_host, warn};
+use crate::redaction::Redaction;
 use crate::session::{Input, Phase, Reason, Session};
 use crate::store::Store;
 use crate::trust::{Kept, Trust};
@@ -21,12 +22,14 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
+use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use tether_audit::Ids;
 use tether_hostlink::paths;
 use tether_identity::SessionId;
 
-const STATE: &str = "/var/lib/tether";
+/// Where agentd keeps what outlives it.
+pub const STATE: &str = "/var/lib/tether";
 /// Present while the admin has stopped all agents.
 pub const STOPPED_FILE: &str = "stopped.json";
 
@@ -44,7 +47,10 @@ impl Host {
         let bundles = store.get(BUNDLES_FILE)?.unwrap_or_default();
         let trust = Trust::restore(&config.host, kept, bundles, nonce()?, asked);
         let host = Self {
-            log: AuditLog::open(&store, config.host.host.as_str(), &boot)?,
+            log: open_log(&config.host, &boot)?,
+            unwaited: None,
+            recorded: BTreeMap::new(),
+            redaction: Redaction::new(&config.host.audit.redact),
             trust,
             sessions: read_sessions(&store)?,
             worlds: BTreeMap::new(),
@@ -73,7 +79,15 @@ impl Host {
 
     fn started(mut self, begins_anew: bool) -> Result<Self, HostError> {
         let about = json!({"version": env!("CARGO_PKG_VERSION"), "sessions": self.sessions.len()});
-        self.record_done("agentd.started", Ids::unknown("of the host"), about)?;
+        if self.has_a_broken_chain() {
+            warn("this start is not on record, and no agent is let in");
+        } else {
+            self.record_done("agentd.started", Ids::unknown("of the host"), about)?;
+        }
+        if self.log.torn() > 0 {
+            let about = json!({"bytes": self.log.torn(), "kept": "/var/lib/tether/audit/torn"});
+            self.record_error("audit.torn", "audit.torn", Ids::unknown("of the host"), about);
+        }
         self.write_ca_keys().map_err(|source| system(paths::USER_CA_KEYS, source))?;
         self.write_question().map_err(|source| system("the resume request", source))?;
         self.sweep();
@@ -115,6 +129,11 @@ impl Host {
         }
     }
 
+    /// Whether the chain that is here must not be continued.
+    fn has_a_broken_chain(&self) -> bool {
+        self.log.closed().is_some_and(|closed| closed.code != "audit.full")
+    }
+
     /// What belongs to no session goes: account files, and cgroups under our own folder.
     fn sweep(&mut self) {
         let sessions: Vec<&Session> = self.sessions.values().collect();
@@ -137,7 +156,8 @@ impl Host {
         let Some(session) = self.sessions.get(id).cloned() else { return };
         // Enrolled anew: who granted it may be another central, whose revocations come here no more.
         let anew = begins_anew.then_some(Reason::Stopped);
-        let ends = anew.or_else(|| (session.boot != self.boot).then_some(Reason::Rebooted));
+        let rebooted = (session.boot != self.boot).then_some(Reason::Rebooted);
+        let ends = anew.or(rebooted).or_else(|| self.has_a_broken_chain().then_some(Reason::Broken));
         if let Some(reason) = ends
             && !matches!(session.phase, Phase::Closing { .. } | Phase::Gone { .. })
         {
@@ -154,11 +174,14 @@ impl Host {
     fn take_up_reserved(&mut self, id: &SessionId) {
         // agentd died before its namespaces were made, perhaps before the reservation was on record: better twice
         // there than not at all.
-        if let Some(session) = self.sessions.get(id).filter(|session| session.world.is_none()).cloned()
-            && let Err(error) = self.record_reserved(&session)
-        {
-            warn(error);
-            return self.end_session(id, Reason::Broken);
+        if let Some(mut session) = self.sessions.get(id).filter(|session| session.world.is_none()).cloned() {
+            match self.record_reserved(&mut session) {
+                Ok(()) => self.sessions.insert(id.clone(), session),
+                Err(error) => {
+                    warn(error);
+                    return self.end_session(id, Reason::Broken);
+                }
+            };
         }
         if let Err(why) = self.make_visible(id) {
             warn(format_args!("session {id}: {why}"));
@@ -210,6 +233,12 @@ impl Host {
         }
         self.sessions.remove(id);
     }
+}
+
+/// The chain, which the courier reads.
+fn open_log(config: &crate::config::Host, boot: &str) -> Result<AuditLog, HostError> {
+    let folder = of_this_host(AUDIT_FOLDER.as_ref()).map_err(|source| system(AUDIT_FOLDER, source))?;
+    Ok(AuditLog::open(Arc::new(folder), config.audit.clone(), config.host.as_str(), boot)?)
 }
 
 fn read_sessions(store: &Store) -> Result<BTreeMap<SessionId, Session>, HostError> {

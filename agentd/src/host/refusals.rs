@@ -5,7 +5,7 @@ use super::Host;
 use crate::log::warn;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use tether_audit::Ids;
+use tether_audit::{Ids, Outcome, Parent};
 use tether_identity::SessionId;
 
 /// How many kinds of one event are told apart between two flushes; what is beyond is one kind. For each event by itself:
@@ -59,11 +59,18 @@ impl Host {
     }
 
     /// Records a refused command; each one, unless they come in floods.
-    pub fn record_command_refused(&mut self, session: &SessionId, code: &str, ids: Ids, about: Value) {
+    pub fn record_command_refused(
+        &mut self,
+        session: &SessionId,
+        code: &str,
+        login: Option<Parent>,
+        ids: Ids,
+        about: Value,
+    ) {
         let count = self.refusals.commands.entry(session.clone()).or_default();
         *count += 1;
         if *count <= EACH_MAX {
-            self.record_refused("sudo.command", code, ids, about);
+            self.record_best("sudo.command", (Outcome::Refused, code), login, ids, about);
         } else {
             self.record_counted("sudo.command", session.as_str(), code, ids, about);
         }

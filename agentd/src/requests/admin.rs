@@ -2,20 +2,22 @@
 
 use crate::clock::Moment;
 use crate::host::Host;
-use crate::log::warn;
+use crate::log::{Standing, warn};
 use crate::session::{Phase, Reason};
 use crate::trust::Freshness;
 use serde_json::json;
 use tether_audit::Ids;
-use tether_hostlink::{Refusal, Reply, SESSIONS_PAGE, SessionSummary, StatusReport};
+use tether_hostlink::{AuditSummary, Refusal, Reply, SESSIONS_PAGE, SessionSummary, StatusReport};
 use tether_identity::SessionId;
 
 impl Host {
     pub(super) fn status(&self, after: Option<&SessionId>) -> StatusReport {
         let now = Moment::now();
         let freshness = self.trust.freshness(now);
+        let closed = self.log.closed().map(|closed| closed.code);
         let state = match freshness {
             _ if self.stopped => "stopped",
+            _ if closed.is_some() => closed.unwrap_or_default(),
             Freshness::NotResumed => "starting",
             fresh if fresh.admits(self.config.host.times.silence()) => "admitting",
             Freshness::Age(_) => "stale",
@@ -31,6 +33,7 @@ impl Host {
             feed: self.trust.position().number,
             head_age_s,
             bundles: self.trust.bundle_summaries(now),
+            audit: audit(&self.log.standing(), closed),
             sessions: self
                 .sessions
                 .values()
@@ -78,6 +81,11 @@ impl Host {
         self.stopped = false;
         Ok(Reply::Done)
     }
+}
+
+fn audit(standing: &Standing, closed: Option<&str>) -> AuditSummary {
+    let Standing { records, signed, countersigned, bytes } = *standing;
+    AuditSummary { records, signed, countersigned, bytes, closed: closed.map(str::to_owned) }
 }
 
 fn summary(session: &crate::session::Session) -> SessionSummary {

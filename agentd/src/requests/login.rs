@@ -52,6 +52,12 @@ impl Host {
         if self.stopped {
             return Err(why("host.stopped", "the host's admin stopped all agents"));
         }
+        if let Some(closed) = self.log.closed() {
+            return Err(why(closed.code, closed.why));
+        }
+        if self.has_too_many_records(&session.grant.session) {
+            return Err(why("session.records", "the session caused more records than one may, and ends"));
+        }
         if self.trust.time(now).is_none() {
             return Err(why("feed.not_resumed", "central has not answered since agentd started"));
         }
@@ -119,9 +125,12 @@ impl Host {
             crash_point!(BindSpent);
         }
         let descriptors = self.world_of(&id)?;
-        let monitor = Monitor { pid: peer.pid, start: peer.start, connection: request.connection.clone() };
+        let connection = request.connection.clone();
+        let mut monitor = Monitor { pid: peer.pid, start: peer.start, connection, record: None };
         let about = json!({"connection": monitor.connection, "serial": session.grant.serial, "ca": session.grant.ca, "monitor": peer.pid});
-        self.record_done("login.bound", ids_of(&session), about).map_err(|error| why("host.disk", error))?;
+        let parent = session.causes.reserved.map(|number| self.record_number(number));
+        let recorded = self.record_under("login.bound", parent, ids_of(&session), about);
+        monitor.record = Some(recorded.map_err(|error| why(error.code(), error))?);
         crash_point!(BindRecorded);
         self.step(&id, Input::Bind(monitor)).map_err(not_bound)?;
         crash_point!(BindDone);

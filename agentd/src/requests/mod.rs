@@ -29,6 +29,7 @@ mod run;
 mod sudo;
 
 pub use plan::Planned;
+pub use sudo::Recorded;
 
 use crate::host::{Awaited, Host, Lent};
 use crate::session::Monitor;
@@ -49,12 +50,14 @@ pub struct Response {
     pub lent: Option<Lent>,
     /// A command of that name, whose end is the answer.
     pub awaited: Option<(String, Awaited)>,
+    /// A command whose record the answer waits for.
+    pub recorded: Option<Recorded>,
 }
 
 impl Response {
     /// A reply with descriptors of its own.
     fn with(reply: Reply, descriptors: Vec<OwnedFd>) -> Self {
-        Self { reply, descriptors, lent: None, awaited: None }
+        Self { reply, descriptors, lent: None, awaited: None, recorded: None }
     }
 }
 
@@ -125,7 +128,9 @@ impl Host {
             (Asker::Session(session, peer), Request::Report { refusal, argv }) => {
                 self.report(&session, &peer, &refusal, &argv).into()
             }
-            (Asker::Session(session, peer), Request::Begin { plan }) => self.begin(&session, &peer, &plan).into(),
+            (Asker::Session(session, peer), Request::Begin { plan }) => {
+                self.begin(&session, &peer, &plan).unwrap_or_else(|refusal| Err(refusal).into())
+            }
             (Asker::Session(session, peer), Request::Exceeded { plan }) => self.exceeded(&session, &peer, &plan).into(),
             (Asker::Session(session, peer), Request::Ended { plan, status }) => {
                 self.ended(&session, &peer, &plan, status).into()

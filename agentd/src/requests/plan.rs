@@ -2,9 +2,10 @@
 //! enforce.
 
 use super::confinement::{Orders, orders};
-use super::sudo::{internal, shortened, start_of};
+use super::sudo::{internal, start_of};
 use crate::clock::Moment;
 use crate::host::{Host, OpenPlan, PlanPhase, Way};
+use crate::redaction::Redaction;
 use crate::session::Session;
 use crate::watch::Watched;
 use crate::world::process::Process;
@@ -138,6 +139,8 @@ impl Host {
             net: plan.confinement.net.clone(),
             bundle_version: decided.bundle_version,
             about: decided.about,
+            login: self.login_of(id, peer),
+            record: None,
             asker,
             asker_pid: peer.pid,
             run: None,
@@ -183,7 +186,7 @@ impl Host {
     fn decided(&self, session: &Session, program: &Program, line: &CommandLine) -> Result<Decided, Refusal> {
         let policy = self.bundle(&session.grant.bundle)?;
         let arguments = line.argv.get(1..).unwrap_or_default();
-        let cwd = starting_folder(&line.cwd);
+        let cwd = starting_folder(line.cwd.text().unwrap_or("/"));
         let command = Command { program: &program.path, sha256: Some(&program.digest), argv: arguments, cwd };
         let (rule, paths) = match policy.decide(&command) {
             Decision::Allowed { rule, paths } => (rule, paths),
@@ -201,11 +204,40 @@ impl Host {
             argv,
             environment: environment(session, rule),
             bundle_version: policy.bundle().version,
-            about: about(session, policy, rule, program, line, &orders),
+            about: self.about(session, policy, rule, program, line, &orders),
             time_limit: Duration::from_secs(seconds),
             output_limit: rule.run.output_limit.map_or(most, |own| most.min(own)),
             orders,
         })
+    }
+
+    /// What the record says.
+    fn about(
+        &self,
+        session: &Session,
+        policy: &Policy,
+        rule: &Rule,
+        program: &Program,
+        line: &CommandLine,
+        orders: &Orders,
+    ) -> Value {
+        let bundle = policy.bundle();
+        let reached: Vec<String> = orders.arguments.iter().map(|reached| reached.path.display().to_string()).collect();
+        let mut about = json!({
+            "argv": self.redaction.texts(&line.argv), "program": program.path, "sha256": program.digest, "rule": rule.id,
+            "bundle": bundle.name.as_str(), "version": bundle.version, "cwd": start_of(&line.cwd), "tty": line.tty,
+            "uid": session.uids.read_only,
+        });
+        if let Value::Object(about) = &mut about {
+            if !reached.is_empty() {
+                about.insert("paths".to_owned(), Redaction::default().texts(&reached));
+            }
+            if let tether_hostlink::Identity::RunAs { uid, .. } = orders.confinement.identity {
+                about.insert("uid".to_owned(), uid.into());
+                about.insert("writes".to_owned(), Redaction::default().texts(&orders.confinement.writes));
+            }
+        }
+        about
     }
 }
 
@@ -226,34 +258,6 @@ fn with_whole_paths(argv: &[String], paths: &[PathArgument]) -> Vec<String> {
         }
     }
     argv
-}
-
-/// What the record says.
-fn about(
-    session: &Session,
-    policy: &Policy,
-    rule: &Rule,
-    program: &Program,
-    line: &CommandLine,
-    orders: &Orders,
-) -> Value {
-    let bundle = policy.bundle();
-    let reached: Vec<String> = orders.arguments.iter().map(|reached| reached.path.display().to_string()).collect();
-    let mut about = json!({
-        "argv": shortened(&line.argv), "program": program.path, "sha256": program.digest, "rule": rule.id,
-        "bundle": bundle.name.as_str(), "version": bundle.version, "cwd": start_of(&line.cwd), "tty": line.tty,
-        "uid": session.uids.read_only,
-    });
-    if let Value::Object(about) = &mut about {
-        if !reached.is_empty() {
-            about.insert("paths".to_owned(), shortened(&reached));
-        }
-        if let tether_hostlink::Identity::RunAs { uid, .. } = orders.confinement.identity {
-            about.insert("uid".to_owned(), uid.into());
-            about.insert("writes".to_owned(), shortened(&orders.confinement.writes));
-        }
-    }
-    about
 }
 
 /// The program, the host's mounts, the host's network.

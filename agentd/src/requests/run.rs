@@ -22,7 +22,7 @@ impl Host {
         match self.ready_to_run(id, peer, &line, lent) {
             Ok(response) => response,
             Err(refusal) => {
-                self.record_sudo_refused(id, &line, Way::Run, &refusal);
+                self.record_sudo_refused((id, peer), &line, Way::Run, &refusal);
                 Err(refusal).into()
             }
         }

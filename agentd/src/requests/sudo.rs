@@ -3,19 +3,32 @@
 use super::{Response, not_yours};
 use crate::clock::Moment;
 use crate::host::{CommandEnd, Host, PlanPhase, Way, ids_of};
+use crate::log::{LogError, Ticket};
 use crate::session::Session;
 use crate::world::net;
-use crate::world::process::Process;
+use crate::world::process::{self, Process};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
+use tether_audit::Parent;
 use tether_bundle::Policy;
-use tether_hostlink::{CommandLine, Refusal, Reply};
+use tether_hostlink::{CommandLine, Refusal, Reply, Word};
 use tether_identity::SessionId;
 
 /// The signal by which the launcher's keeper ends a command that printed too much (signal(7)).
 const XFSZ: i32 = 25;
 /// How many bytes of `sudo -l` go into one answer; the rest is counted.
 const LIST_MAX: usize = 40 * 1024;
+
+/// A command whose record is on its way to the disk.
+#[derive(Debug)]
+pub struct Recorded {
+    /// The record.
+    pub ticket: Ticket,
+    session: SessionId,
+    /// The launcher.
+    pid: u32,
+    plan: String,
+}
 
 impl Host {
     /// May this agent run this?
@@ -27,20 +40,27 @@ impl Host {
         match planned {
             Ok(response) => response,
             Err(refusal) => {
-                self.record_sudo_refused(id, line, Way::Sudo, &refusal);
+                self.record_sudo_refused((id, peer), line, Way::Sudo, &refusal);
                 Err(refusal).into()
             }
         }
     }
 
-    pub(super) fn record_sudo_refused(&mut self, id: &SessionId, line: &CommandLine, way: Way, refusal: &Refusal) {
+    pub(super) fn record_sudo_refused(
+        &mut self,
+        (id, peer): (&SessionId, &Process),
+        line: &CommandLine,
+        way: Way,
+        refusal: &Refusal,
+    ) {
         let Some(session) = self.sessions.get(id) else { return };
         let ids = ids_of(session);
         let about = json!({
-            "argv": shortened(&line.argv), "cwd": start_of(&line.cwd), "tty": line.tty, "by": way.as_str(),
-            "why": refusal.text,
+            "argv": self.redaction.texts(&line.argv), "cwd": start_of(&line.cwd), "tty": line.tty, "by": way.as_str(),
+            "why": self.redaction.words(&refusal.text, &line.argv),
         });
-        self.record_command_refused(id, &refusal.code, ids, about);
+        let login = self.login_of(id, peer);
+        self.record_command_refused(id, &refusal.code, login, ids, about);
     }
 
     /// sudo's plugin or the PAM module refused without asking: it goes on record as if agentd had.
@@ -49,7 +69,7 @@ impl Host {
         id: &SessionId,
         peer: &Process,
         refusal: &Refusal,
-        argv: &[String],
+        argv: &[Word],
     ) -> Result<Reply, Refusal> {
         let session = self.sessions.get(id).ok_or_else(not_yours)?;
         let known = |b: u8| b.is_ascii_lowercase() || matches!(b, b'.' | b'_');
@@ -57,8 +77,12 @@ impl Host {
             return Err(not_yours());
         }
         let ids = ids_of(session);
-        let about = json!({"argv": shortened(argv), "why": refusal.text, "pid": peer.pid});
-        self.record_command_refused(id, &refusal.code, ids, about);
+        let words: Vec<Value> = argv.iter().map(|word| tether_audit::bytes(word.as_bytes())).collect();
+        let texts: Vec<String> = argv.iter().map(|word| word.text().unwrap_or_default().to_owned()).collect();
+        let why = self.redaction.words(&refusal.text, &texts);
+        let about = json!({"argv": self.redaction.argv(&words), "why": why, "pid": peer.pid});
+        let login = self.login_of(id, peer);
+        self.record_command_refused(id, &refusal.code, login, ids, about);
         Ok(Reply::Done)
     }
 
@@ -71,7 +95,7 @@ impl Host {
     }
 
     /// The launcher's last word before exec: checked again, recorded, put into a cgroup of its own.
-    pub(super) fn begin(&mut self, id: &SessionId, peer: &Process, name: &str) -> Result<Reply, Refusal> {
+    pub(super) fn begin(&mut self, id: &SessionId, peer: &Process, name: &str) -> Result<Response, Refusal> {
         let plan = self.plans.get(name).filter(|plan| plan.session == *id && plan.phase == PlanPhase::Allowed);
         let plan = plan.ok_or_else(not_yours)?;
         // sudo runs the launcher itself, or through one process of its own when it keeps a terminal; the runner's
@@ -83,38 +107,83 @@ impl Host {
             return Err(Refusal::new("plan.void", "the plan is over, or another sudo's"));
         }
         self.still_allowed(plan)?;
-        let (about, net) = (plan.about.clone(), plan.net.clone());
+        let (about, net, login) = (plan.about.clone(), plan.net.clone(), plan.login.clone());
         let cgroup = |error: std::io::Error| Refusal::new("host.cgroup", error.to_string());
         self.cgroups.make_command(id, name).map_err(cgroup)?;
         if !net.is_empty() {
-            self.hold_to(id, name, &net, &about["argv"])?;
+            self.hold_to(id, name, &net, &about["argv"], login.clone())?;
         }
         self.cgroups.enter_command(id, name, peer.pid).map_err(cgroup)?;
         crash_point!(BeginCgroup);
         let ids = self.sessions.get(id).map(ids_of).ok_or_else(not_yours)?;
-        if let Err(error) = self.record_done("sudo.command", ids, about) {
-            // It did not run. The launcher goes back, so that it lives to say why; whatever stays ends with the cgroup.
-            for undone in [self.cgroups.enter_login(id, peer.pid), self.cgroups.end_command(id, name)] {
-                undone.unwrap_or_else(crate::log::warn);
-            }
-            return Err(Refusal::new("host.disk", error.to_string()));
+        let begun = self.begin_record("sudo.command", login, ids, about);
+        let ticket = begun.map_err(|error| self.undo(id, peer.pid, name, &error))?;
+        if let Some(plan) = self.plans.get_mut(name) {
+            plan.phase = PlanPhase::Recording;
+            plan.record = Some(ticket.number());
+        }
+        let recorded = Recorded { ticket, session: id.clone(), pid: peer.pid, plan: name.to_owned() };
+        Ok(Response { recorded: Some(recorded), ..Response::with(Reply::Done, Vec::new()) })
+    }
+
+    /// The record of a command is on stable storage, or will never be: the launcher's answer.
+    pub fn begun(&mut self, recorded: &Recorded, written: Result<(), LogError>) -> Reply {
+        let Recorded { session, pid, plan: name, .. } = recorded;
+        if let Err(error) = written {
+            return Reply::Refused(self.undo(session, *pid, name, &error));
         }
         crash_point!(BeginRecorded);
-        if let Some(plan) = self.plans.get_mut(name) {
-            plan.phase = PlanPhase::Running;
-            plan.until = Moment::now().plus(plan.time_limit);
+        match self.plans.get_mut(name) {
+            Some(plan) if plan.phase == PlanPhase::Recording => {
+                plan.phase = PlanPhase::Running;
+                plan.until = Moment::now().plus(plan.time_limit);
+                Reply::Done
+            }
+            // Its asker or its session ended while the record was on its way: its cgroup was killed.
+            _ => Reply::Refused(Refusal::new("plan.void", "the plan is over")),
         }
-        Ok(Reply::Done)
+    }
+
+    /// It did not run. The launcher goes back, so that it lives to say why; whatever stays ends with the cgroup.
+    fn undo(&mut self, id: &SessionId, pid: u32, name: &str, error: &LogError) -> Refusal {
+        if let Some(plan) = self.plans.get_mut(name) {
+            plan.phase = PlanPhase::Allowed;
+            plan.record = None;
+        }
+        for undone in [self.cgroups.enter_login(id, pid), self.cgroups.end_command(id, name).map(drop)] {
+            undone.unwrap_or_else(crate::log::warn);
+        }
+        Refusal::new(error.code(), error.to_string())
+    }
+
+    /// The record of the login that a process came by: of the session's only connection, or of the one that is its
+    /// ancestor. Else the reservation's.
+    pub(super) fn login_of(&self, id: &SessionId, peer: &Process) -> Option<Parent> {
+        let session = self.sessions.get(id)?;
+        let monitors = session.monitors();
+        let login = match monitors {
+            [only] => only.record,
+            _ => process::ancestors(peer.pid).find_map(|pid| monitors.iter().find(|m| m.pid == pid)?.record),
+        };
+        login.or(session.causes.reserved).map(|number| self.record_number(number))
     }
 
     /// Before anybody is in the command's cgroup: sockets are held by where they were made.
-    fn hold_to(&mut self, id: &SessionId, name: &str, net: &[SocketAddr], argv: &Value) -> Result<(), Refusal> {
+    fn hold_to(
+        &mut self,
+        id: &SessionId,
+        name: &str,
+        net: &[SocketAddr],
+        argv: &Value,
+        login: Option<Parent>,
+    ) -> Result<(), Refusal> {
         let cgroup = self.cgroups.open_command(id, name);
         let cgroup = cgroup.map_err(|error| Refusal::new("host.cgroup", error.to_string()));
         let Err(refusal) = cgroup.and_then(|cgroup| net::hold(&cgroup, net)) else { return Ok(()) };
-        self.cgroups.end_command(id, name).unwrap_or_else(crate::log::warn);
+        self.cgroups.end_command(id, name).map(drop).unwrap_or_else(crate::log::warn);
         if let Some(ids) = self.sessions.get(id).map(ids_of) {
-            self.record_command_refused(id, &refusal.code, ids, json!({"argv": argv, "why": refusal.text}));
+            let about = json!({"argv": argv, "why": refusal.text});
+            self.record_command_refused(id, &refusal.code, login, ids, about);
         }
         Err(refusal)
     }
@@ -173,19 +242,13 @@ fn first_of<T>(all: Vec<T>, length: impl Fn(&T) -> usize) -> (Vec<T>, u64) {
     (kept, left_out as u64)
 }
 
-/// A record keeps the whole command line up to 8 KiB; beyond, its beginning and how long it was.
-pub(super) fn shortened(argv: &[String]) -> Value {
-    let length: usize = argv.iter().map(String::len).sum();
-    if length <= 8192 {
-        return json!(argv);
+/// The agent chooses how deep its folder lies, and how it is called.
+pub(super) fn start_of(cwd: &Word) -> Value {
+    match cwd.text() {
+        Some(text) if text.len() <= 1024 => Value::String(text.to_owned()),
+        _ if cwd.as_bytes().len() <= 4096 => tether_audit::bytes(cwd.as_bytes()),
+        _ => json!({"bytes": cwd.as_bytes().len()}),
     }
-    let start: Vec<String> = argv.iter().take(8).map(|text| text.chars().take(256).collect()).collect();
-    json!({"start": start, "arguments": argv.len(), "bytes": length})
-}
-
-/// The agent chooses how deep its folder lies.
-pub(super) fn start_of(cwd: &str) -> String {
-    cwd.chars().take(256).collect()
 }
 
 pub(super) fn internal(error: &dyn std::fmt::Display) -> Refusal {

@@ -1,5 +1,6 @@
 //! The machine.
 
+use super::causes::Causes;
 use super::types::{Monitor, Phase, Reason};
 use crate::world::namespaces::WorldId;
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,9 @@ pub struct Session {
     pub until_boottime_ms: u64,
     /// Which namespaces are its own, once they are made.
     pub world: Option<WorldId>,
+    /// What its records came of.
+    #[serde(default)]
+    pub causes: Causes,
     /// Where it is in its life.
     pub phase: Phase,
 }

@@ -14,11 +14,20 @@ fn session(connections: u32) -> Session {
     });
     let grant: Grant = serde_json::from_value(grant).unwrap();
     let uids = AccountPair { login: 65536, read_only: 65537 };
-    Session { grant, uids, boot: "b".into(), since: 0, until_boottime_ms: 10_000, world: None, phase: Phase::Reserved }
+    Session {
+        grant,
+        uids,
+        boot: "b".into(),
+        since: 0,
+        until_boottime_ms: 10_000,
+        world: None,
+        causes: Causes::default(),
+        phase: Phase::Reserved,
+    }
 }
 
 fn monitor(pid: u32) -> Monitor {
-    Monitor { pid, start: 1, connection: String::new() }
+    Monitor { pid, start: 1, connection: String::new(), record: None }
 }
 
 fn inputs() -> impl Strategy<Value = Input> {

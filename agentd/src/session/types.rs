@@ -12,6 +12,9 @@ pub struct Monitor {
     pub start: u64,
     /// `SSH_CONNECTION`.
     pub connection: String,
+    /// Number of the record of its login.
+    #[serde(default)]
+    pub record: Option<u64>,
 }
 
 /// Where a session is in its life.
@@ -55,6 +58,8 @@ pub enum Reason {
     Stopped,
     /// The machine was started anew since.
     Rebooted,
+    /// It caused more records than one session may.
+    Records,
     /// Something of it could not be made, or was found changed.
     Broken,
 }
@@ -69,6 +74,7 @@ impl Reason {
             Self::Silence => "silence",
             Self::Stopped => "stopped",
             Self::Rebooted => "rebooted",
+            Self::Records => "records",
             Self::Broken => "broken",
         }
     }

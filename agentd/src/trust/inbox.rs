@@ -23,6 +23,8 @@ pub enum Item {
     Bundle(String),
     /// `confirm-NAME.jws`: after the bundle that it is about.
     Confirmation(String),
+    /// `countersigned.jws`: how far central has the audit chain.
+    Countersigned,
     /// `head.jws`: last, so that what it names has been read.
     Head,
 }
@@ -34,6 +36,7 @@ impl Item {
             "keys" => Some(Self::Keys),
             "resume" => Some(Self::Resume),
             "head" => Some(Self::Head),
+            "countersigned" => Some(Self::Countersigned),
             _ => {
                 if let Some(number) = stem.strip_prefix("feed-") {
                     return number.parse().ok().map(Self::Statement);

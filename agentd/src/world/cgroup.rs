@@ -16,6 +16,29 @@ use tether_identity::SessionId;
 /// The most processes that one session may have, where the kernel's `pids` controller is at hand.
 const PIDS_MAX: &str = "512";
 
+/// What a command used of the host (cgroup-v2.rst, `cpu.stat` and `memory.peak`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Used {
+    user_us: u64,
+    system_us: u64,
+    /// None where the kernel does not count memory for it.
+    memory_peak: Option<u64>,
+}
+
+impl Used {
+    fn of(folder: &Path) -> Option<Self> {
+        let text = fs::read_to_string(folder.join("cpu.stat")).ok()?;
+        let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
+        let peak = fs::read_to_string(folder.join("memory.peak")).ok().and_then(|text| text.trim().parse().ok());
+        Some(Self { user_us: field("user_usec")?, system_us: field("system_usec")?, memory_peak: peak })
+    }
+
+    /// As records have it.
+    pub fn details(self) -> serde_json::Value {
+        serde_json::json!({"user_us": self.user_us, "system_us": self.system_us, "memory_peak": self.memory_peak})
+    }
+}
+
 /// The folder of sessions in the cgroup v2 tree.
 #[derive(Debug, Clone)]
 pub struct Cgroups(PathBuf);
@@ -69,14 +92,16 @@ impl Cgroups {
         Ok(openat(CWD, self.0.join(session.as_str()), flags, Mode::empty())?)
     }
 
-    /// Kills all that a command started and removes its part.
-    pub fn end_command(&self, session: &SessionId, plan: &str) -> io::Result<()> {
-        end(&self.command(session, plan))
+    /// Kills all that a command started and removes its part. What it used, if the kernel counted that.
+    pub fn end_command(&self, session: &SessionId, plan: &str) -> io::Result<Option<Used>> {
+        let mut used = None;
+        end(&self.command(session, plan), |folder| used = Used::of(folder))?;
+        Ok(used)
     }
 
     /// Kills all of a session and removes its cgroups.
     pub fn end(&self, session: &SessionId) -> io::Result<()> {
-        end(&self.0.join(session.as_str()))
+        end(&self.0.join(session.as_str()), |_| ())
     }
 
     /// The processes that logged in to the session, and what they started.
@@ -109,13 +134,18 @@ pub fn is_agents(path: &str) -> bool {
     path.split('/').any(|part| part == CGROUP)
 }
 
-fn end(folder: &Path) -> io::Result<()> {
+/// `dead` sees the folder when nobody is in it any more.
+fn end(folder: &Path, dead: impl FnOnce(&Path)) -> io::Result<()> {
     match fs::write(folder.join("cgroup.kill"), "1") {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         other => other?,
     }
     // A command's part may be ended by its own end and by its session's at once: gone is gone.
-    match wait_until_empty(folder, Duration::from_secs(10)).and_then(|()| remove(folder)) {
+    let ended = wait_until_empty(folder, Duration::from_secs(10)).and_then(|()| {
+        dead(folder);
+        remove(folder)
+    });
+    match ended {
         Err(error) if is_gone(&error) => Ok(()),
         other => other,
     }

@@ -13,5 +13,5 @@ pub mod process;
 pub mod program;
 pub mod reach;
 pub mod remains;
-mod sys;
+pub mod sys;
 pub mod uids;

@@ -8,7 +8,9 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStringExt;
 use std::time::{Duration, Instant};
+use tether_hostlink::Word;
 
 /// One look at a process.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,10 +51,15 @@ impl Process {
 }
 
 /// The folder that a process is in, as its own mounts have it. `/` where that cannot be said.
-pub fn folder_of(pid: u32) -> String {
-    let folder =
-        fs::read_link(format!("/proc/{pid}/cwd")).ok().and_then(|path| path.into_os_string().into_string().ok());
-    folder.filter(|path| path.starts_with('/')).unwrap_or_else(|| "/".to_owned())
+pub fn folder_of(pid: u32) -> Word {
+    let folder = fs::read_link(format!("/proc/{pid}/cwd")).map(|path| path.into_os_string().into_vec());
+    Word::from(folder.ok().filter(|path| path.starts_with(b"/")).unwrap_or_else(|| b"/".to_vec()))
+}
+
+/// A process's parent, that one's, and so on; not for ever, should they change meanwhile.
+pub fn ancestors(pid: u32) -> impl Iterator<Item = u32> {
+    let parent = |pid: &u32| Some(stat(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)?.0);
+    std::iter::successors(Some(pid), parent).take(64)
 }
 
 /// The terminal of a process, if it has one.
@@ -126,7 +133,8 @@ mod tests {
         assert_eq!(of(0x0401), None, "the console");
         assert_eq!(of(136 << 8 | 3), Some("/dev/pts/3".to_owned()));
         assert_eq!(of(1 << 20 | 136 << 8 | 2), Some("/dev/pts/258".to_owned()));
-        assert_eq!(folder_of(std::process::id()), std::env::current_dir().unwrap().display().to_string());
+        let here = std::env::current_dir().unwrap().display().to_string();
+        assert_eq!(folder_of(std::process::id()).text(), Some(here.as_str()));
     }
 
     #[test]

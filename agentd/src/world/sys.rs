@@ -45,6 +45,30 @@ pub fn invalidate_user_keyrings() {
     }
 }
 
+/// Blocks SIGTERM and SIGINT for this thread and those that it makes, and becomes readable when one comes (signalfd(2)).
+pub fn termination() -> Result<OwnedFd, Errno> {
+    // SAFETY: a signal set of zeros is valid memory for sigemptyset, which makes it a valid set.
+    let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
+    // SAFETY: the set is this function's own; the signals' numbers are the C library's.
+    unsafe {
+        libc::sigemptyset(&mut set);
+        libc::sigaddset(&mut set, libc::SIGTERM);
+        libc::sigaddset(&mut set, libc::SIGINT);
+    }
+    // SAFETY: the set is valid, and no old one is asked for.
+    let failed = unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &set, std::ptr::null_mut()) };
+    if failed != 0 {
+        return Err(Errno::from_raw_os_error(failed));
+    }
+    // SAFETY: the set is valid, and -1 asks for a new descriptor.
+    let descriptor = unsafe { libc::signalfd(-1, &set, libc::SFD_CLOEXEC) };
+    if descriptor < 0 {
+        return Err(last_error());
+    }
+    // SAFETY: the kernel has just opened this descriptor for us, and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
 /// The user namespace that a namespace belongs to (ioctl_ns(2), `NS_GET_USERNS`).
 pub fn owner_of(namespace: &OwnedFd) -> Result<OwnedFd, Errno> {
     const NS_GET_USERNS: libc::c_ulong = 0xb701;

@@ -7,7 +7,7 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use tether_hostlink::paths::{UID_FIRST, UID_LAST};
 use tether_identity::AccountPair;
@@ -49,7 +49,8 @@ pub struct Uids {
 impl Uids {
     /// Opens or makes it.
     pub fn open(path: &Path) -> io::Result<Self> {
-        let file = File::options().read(true).write(true).create(true).truncate(false).open(path)?;
+        let file = File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
         let whole = HEADER + u64::from(PAIRS) * 8;
         match file.metadata()?.len() {
             0 => {

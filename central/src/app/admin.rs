@@ -2,7 +2,7 @@
 //! be had there is the break-glass token. Every act names who did it.
 
 use super::host::hash;
-use super::{App, Failed, META_BREAK_GLASS, fault, people};
+use super::{App, ChainStanding, Failed, META_BREAK_GLASS, fault, people};
 use crate::access::SignIn;
 use crate::audit::Record;
 use crate::clock;
@@ -39,6 +39,8 @@ pub struct Standing {
     /// For how many seconds the oldest statement that it has not read was there to be read.
     late: Option<u64>,
     heard: u64,
+    /// How its audit chain stands.
+    audit: ChainStanding,
 }
 
 fn refuse(code: &str, why: impl std::fmt::Display) -> Failed {
@@ -223,6 +225,7 @@ impl App {
                     read: seen.number,
                     late: said_at.map(|at| clock::now().saturating_sub(at)),
                     heard: seen.time,
+                    audit: self.chain_standing(act.host_chain(&host.id)?.as_ref()),
                     host,
                 })
             };

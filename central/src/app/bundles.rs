@@ -89,6 +89,7 @@ impl App {
             self.keys.check(&new, &self.settings.url).map_err(|error| refuse("keys.not_ours", error))?;
             all_can_read_on(act, &new)?;
             act.set_meta(META_KEYS, text)?;
+            act.put_key_set(new.set().version, text)?;
             let about = json!({"by": admin.name, "version": new.set().version, "expires_at": new.set().expires_at});
             self.write(act, &Record::done("keys.taken", Ids::unknown("an admin's act"), about))?;
             Ok(new)

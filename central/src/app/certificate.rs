@@ -1,6 +1,7 @@
 //! The certificate: first the grant goes to the host, and only when the host has acknowledged it does the agent get
 //! its certificate. So a login never comes before its account.
 
+use super::chains::came_of;
 use super::{App, Failed, fault};
 use crate::audit::{Record, ids_of};
 use crate::clock;
@@ -68,6 +69,7 @@ impl App {
             *known = Some(delegation.clone());
             let host = act.host(&delegation.host)?.filter(|host| host.active);
             let host = host.ok_or_else(|| refuse_token("host.inactive", "no sessions may be had on this host"))?;
+            self.check_chain(act, &host.id)?;
             let (delegation, issued) = match &delegation.issued {
                 Some(issued) => (delegation.clone(), issued.clone()),
                 None => self.grant(act, delegation, &proof, now)?,
@@ -158,7 +160,8 @@ impl App {
             "host": delegation.host.as_str(), "account": issued.account.as_str(), "serial": serial,
             "statement": statement, "bundle": delegation.bundle.as_str(),
         });
-        self.write(act, &Record::done("grant.sent", ids_of(&delegation), about))?;
+        let parent = came_of(act, &delegation.session, "token.issued")?;
+        self.write(act, &Record::done("grant.sent", ids_of(&delegation), about).after(parent))?;
         Ok((delegation, issued))
     }
 
@@ -195,7 +198,8 @@ impl App {
                 "host": delegation.host.as_str(), "account": issued.account.as_str(), "serial": issued.serial,
                 "valid_before": valid_before, "ca": self.keys.ca.fingerprint(),
             });
-            self.write(act, &Record::done("certificate.issued", ids_of(&delegation), about))?;
+            let parent = came_of(act, &delegation.session, "token.issued")?;
+            self.write(act, &Record::done("certificate.issued", ids_of(&delegation), about).after(parent))?;
             Ok(certified(&delegation, &issued, certificate, &host, valid_before))
         });
         done.map_err(|failed| {
@@ -244,10 +248,11 @@ impl App {
                 let why = "the host did not acknowledge the grant";
                 delegation.revoked = Some((now, why.to_owned()));
                 act.put_delegation(&delegation)?;
-                let about = json!({"host": delegation.host.as_str(), "why": why});
-                self.write(act, &Record::done("session.revoked", ids_of(&delegation), about))?;
                 let body = Body::Revocation(Revocation::Session(delegation.session.clone()));
-                self.say(act, &delegation.host, &body, now)?;
+                let statement = self.say(act, &delegation.host, &body, now)?;
+                let about = json!({"host": delegation.host.as_str(), "why": why, "statement": statement});
+                let parent = came_of(act, &delegation.session, "grant.sent")?;
+                self.write(act, &Record::done("session.revoked", ids_of(&delegation), about).after(parent))?;
             }
             Ok(())
         });

@@ -62,6 +62,7 @@ impl App {
             people::note_ahead(act, subject, now)?;
             check_pair(act, agent, subject, self.settings.sessions.per_pair, now)?;
             let host = host(act, &request)?;
+            self.check_chain(act, &host.id)?;
             let delegation = self.decide(&request, subject, &acting, &host, &proof, now)?;
             act.put_human(&human)?;
             act.put_delegation(&delegation)?;

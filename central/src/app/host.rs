@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use tether_accountfile::{UID_FIRST, UID_LAST};
 use tether_audit::Ids;
-use tether_centrallink::wire::{Enrolled, Reported};
+use tether_centrallink::wire::{EnrolRequest, Enrolled, Reported};
 use tether_identity::HostId;
 use tether_oauth::{Proof, Refusal, Standard};
 use tether_statement::{Body, BundlePin, Head, Position, Resume, ResumeRequest, Typ};
@@ -84,13 +84,13 @@ pub(super) fn most_mark(seen: &Seen) -> u32 {
 
 impl App {
     /// A host enrols with a one-time token; from then on its courier's key is its name.
-    pub fn enrol(&self, secret: &str, proof: &Proof, peer: &str) -> Result<Enrolled, Refusal> {
+    pub fn enrol(&self, request: &EnrolRequest, proof: &Proof, peer: &str) -> Result<Enrolled, Refusal> {
         let unknown = || Ids::unknown("a host enrols");
         let mut named = None;
         let done = self.act(|act| {
             let refuse = |code: &str, why: &str| Refusal::new(Standard::InvalidRequest, code, why);
             let now = clock::now();
-            let enrolment = act.enrolment(&hash(secret))?;
+            let enrolment = act.enrolment(&hash(&request.secret))?;
             let mut enrolment = enrolment.ok_or_else(|| refuse("enrol.unknown", "the token is not known"))?;
             named = Some(enrolment.host.to_string());
             if enrolment.used {
@@ -122,6 +122,7 @@ impl App {
             self.pin_all(act, &host.id, now)?;
             let about = json!({"host": host.id.as_str(), "jkt": proof.jkt.as_str(), "peer": peer});
             self.write(act, &Record::done("host.enrolled", unknown(), about))?;
+            self.begin_chain(act, &host.id, request.audit.clone(), now)?;
             let keys = act.meta(META_KEYS)?.ok_or_else(|| fault("keys.missing", "no key set is stored"))?;
             Ok(Enrolled { host: host.id, keys })
         });

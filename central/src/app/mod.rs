@@ -4,9 +4,11 @@ mod admin;
 mod asking;
 mod bundles;
 mod certificate;
+mod chains;
 mod exchange;
 mod host;
 mod limits;
+mod log;
 mod people;
 mod reach;
 mod reload;
@@ -19,9 +21,11 @@ mod strangers;
 
 pub use admin::{Admin, Standing};
 pub use certificate::{CERTIFICATE_PATH, Prepared};
+pub use chains::{AUDIT_PATH, ChainStanding, Lines};
 pub use exchange::TOKEN_PATH;
 pub use host::{Batch, Common, ENROL_PATH, FEED_PATH, REPORT_PATH, Wanted, hash};
 pub use limits::Attempt;
+pub use log::{META_LOG, Served};
 pub use revoke::REVOKE_PATH;
 pub use scim::Directory;
 pub use signals::{SIGNALS_PATH, standard_error};
@@ -52,6 +56,9 @@ pub const META_KEYS: &str = "keys";
 /// The name under which the break-glass token's hash is kept.
 pub const META_BREAK_GLASS: &str = "break_glass";
 
+/// How many batches of hosts' chains are judged at a time: after an outage all come at once, and others have work too.
+const JUDGING_MAX: usize = 2;
+
 /// Central.
 #[derive(Debug)]
 pub struct App {
@@ -67,6 +74,10 @@ pub struct App {
     pub metrics: Arc<Metrics>,
     /// How much one caller may ask for.
     pub limits: Limits,
+    /// Batches of hosts' chains that are judged at a time.
+    pub judging: tokio::sync::Semaphore,
+    /// When this central began to listen.
+    begun: std::sync::atomic::AtomicU64,
     feeds: Group<Wanted, Result<Batch, Failed>>,
     reporting: Group<(HostId, ResumeRequest), Result<Reported, Refusal>>,
     strangers: Strangers,
@@ -115,6 +126,19 @@ pub(crate) fn fault(code: &str, why: impl std::fmt::Display) -> Refusal {
     Refusal::new(Standard::ServerError, code, "central cannot do this now; its log says why")
 }
 
+/// What a store of before the log does not have: the log's name, and the key set among those that ever were.
+fn furnish(store: &dyn Store, url: &str, keys: &str, version: u64) -> anyhow::Result<()> {
+    let random = tether_centrallink::random::name(8)?;
+    Ok(store::act(store, |act| -> Result<(), StoreError> {
+        act.put_key_set(version, keys)?;
+        if act.meta(META_LOG)?.is_none() {
+            let name = url.trim_start_matches("https://");
+            act.set_meta(META_LOG, &format!("{name}/log/{random}"))?;
+        }
+        Ok(())
+    })?)
+}
+
 impl App {
     /// Begins: the keys must be those that the root has signed.
     pub fn new(parts: Parts) -> anyhow::Result<Self> {
@@ -128,6 +152,7 @@ impl App {
         let (metrics, limits) = (Arc::new(Metrics::new()), Limits::new(&settings.limits));
         let store: Arc<dyn Store> = Arc::new(Timed::new(store, Arc::clone(&metrics)));
         let nonces = Nonces::new(tether_centrallink::random::seed()?);
+        furnish(&*store, &settings.url, &kept, trusted.set().version)?;
         let app = Self {
             settings,
             hub: Hub::default(),
@@ -135,6 +160,8 @@ impl App {
             authority,
             limits,
             metrics,
+            judging: tokio::sync::Semaphore::new(JUDGING_MAX),
+            begun: crate::clock::now().into(),
             strangers: Strangers::default(),
             feeds: Group::default(),
             reporting: Group::default(),
@@ -154,6 +181,12 @@ impl App {
     #[cfg(test)]
     pub(crate) fn store_for_tests(&self) -> &dyn Store {
         &*self.store
+    }
+
+    /// As if this central had begun so much earlier.
+    #[cfg(test)]
+    pub(crate) fn begin_earlier(&self, seconds: u64) {
+        self.begun.fetch_sub(seconds, std::sync::atomic::Ordering::SeqCst);
     }
 
     /// Whether certificates are good through a gateway alone.
@@ -199,7 +232,7 @@ impl App {
 
     /// Writes a record that belongs to no other act: a refusal, above all.
     pub fn record(&self, record: &Record) -> Result<(), StoreError> {
-        store::act(&*self.store, |act| audit::write(act, &self.instance, record))
+        store::act(&*self.store, |act| audit::write(act, &self.instance, record).map(drop))
     }
 
     /// One transaction.
@@ -212,7 +245,7 @@ impl App {
         store::look(&*self.store, work)
     }
 
-    fn write(&self, act: &mut dyn Act, record: &Record) -> Result<(), StoreError> {
+    fn write(&self, act: &mut dyn Act, record: &Record) -> Result<u64, StoreError> {
         audit::write(act, &self.instance, record)
     }
 

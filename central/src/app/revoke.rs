@@ -1,12 +1,12 @@
 //! Taking back: what was issued is void here at once, and every host that has something of it is told.
 
 use super::{Admin, App, Failed, people};
-use crate::audit::{Record, ids_of};
+use crate::audit::{HOST, Record, ids_of};
 use crate::clock;
 use crate::store::{Act, Agent, Delegation, Human, Pair, Which};
 use serde_json::json;
 use std::collections::BTreeMap;
-use tether_audit::Ids;
+use tether_audit::{Ids, Parent};
 use tether_centrallink::wire::{Revoked, Target};
 use tether_identity::{HostId, Name};
 use tether_oauth::{Form, Proof, Refusal, Standard};
@@ -70,32 +70,34 @@ impl App {
         let now = clock::now();
         let touched = mark(act, target, now)?;
         // What a host is told names what was revoked where the host knows such a thing, else each session.
-        let mut words: BTreeMap<HostId, Vec<Revocation>> = BTreeMap::new();
-        for mut delegation in touched.clone() {
-            let why = format!("{} by {by}", name(target));
-            delegation.revoked = Some((now, why.clone()));
-            act.put_delegation(&delegation)?;
-            let about = json!({"host": delegation.host.as_str(), "why": why});
-            self.write(act, &Record::done("session.revoked", ids_of(&delegation), about))?;
-            // Without a grant the host knows nothing of it.
-            if delegation.issued.is_some() {
-                let word = word(target, &delegation);
-                let said = words.entry(delegation.host).or_default();
-                if !said.contains(&word) {
-                    said.push(word);
-                }
-            }
-        }
-        for (host, said) in &words {
-            for word in said {
-                self.say(act, host, &Body::Revocation(word.clone()), now)?;
+        let mut words: BTreeMap<HostId, Vec<(Revocation, u64)>> = BTreeMap::new();
+        // Without a grant the host knows nothing of it.
+        for delegation in touched.iter().filter(|one| one.issued.is_some()) {
+            let word = word(target, delegation);
+            let said = words.entry(delegation.host.clone()).or_default();
+            if !said.iter().any(|(known, _)| *known == word) {
+                let number = self.say(act, &delegation.host, &Body::Revocation(word.clone()), now)?;
+                said.push((word, number));
             }
         }
         let about = json!({
             "by": by, "target": serde_json::to_value(target).unwrap_or_default(),
             "sessions": touched.len(), "hosts": words.len(),
         });
-        self.write(act, &Record::done("revoked", Ids::unknown("an admin's act"), about))?;
+        let number = self.write(act, &Record::done("revoked", Ids::unknown("an admin's act"), about))?;
+        for mut delegation in touched.clone() {
+            let why = format!("{} by {by}", name(target));
+            delegation.revoked = Some((now, why.clone()));
+            act.put_delegation(&delegation)?;
+            // The statement that the host was told by: with it what the host does then has a cause.
+            let said = words.get(&delegation.host).filter(|_| delegation.issued.is_some());
+            let statement = said.and_then(|said| said.iter().find(|(known, _)| *known == word(target, &delegation)));
+            let about = json!({
+                "host": delegation.host.as_str(), "why": why, "statement": statement.map(|(_, number)| number),
+            });
+            let record = Record::done("session.revoked", ids_of(&delegation), about);
+            self.write(act, &record.after(Some(Parent::record(HOST, number))))?;
+        }
         Ok(Revoked {
             sessions: touched.into_iter().map(|one| one.session).collect(),
             hosts: words.into_keys().collect(),

@@ -15,6 +15,7 @@ impl App {
                     heard: seen.time,
                     behind: position.number.saturating_sub(seen.number),
                     listening: self.hub.place(&host.id).news.receiver_count() > 0,
+                    chain: self.chain_standing(act.host_chain(&host.id)?.as_ref()).state,
                     host: host.id.to_string(),
                 });
             }

@@ -64,6 +64,7 @@ pub(crate) fn run(folder: &Path, init: &Init) -> Result<()> {
         metrics: crate::config::Metrics::default(),
         gateway: crate::config::Gateway::default(),
         feed: crate::config::Feed::default(),
+        audit: crate::config::Audit::default(),
         providers: Vec::new(),
     };
     let break_glass = format!("break-glass-{}", tether_centrallink::random::name(32)?);
@@ -72,7 +73,7 @@ pub(crate) fn run(folder: &Path, init: &Init) -> Result<()> {
         act.set_meta(META_KEYS, &signed)?;
         act.set_meta(META_BREAK_GLASS, &hash(&break_glass))?;
         let about = serde_json::json!({"url": url, "root": root.kid});
-        audit::write(act, "init", &Record::done("central.made", Ids::unknown("of central itself"), about))
+        audit::write(act, "init", &Record::done("central.made", Ids::unknown("of central itself"), about)).map(drop)
     })?;
     drop(store);
     std::fs::write(folder.join(rules::POLICIES), POLICIES)?;

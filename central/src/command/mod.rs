@@ -1,6 +1,7 @@
 //! The command line.
 
 mod check;
+mod export;
 pub(crate) mod init;
 mod keys;
 mod offline;
@@ -49,8 +50,11 @@ enum Command {
     /// Other keys for central itself, without anybody noticing
     #[command(subcommand)]
     Keys(keys::Command),
-    /// Print the audit chain and check it
-    Audit,
+    /// Print central's own audit chain and check it
+    Audit {
+        #[command(subcommand)]
+        command: Option<Audit>,
+    },
     /// Copy the store while central runs
     Backup {
         /// The new file
@@ -67,6 +71,15 @@ enum Command {
     /// What is done with keys that central does not have
     #[command(subcommand)]
     Offline(offline::Command),
+}
+
+#[derive(Subcommand)]
+enum Audit {
+    /// Write everything that verifies all chains and the log without central: `tether audit verify DIR`
+    Export {
+        /// The new folder
+        to: PathBuf,
+    },
 }
 
 /// Runs the command line.
@@ -97,7 +110,8 @@ fn run(Arguments { folder, command }: Arguments, wrap: fn(Router) -> Router) -> 
         Command::Serve => serve::run(&folder, wrap),
         Command::Check => check::run(&folder),
         Command::Keys(command) => keys::run(&folder, &command),
-        Command::Audit => store::audit(&folder),
+        Command::Audit { command: None } => store::audit(&folder),
+        Command::Audit { command: Some(Audit::Export { to }) } => export::run(&folder, &to),
         Command::Backup { file } => store::back_up(&folder, &file),
         Command::Restore { file } => store::restore(&folder, &file),
         Command::Scim(command) => scim::run(&folder, &command),

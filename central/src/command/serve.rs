@@ -12,10 +12,14 @@ use anyhow::{Context, Result};
 use axum::Router;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use tether_audit::Ids;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_rustls::TlsAcceptor;
+
+/// How often the log is brought up to what has come in.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
 
 /// Central, from its folder.
 pub(crate) fn load(folder: &Path) -> Result<(App, TlsAcceptor)> {
@@ -48,6 +52,7 @@ pub(super) fn run(folder: &Path, wrap: fn(Router) -> Router) -> Result<()> {
             tokio::spawn(http::serve_metrics(listener, Arc::clone(&app)));
         }
         eprintln!("tether-central: serves {} at {}", app.settings.url, listener.local_addr()?);
+        tokio::spawn(keep_log(Arc::clone(&app)));
         tokio::spawn(reload_at(hangup, Arc::clone(&app), folder.to_owned()));
         let (stop, per_address) = (app.hub.stop.subscribe(), app.settings.limits.connections_per_address);
         let mut serving =
@@ -63,8 +68,28 @@ pub(super) fn run(folder: &Path, wrap: fn(Router) -> Router) -> Result<()> {
         app.hub.stop.send_replace(true);
         serving.await?;
         app.record(&Record::done("central.stopped", Ids::unknown("of central itself"), serde_json::json!({})))?;
+        app.checkpoint()?;
         Ok(())
     })
+}
+
+/// The log's tree grows by a checkpoint a second at most, and hosts that are not heard are put on record.
+async fn keep_log(app: Arc<App>) {
+    let mut turn = 0_u64;
+    loop {
+        let (asked, look) = (Arc::clone(&app), turn.is_multiple_of(5));
+        let done = tokio::task::spawn_blocking(move || {
+            asked.checkpoint()?;
+            if look { asked.look_for_silence() } else { Ok(()) }
+        });
+        match done.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => eprintln!("tether-central: the log: {error}"),
+            Err(error) => eprintln!("tether-central: the log died: {error}"),
+        }
+        turn = turn.wrapping_add(1);
+        tokio::time::sleep(CHECKPOINT_EVERY).await;
+    }
 }
 
 async fn bind(address: std::net::SocketAddr, setting: &str) -> Result<TcpListener> {

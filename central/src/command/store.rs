@@ -1,6 +1,7 @@
 //! audit, backup, restore.
 
 use super::{STORE, give};
+use crate::app::META_LOG;
 use crate::store::{self, Sqlite, Store, StoreError};
 use anyhow::{Context, Result, bail, ensure};
 use std::path::Path;
@@ -51,10 +52,23 @@ pub(super) fn restore(folder: &Path, file: &Path) -> Result<()> {
     }
     let beside = folder.join("central.db.restored");
     std::fs::copy(file, &beside).with_context(|| format!("cannot copy {}", file.display()))?;
+    begin_log(&beside)?;
     std::fs::File::open(&beside)?.sync_all()?;
     give(folder, &beside)?;
     std::fs::rename(&beside, &place).with_context(|| format!("cannot replace {}", place.display()))?;
     println!("restored, with {records} audit records");
     println!("hosts that have read more than this store knows will refuse it (report.fork): enrol those anew");
     Ok(())
+}
+
+/// A copy has less than what was signed after it was made: its tree goes on under another name, so that no name ever
+/// has two trees of one size.
+fn begin_log(file: &Path) -> Result<()> {
+    let store = Sqlite::open(file)?;
+    let random = tether_centrallink::random::name(8)?;
+    Ok(store::act(&store, |act| -> Result<(), StoreError> {
+        let Some(origin) = act.meta(META_LOG)? else { return Ok(()) };
+        let name = origin.rsplit_once('/').map_or(origin.as_str(), |(name, _)| name);
+        act.set_meta(META_LOG, &format!("{name}/{random}"))
+    })?)
 }

@@ -46,7 +46,7 @@ async fn reads(
 }
 
 /// Lets an admin in, then does what they ask for.
-async fn as_admin<T: serde::Serialize + Send + 'static>(
+pub(super) async fn as_admin<T: serde::Serialize + Send + 'static>(
     app: Arc<App>,
     action: &'static str,
     (headers, peer): (HeaderMap, Peer),

@@ -64,7 +64,7 @@ pub(super) async fn enrol(
         let proof = asked.prove(proof, "POST", ENROL_PATH, None);
         let proof = proof.map_err(|refusal| asked.note_stranger("enrol.refused", refusal, &peer))?;
         let request: EnrolRequest = read(&body)?;
-        asked.enrol(&request.secret, &proof, &peer)
+        asked.enrol(&request, &proof, &peer)
     })
     .await;
     app.metrics.count(Asked::Enrolment, &done);

@@ -2,6 +2,7 @@
 
 mod admin;
 mod answer;
+mod audit;
 mod body;
 mod feed;
 mod hosts;

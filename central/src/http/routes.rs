@@ -1,7 +1,7 @@
 //! Every route, once. A route that is not in this table is not served, and one that `openapi.json` does not describe
 //! fails a test.
 
-use super::{admin, feed, hosts, limit, oauth, openapi, scim, ssf};
+use super::{admin, audit, feed, hosts, limit, oauth, openapi, scim, ssf};
 use crate::app::{Attempt, SIGNALS_PATH};
 use axum::Router;
 use axum::handler::Handler;
@@ -51,6 +51,11 @@ pub fn routes() -> Vec<Route> {
         Route::post("/v1/host/enrol", hosts::enrol).limited(Attempt::Enrol),
         Route::post("/v1/host/report", hosts::report),
         Route::get("/v1/host/feed", feed::feed),
+        Route::post("/v1/host/audit", audit::lines),
+        Route::get("/v1/sessions/{id}/trail", audit::trail),
+        Route::get("/v1/audit", audit::search),
+        Route::get("/log/checkpoint", audit::checkpoint),
+        Route::get("/log/tile/{path}", audit::tile),
         Route::get("/v1/admin/agents", admin::agents),
         Route::post("/v1/admin/agents", admin::register),
         Route::post("/v1/admin/agents/activate", admin::activate),
@@ -93,7 +98,8 @@ const SCIM: [(&str, &str); 16] = [
 
 pub(super) fn router() -> Router {
     routes().into_iter().fold(Router::new().nest("/scim/v2", scim::router()), |router, route| match route.handler {
-        Some(handler) => router.route(route.path, handler),
+        // The one parameter of several parts, which a document cannot name.
+        Some(handler) => router.route(&route.path.replace("{path}", "{*path}"), handler),
         None => router,
     })
 }

@@ -37,6 +37,13 @@ struct OfHost {
     host: String,
 }
 
+/// A host and how its audit chain stands.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfChain {
+    host: String,
+    state: &'static str,
+}
+
 /// What is counted by outcome and code.
 #[derive(Debug, Clone, Copy)]
 pub enum Asked {
@@ -48,6 +55,8 @@ pub enum Asked {
     Enrolment,
     /// A host's report.
     Report,
+    /// A batch of a host's audit chain.
+    Audit,
 }
 
 /// How one host stands.
@@ -61,6 +70,8 @@ pub struct HostStanding {
     pub behind: u64,
     /// Whether its feed is connected.
     pub listening: bool,
+    /// How its audit chain stands.
+    pub chain: &'static str,
 }
 
 #[derive(Clone)]
@@ -83,6 +94,9 @@ pub struct Metrics {
     sessions_revoked: Counter,
     limited: Family<Kind, Counter>,
     policies: Family<Kind, Counter>,
+    alarms: Family<Kind, Counter>,
+    audit_batches: Family<Went, Counter>,
+    chains: Family<OfChain, Gauge>,
     policies_current: Gauge,
     keys_expire: Gauge,
     feeds: Gauge,
@@ -121,6 +135,9 @@ impl Metrics {
             sessions_revoked: Counter::default(),
             limited: Family::default(),
             policies: Family::default(),
+            alarms: Family::default(),
+            audit_batches: Family::default(),
+            chains: Family::default(),
             policies_current: Gauge::default(),
             keys_expire: Gauge::default(),
             feeds: Gauge::default(),
@@ -143,6 +160,10 @@ impl Metrics {
         registry.register("certificates", "Certificate requests by outcome and code", self.certificates.clone());
         registry.register("enrolments", "Enrolments by outcome and code", self.enrolments.clone());
         registry.register("reports", "Reports of hosts by outcome and code", self.reports.clone());
+        registry.register("audit_batches", "Batches of hosts' chains by outcome and code", self.audit_batches.clone());
+        registry.register("audit_alarms", "Hosts' chains that came into trouble, by its kind", self.alarms.clone());
+        let help = "1 for the state that a host's audit chain is in";
+        registry.register("host_audit_chain", help, self.chains.clone());
         registry.register("revocations", "Revocations by what they named", self.revocations.clone());
         registry.register("sessions_revoked", "Sessions that were taken back", self.sessions_revoked.clone());
         registry.register("rate_limited", "Requests refused as rate.limited, by limit", self.limited.clone());
@@ -175,6 +196,7 @@ impl Metrics {
             Asked::Certificate => &self.certificates,
             Asked::Enrolment => &self.enrolments,
             Asked::Report => &self.reports,
+            Asked::Audit => &self.audit_batches,
         };
         family.get_or_create(&went).inc();
     }
@@ -192,6 +214,11 @@ impl Metrics {
     pub fn count_revocation(&self, kind: &'static str, sessions: usize) {
         self.revocations.get_or_create(&Kind { kind }).inc();
         self.sessions_revoked.inc_by(sessions as u64);
+    }
+
+    /// A host's chain has come into trouble.
+    pub fn count_alarm(&self, kind: &'static str) {
+        self.alarms.get_or_create(&Kind { kind }).inc();
     }
 
     /// Somebody asked for too much.
@@ -229,11 +256,13 @@ impl Metrics {
         for family in [&self.heard, &self.behind, &self.listening] {
             family.clear();
         }
+        self.chains.clear();
         for one in hosts {
             let host = OfHost { host: one.host.clone() };
             self.heard.get_or_create(&host).set(number(one.heard));
             self.behind.get_or_create(&host).set(number(one.behind));
             self.listening.get_or_create(&host).set(i64::from(one.listening));
+            self.chains.get_or_create(&OfChain { host: one.host.clone(), state: one.chain }).set(1);
         }
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry)?;

@@ -1,5 +1,7 @@
 //! What every store has to do. A new store gets a line in `suite!`, and no rule of its own.
 
+mod log;
+
 use super::*;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -20,6 +22,10 @@ macro_rules! suite {
             #[test] fn acts_of_many_threads_come_one_after_another() { super::acts_of_many_threads_come_one_after_another($make) }
             #[test] fn a_look_waits_for_no_act() { super::a_look_waits_for_no_act($make) }
             #[test] fn a_backup_is_a_store() { super::a_backup_is_a_store($make) }
+            #[test] fn the_log_only_grows() { super::log::the_log_only_grows($make) }
+            #[test] fn a_chain_reads_back_in_its_order() { super::log::a_chain_reads_back_in_its_order($make) }
+            #[test] fn records_are_found_by_everything() { super::log::records_are_found_by_everything($make) }
+            #[test] fn the_rest_of_the_log_reads_back() { super::log::the_rest_of_the_log_reads_back($make) }
         })+
     };
 }

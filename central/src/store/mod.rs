@@ -7,11 +7,13 @@
 mod conformance;
 mod records;
 mod sqlite;
+mod trail;
 
 pub use records::{
     Agent, BundleText, Delegation, Enrolment, Host, HostKey, Human, Issued, Pair, Provisioned, ScimToken, Seen,
 };
 pub use sqlite::Sqlite;
+pub use trail::{Entry, Found, Hits, HostChain, NewEntry, Place, Search, Trail, Trouble, TroubleKind};
 
 use tether_identity::{DelegationId, HostId, Human as HumanName, Name, SessionId, Thumbprint};
 use tether_statement::{Position, UnixTime};
@@ -57,7 +59,7 @@ pub struct Which {
 }
 
 /// A transaction. What it writes stands all at once, or not at all.
-pub trait Act {
+pub trait Act: Trail {
     /// A value of central's own.
     fn meta(&self, name: &str) -> Result<Option<String>, StoreError>;
     /// Sets it.

@@ -2,8 +2,11 @@
 //!
 //! Who looks has a connection of its own and waits for no flush: it sees what stood when it began.
 
+mod trail;
+
 use super::{
-    Act, Agent, BundleText, Delegation, Enrolment, Host, Human, Pair, ScimToken, Seen, Store, StoreError, Which,
+    Act, Agent, BundleText, Delegation, Enrolment, Found, Host, Human, NewEntry, Pair, ScimToken, Seen, Store,
+    StoreError, Trail, Which,
 };
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Params, Row, params};
 use serde::Serialize;
@@ -60,6 +63,7 @@ const MIGRATIONS: &[&str] = &[
     ) STRICT, WITHOUT ROWID;
     CREATE TABLE scim_tokens (hash TEXT PRIMARY KEY, name TEXT NOT NULL, doc TEXT NOT NULL) STRICT, WITHOUT ROWID;
 ",
+    trail::TABLES,
 ];
 
 /// How long an act waits for another process (a backup, an admin's `audit`) that holds the file.
@@ -80,10 +84,11 @@ const READERS: usize = 4;
 /// A store in one file.
 #[derive(Debug)]
 pub struct Sqlite {
-    writer: Mutex<Connection>,
     readers: Vec<Mutex<Connection>>,
     /// Whose turn it is if all readers are busy.
     turn: AtomicUsize,
+    /// Last, so that it is closed last: who only reads leaves the log beside the file, and nothing could be restored.
+    writer: Mutex<Connection>,
 }
 
 impl Sqlite {
@@ -457,18 +462,22 @@ impl Act for Inside<'_> {
     }
 
     fn audit_end(&self) -> Result<(u64, String), StoreError> {
-        let query = "SELECT number, hash FROM audit ORDER BY number DESC LIMIT 1";
+        let query = "SELECT number, hash FROM entries WHERE chain = 'central' AND generation = 0
+            ORDER BY number DESC LIMIT 1";
         let last: Option<(i64, String)> =
             self.0.prepare_cached(query)?.query_row([], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
         Ok(last.map_or_else(|| (0, String::new()), |(number, hash)| (natural(number), hash)))
     }
 
     fn append_audit(&mut self, number: u64, hash: &str, line: &str) -> Result<(), StoreError> {
-        self.write("INSERT INTO audit VALUES (?1, ?2, ?3)", params![integer(number), hash, line]).map(drop)
+        let found = Found::of_line(line);
+        let new = NewEntry { chain: crate::audit::HOST, generation: 0, number, hash, found: &found, line };
+        self.append_entry(&new).map(drop)
     }
 
     fn audit(&self, after: u64, most: usize) -> Result<Vec<String>, StoreError> {
-        let query = "SELECT line FROM audit WHERE number > ?1 ORDER BY number LIMIT ?2";
+        let query = "SELECT line FROM entries WHERE chain = 'central' AND generation = 0 AND number > ?1
+            ORDER BY number LIMIT ?2";
         self.rows(query, params![integer(after), i64::try_from(most).unwrap_or(i64::MAX)], |row| row.get(0))
     }
 }
@@ -492,9 +501,42 @@ mod tests {
             });
             old.execute("INSERT INTO humans VALUES (?1, ?2)", [name, &doc.to_string()]).unwrap();
         }
+        let mut chain =
+            tether_audit::Chain::after("central", "i", tether_audit::Verified { records: 0, head: String::new() });
+        let lines: Vec<String> = ["a", "b"]
+            .map(|name| {
+                let ids = tether_audit::Ids {
+                    session: tether_audit::Known::Id(format!("session-{name}")),
+                    ..tether_audit::Ids::unknown("a test")
+                };
+                let event = tether_audit::Event {
+                    event: name.to_owned(),
+                    outcome: tether_audit::Outcome::Allowed,
+                    code: String::new(),
+                    ids,
+                    parent: None,
+                    details: serde_json::Map::new(),
+                };
+                let next = chain.next(event, 7).unwrap();
+                chain.commit(&next);
+                old.execute(
+                    "INSERT INTO audit VALUES (?1, ?2, ?3)",
+                    params![integer(chain.number()), next.hash(), &next.line],
+                )
+                .unwrap();
+                next.line
+            })
+            .to_vec();
         old.pragma_update(None, "user_version", 1).unwrap();
         drop(old);
         let store = Sqlite::open(&path).unwrap();
+        let (audit, end, found) = store::look(&store, |act| -> Result<_, StoreError> {
+            let search = store::Search { session: Some("session-b".to_owned()), ..store::Search::default() };
+            Ok((act.audit(0, 9)?, act.audit_end()?, act.search(&search, 9)?.lines))
+        })
+        .unwrap();
+        assert_eq!((audit, end), (lines.clone(), (2, chain.head().to_owned())));
+        assert_eq!(found.iter().map(|one| (one.index, &one.line)).collect::<Vec<_>>(), [(1, &lines[1])]);
         let humans: Vec<Human> = store::look(&store, |act| -> Result<_, StoreError> { act.humans() }).unwrap();
         let [bob, alice] = humans.as_slice() else { panic!("{humans:?}") };
         assert_eq!((alice.groups.len(), alice.signed_in_after, alice.provisioned), (1, 3, store::Provisioned::No));

@@ -8,7 +8,7 @@ use crate::keys::{self, FOLDER, Keys, NAMES};
 use crate::rotation::{next, renewed, rotate, without_old};
 use crate::store::{self, Act, StoreError};
 use std::path::Path;
-use tether_centrallink::wire::{EnrolToken, NewHost, Target};
+use tether_centrallink::wire::{EnrolRequest, EnrolToken, NewHost, Target};
 use tether_identity::HostId;
 use tether_oauth::ProofRequest;
 use tether_oauth::issue::PrivateKey;
@@ -120,7 +120,9 @@ fn enrol_by(app: &App, token: &EnrolToken, seed: u8) -> Result<HostId, String> {
     let nonce = app.nonces.make(clock::now());
     let proof = PrivateKey::from_seed(&[seed; 32]).unwrap().proof(request, Some(&nonce), "once", clock::now());
     let proof = app.prove(Some(&proof), "POST", ENROL_PATH, None).unwrap();
-    app.enrol(&token.secret, &proof, "127.0.0.1").map(|enrolled| enrolled.host).map_err(|refusal| refusal.code)
+    app.enrol(&EnrolRequest { secret: token.secret.clone(), audit: None }, &proof, "127.0.0.1")
+        .map(|enrolled| enrolled.host)
+        .map_err(|refusal| refusal.code)
 }
 
 #[test]

@@ -49,7 +49,7 @@ pub struct World {
     client: ureq::Agent,
     runtime: Option<tokio::runtime::Runtime>,
     /// Kept until the end.
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Drop for World {
@@ -109,7 +109,7 @@ impl World {
             session: key(3),
             client,
             runtime: Some(runtime),
-            _folder: folder,
+            folder,
         };
         world.furnish();
         world
@@ -141,6 +141,10 @@ impl World {
             act.put_host(&host)?;
             act.put_agent(&agent)
         });
+    }
+
+    pub fn folder(&self) -> &std::path::Path {
+        self.folder.path()
     }
 
     pub fn write(&self, mut work: impl FnMut(&mut dyn Act) -> Result<(), StoreError>) {
@@ -185,6 +189,21 @@ impl World {
         let body = response.body_mut().read_to_vec().unwrap();
         let body = if body.is_empty() { Value::Null } else { serde_json::from_slice(&body).unwrap_or_default() };
         Got { status, body, kind, location }
+    }
+
+    /// What is no JSON: status and body.
+    pub fn bytes(&self, path: &str, headers: &[(&str, &str)]) -> (u16, Vec<u8>) {
+        let mut request = self.client.get(format!("{}{path}", self.url));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let mut response = request.call().unwrap();
+        (response.status().as_u16(), response.body_mut().read_to_vec().unwrap())
+    }
+
+    /// What somebody brings who may look and nothing more.
+    pub fn id_token_of_auditor(&self) -> String {
+        self.admin_token(&self.claims("dave@example.org", &["auditors"], 5))
     }
 
     /// A directory's request.

@@ -18,7 +18,7 @@ const LINE_MAX: u64 = 1 << 20;
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// The chain: this host's is /var/lib/tether/audit/chain.jsonl; `-` is stdin. `tether audit verify` says if it holds
+    /// The chain: a file; `-` is stdin, as of `cat /var/lib/tether/audit/*.jsonl`. `tether audit verify` says if it holds
     audit: PathBuf,
     /// The bundle as it is to be
     new: PathBuf,

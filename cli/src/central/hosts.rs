@@ -64,5 +64,20 @@ fn line(host: &Value) -> String {
         _ => "silent".to_owned(),
     };
     let labels: Vec<&str> = host["labels"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    format!("{:32} {state:12} {listens:10} {}", text(host, "id"), labels.join(" "))
+    format!("{:32} {state:12} {listens:10} {:12} {}", text(host, "id"), chain(&host["audit"]), labels.join(" "))
+}
+
+/// How its audit chain stands: `ok`, or what is wrong, and from which record on.
+fn chain(audit: &Value) -> String {
+    let state = audit["state"].as_str().unwrap_or("none");
+    let state = match state {
+        "none" => "no chain",
+        state => state,
+    };
+    match (audit["bad"].as_u64(), &audit["anchored"]) {
+        (Some(bad), _) => format!("{state} at {bad}"),
+        // Its first key is its own word.
+        (None, Value::Bool(false)) if state == "ok" => "unanchored".to_owned(),
+        (None, _) => state.to_owned(),
+    }
 }

@@ -27,7 +27,7 @@ pub fn bytes(raw: &[u8]) -> Value {
     }
 }
 
-fn write(value: &Value, out: &mut String) -> Result<(), NotCanonical> {
+pub(crate) fn write(value: &Value, out: &mut String) -> Result<(), NotCanonical> {
     match value {
         Value::Null => out.push_str("null"),
         Value::Bool(truth) => out.push_str(if *truth { "true" } else { "false" }),
@@ -48,21 +48,21 @@ fn write(value: &Value, out: &mut String) -> Result<(), NotCanonical> {
     Ok(())
 }
 
-fn write_object(members: &serde_json::Map<String, Value>, out: &mut String) -> Result<(), NotCanonical> {
-    let mut keys: Vec<&String> = members.keys().collect();
+pub(crate) fn write_object(members: &serde_json::Map<String, Value>, out: &mut String) -> Result<(), NotCanonical> {
+    let mut sorted: Vec<(&String, &Value)> = members.iter().collect();
     // RFC 8785 sorts by UTF-16 units; for ASCII that is the order of bytes.
-    if let Some(key) = keys.iter().find(|key| !key.is_ascii()) {
+    if let Some((key, _)) = sorted.iter().find(|(key, _)| !key.is_ascii()) {
         return Err(NotCanonical(format!("the key {key:?}, which is not ASCII")));
     }
-    keys.sort_unstable();
+    sorted.sort_unstable_by_key(|(key, _)| *key);
     out.push('{');
-    for (index, key) in keys.into_iter().enumerate() {
+    for (index, (key, value)) in sorted.into_iter().enumerate() {
         if index > 0 {
             out.push(',');
         }
         write_text(key, out);
         out.push(':');
-        write(members.get(key).unwrap_or(&Value::Null), out)?;
+        write(value, out)?;
     }
     out.push('}');
     Ok(())
@@ -79,9 +79,39 @@ fn write_number(number: &serde_json::Number, out: &mut String) -> Result<(), Not
     Ok(())
 }
 
-/// serde_json escapes exactly what RFC 8785 does: quotes, backslash and control characters.
-fn write_text(text: &str, out: &mut String) {
-    out.push_str(&Value::String(text.to_owned()).to_string());
+/// A text as it is spelled, with its quotes.
+pub(crate) fn spell(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    write_text(text, &mut out);
+    out
+}
+
+/// What RFC 8785 escapes: quotes, backslash and control characters, and nothing else.
+pub(crate) fn write_text(text: &str, out: &mut String) {
+    out.push('"');
+    let mut plain = 0;
+    for (at, byte) in text.bytes().enumerate().filter(|(_, byte)| matches!(byte, b'"' | b'\\' | 0..0x20)) {
+        // Those are ASCII, so both sides of them are whole characters.
+        out.push_str(text.get(plain..at).unwrap_or_default());
+        escape(byte, out);
+        plain = at + 1;
+    }
+    out.push_str(text.get(plain..).unwrap_or_default());
+    out.push('"');
+}
+
+fn escape(byte: u8, out: &mut String) {
+    let short = match byte {
+        b'"' => "\\\"",
+        b'\\' => "\\\\",
+        0x08 => "\\b",
+        0x09 => "\\t",
+        0x0a => "\\n",
+        0x0c => "\\f",
+        0x0d => "\\r",
+        _ => return out.push_str(&format!("\\u{byte:04x}")),
+    };
+    out.push_str(short);
 }
 
 #[cfg(test)]
@@ -112,6 +142,12 @@ mod tests {
         let written: std::collections::BTreeSet<_> = all.iter().map(|raw| canonical(&bytes(raw)).unwrap()).collect();
         assert_eq!(written.len(), all.len());
         assert_eq!(canonical(&bytes(b"a\xff")).unwrap(), "{\"base64\":\"Yf8\"}");
+    }
+
+    #[test]
+    fn texts_are_escaped_as_serde_does() {
+        let all: String = (0..0x300).filter_map(char::from_u32).collect();
+        assert_eq!(spell(&all), Value::String(all.clone()).to_string());
     }
 
     proptest! {

@@ -1,6 +1,7 @@
 //! The chain: number, time, hash of the one before, hash of this.
 
-use crate::canonical::{NotCanonical, canonical};
+use crate::canonical::{NotCanonical, canonical, spell};
+use crate::prepared::Prepared;
 use crate::record::Event;
 use crate::verify::{Line, Reached, Verifier};
 use base64ct::{Base64UrlUnpadded, Encoding};
@@ -31,6 +32,7 @@ pub struct Link {
 /// Makes links one after another.
 #[derive(Debug, Clone)]
 pub struct Chain {
+    /// As they are spelled in each line.
     host: String,
     boot: String,
     number: u64,
@@ -79,23 +81,30 @@ pub struct Verified {
 impl Chain {
     /// A chain that continues after `records` with the hash `head`.
     pub fn after(host: &str, boot: &str, verified: Verified) -> Self {
-        Self { host: host.to_owned(), boot: boot.to_owned(), number: verified.records, previous: verified.head }
+        Self { host: spell(host), boot: spell(boot), number: verified.records, previous: verified.head }
     }
 
     /// The next line, without a newline. Call [`Chain::commit`] with it once it is on disk.
     pub fn next(&self, event: Event, time_us: u64) -> Result<Next, ChainError> {
-        let link = Link {
-            number: self.number + 1,
-            time_us,
-            host: self.host.clone(),
-            boot: self.boot.clone(),
-            previous: self.previous.clone(),
-            event,
-        };
-        let body = body_of(&link)?;
+        Ok(self.link(&Prepared::new(&event)?, time_us))
+    }
+
+    /// The same of an event that was spelled before: what is left to do is short, for who holds a lock meanwhile.
+    pub fn link(&self, event: &Prepared, time_us: u64) -> Next {
+        // The members in the order of RFC 8785. `a_line_is_spelled_as_its_record_is` holds this to the other way.
+        let body = format!(
+            "{{\"boot\":{},{},\"host\":{},{},\"number\":{},{},\"previous\":\"{}\",\"time_us\":{}}}",
+            self.boot,
+            event.before_host,
+            self.host,
+            event.ids,
+            self.number + 1,
+            event.before_previous,
+            self.previous,
+            time_us
+        );
         let hash = hash(&body);
-        let line = format!("{{\"hash\":\"{hash}\",\"record\":{body}}}");
-        Ok(Next { line, hash })
+        Next { line: format!("{{\"hash\":\"{hash}\",\"record\":{body}}}"), hash }
     }
 
     /// The line stands: the one after follows it.
@@ -197,6 +206,25 @@ mod tests {
             moved.swap(index, index + 1);
             assert!(check(&moved).is_err());
         }
+    }
+
+    #[test]
+    fn a_line_is_spelled_as_its_record_is() {
+        let host = "web\"01\u{1}é";
+        let chain = Chain::after(host, "b\\oot", Verified { records: 6, head: "abc".into() });
+        let details = serde_json::json!({"z": ["\n", 1_u64 << 53, -1], "a": {"q": null, "b": true}});
+        let event = Event {
+            event: "e\"".into(),
+            outcome: Outcome::Refused,
+            code: "c\\".into(),
+            ids: Ids::unknown("wh\"y"),
+            parent: Some(crate::Parent::record(host, 5)),
+            details: details.as_object().unwrap().clone(),
+        };
+        let next = chain.next(event.clone(), 1_u64 << 40).unwrap();
+        let (host, boot, previous) = (host.to_owned(), "b\\oot".to_owned(), "abc".to_owned());
+        let body = body_of(&Link { number: 7, time_us: 1 << 40, host, boot, previous, event }).unwrap();
+        assert_eq!(next.line, format!("{{\"hash\":\"{}\",\"record\":{body}}}", hash(&body)));
     }
 
     proptest! {

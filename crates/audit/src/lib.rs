@@ -10,6 +10,7 @@ mod chain;
 mod head;
 pub mod log;
 mod parent;
+mod prepared;
 mod record;
 mod verify;
 
@@ -17,5 +18,6 @@ pub use canonical::{NotCanonical, bytes, canonical};
 pub use chain::{Chain, ChainError, Link, Next, Verified, verify};
 pub use head::{Head, HeadAt, HeadKey, HeadSigner, SignedHead};
 pub use parent::{NoParent, Parent};
+pub use prepared::Prepared;
 pub use record::{Event, Ids, Known, Outcome};
 pub use verify::{Line, Reached, Verifier, countersigned_line};

@@ -41,6 +41,7 @@ enum Body<'b> {
     None,
     Form(&'b [(&'b str, &'b str)]),
     Json(&'b serde_json::Value),
+    Lines(&'b [u8]),
 }
 
 impl Central {
@@ -75,6 +76,16 @@ impl Central {
         let body = serde_json::to_value(body)
             .map_err(|error| LinkError::Malformed { url: self.at(path), why: error.to_string() })?;
         self.send("POST", path, &Body::Json(&body), credential)?.accept(&self.at(path))
+    }
+
+    /// Posts lines of JSON as they are and reads the answer.
+    pub fn post_lines<T: serde::de::DeserializeOwned>(
+        &self,
+        path: &str,
+        lines: &[u8],
+        credential: Credential<'_>,
+    ) -> Result<T, LinkError> {
+        self.send("POST", path, &Body::Lines(lines), credential)?.accept(&self.at(path))
     }
 
     /// Reads.
@@ -134,6 +145,7 @@ impl Central {
             Body::None => (None, Vec::new()),
             Body::Form(members) => (Some("application/x-www-form-urlencoded"), encode_form(members).into_bytes()),
             Body::Json(value) => (Some("application/json"), value.to_string().into_bytes()),
+            Body::Lines(lines) => (Some("application/jsonl"), lines.to_vec()),
         };
         headers.extend(kind.map(|kind| ("Content-Type", kind.to_owned())));
         let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();

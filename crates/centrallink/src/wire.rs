@@ -54,6 +54,52 @@ pub struct Certified {
 pub struct EnrolRequest {
     /// The one-time token's secret.
     pub secret: String,
+    /// With what the host's chain begins; none if it has no signed chain yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audit: Option<ChainStart>,
+}
+
+/// What a host commits to when it enrols: from here on its chain is signed, by this key first. It is the content of
+/// `audit/start.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChainStart {
+    /// The record before the first one that comes; 0 if there is none.
+    pub number: u64,
+    /// Its hash; empty if there is none.
+    pub hash: String,
+    /// Which key signs the first head.
+    pub key: u64,
+    /// Its public half, base64url.
+    pub public: String,
+}
+
+/// What central has of a host's chain: what comes next follows here.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Taken {
+    /// The last record.
+    pub number: u64,
+    /// How many lines after it that are no records.
+    pub lines: u64,
+    /// Central's word about the last head.
+    #[serde(default)]
+    pub countersignature: Option<String>,
+    /// What is wrong with the chain.
+    #[serde(default)]
+    pub trouble: Option<ChainTrouble>,
+}
+
+/// What is wrong with a chain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChainTrouble {
+    /// `broken`, `rewound`, `forked`.
+    pub state: String,
+    /// The stable code.
+    pub code: String,
+    /// The first bad record.
+    pub number: u64,
+    /// In words.
+    pub why: String,
 }
 
 /// What an enrolled host is told.

@@ -45,8 +45,16 @@ places! {
         SessionBeside,
         /// The session is on disk.
         ReserveKept,
+        /// A segment of the chain is made, and its name not yet known to be on stable storage.
+        SegmentMade,
         /// A record is written, and not yet known to be on stable storage.
         ChainWritten,
+        /// A head of the chain counts, and its line is not in it.
+        HeadKept,
+        /// Its line is in the chain, and its key is not overwritten.
+        HeadWritten,
+        /// Its key is overwritten.
+        KeyEvolved,
         /// The reservation is on record.
         ReserveRecorded,
         /// The session's cgroup is there.

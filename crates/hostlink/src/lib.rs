@@ -14,12 +14,14 @@ mod message;
 pub mod paths;
 mod rights;
 mod server;
+mod word;
 
 pub use client::{Answer, Link, ask, ask_at};
 pub use frame::{Deadline, FRAME_MAX, LinkError, VERSION};
 pub use message::{
-    BundleSummary, CommandLine, Confinement, Ground, Identity, OpenRequest, Plan, PrincipalsQuery, Refusal, Reply,
-    Request, SESSIONS_PAGE, SessionSummary, StatusReport, codes,
+    AuditSummary, BundleSummary, CommandLine, Confinement, Ground, Identity, OpenRequest, Plan, PrincipalsQuery,
+    Refusal, Reply, Request, SESSIONS_PAGE, SessionSummary, StatusReport, codes,
 };
 pub use rights::DESCRIPTORS_MAX;
 pub use server::{Connection, Peer};
+pub use word::Word;

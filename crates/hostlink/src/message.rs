@@ -1,5 +1,6 @@
 //! What may be asked and answered. Who may ask what, in which phase, is agentd's table (ARCHITECTURE.md).
 
+use crate::word::Word;
 use serde::{Deserialize, Serialize};
 use tether_identity::SessionId;
 
@@ -55,7 +56,7 @@ pub enum Request {
         /// What was refused and why.
         refusal: Refusal,
         /// What was typed, as far as that is known.
-        argv: Vec<String>,
+        argv: Vec<Word>,
     },
     /// `sudo -l`: what may the agent run? Answered by [`Reply::Commands`].
     Commands,
@@ -120,7 +121,7 @@ pub struct CommandLine {
     /// What was typed; the first is a name or a path.
     pub argv: Vec<String>,
     /// Where it was typed.
-    pub cwd: String,
+    pub cwd: Word,
     /// The terminal, if there is one.
     pub tty: Option<String>,
 }
@@ -332,7 +333,7 @@ pub struct StatusReport {
     pub version: String,
     /// This host's id.
     pub host: String,
-    /// `starting`, `admitting`, `stale` or `stopped`.
+    /// `starting`, `admitting`, `stale` or `stopped`; or why the audit chain shuts agents out, such as `audit.cut`.
     pub state: String,
     /// Number of the last statement taken from the feed.
     pub feed: u64,
@@ -341,8 +342,26 @@ pub struct StatusReport {
     /// The bundles that the feed names, and whether they may be used.
     #[serde(default)]
     pub bundles: Vec<BundleSummary>,
+    /// How the audit chain stands.
+    #[serde(default)]
+    pub audit: AuditSummary,
     /// Sessions that are not gone: one page of them.
     pub sessions: Vec<SessionSummary>,
+}
+
+/// The audit chain of a host.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditSummary {
+    /// How many records there are.
+    pub records: u64,
+    /// The last record that a signed head covers.
+    pub signed: u64,
+    /// The last record that central has countersigned.
+    pub countersigned: u64,
+    /// Its size on disk.
+    pub bytes: u64,
+    /// The code with which agents are refused because of it, such as `audit.full`.
+    pub closed: Option<String>,
 }
 
 /// One bundle of a host.

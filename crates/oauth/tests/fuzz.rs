@@ -45,6 +45,7 @@ fn the_seeds_are_taken() {
     let taken: Vec<fuzzed::Taken> = seeds("oauth_token").iter().map(|seed| fuzzed::any_token(seed)).collect();
     let any = |is: fn(&fuzzed::Taken) -> bool| taken.iter().any(is);
     assert!(any(|one| one.subject) && any(|one| one.actor) && any(|one| one.delegated), "{taken:?}");
+    seeds("oauth_form").iter().for_each(|seed| fuzzed::any_form(seed));
     let requests = seeds("oauth_form").into_iter().filter(|seed| {
         let form = tether_oauth::Form::parse(seed);
         form.is_ok_and(|form| tether_oauth::ExchangeRequest::parse(&form).is_ok())

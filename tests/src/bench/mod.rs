@@ -1,6 +1,7 @@
 //! `cargo xtask bench host` and `confine`: what Tether costs on a host, each figure with what it is measured beside,
 //! both sides in turn in one run. `central` and `revocation`: what central does, with real hosts and couriers.
 
+pub mod audit_ingest;
 pub mod central;
 pub mod commands;
 mod figures;

@@ -36,7 +36,7 @@ impl Place {
         let key = PrivateKey::from_seed(&seed)?;
         let caller = Credential::Key(Caller { key: &key, token: None });
         let enrolled: Enrolled =
-            central.post("/v1/host/enrol", &EnrolRequest { secret: made.secret.clone() }, caller)?;
+            central.post("/v1/host/enrol", &EnrolRequest { secret: made.secret.clone(), audit: None }, caller)?;
         ensure!(enrolled.host == host, "enrolled as {}", enrolled.host);
         let root: PublicKey = made.root.parse().context("the root's key")?;
         let keys = TrustedKeys::verify(&enrolled.keys, &[(made.root_kid, root)].into())?;
@@ -84,6 +84,9 @@ impl Place {
         let mut bwrap = Command::new("bwrap");
         bwrap.args([
             "--die-with-parent",
+            // With a first process of its own, which root's signal reaches: the kernel forgets the courier's own wish to
+            // die with its parent when setpriv changes its user.
+            "--unshare-pid",
             "--cap-add",
             "CAP_SETUID",
             "--cap-add",

@@ -7,7 +7,7 @@ use super::program::Program;
 
 /// Programs on hosts that take longest, longest first: a long one that is started last keeps one lane busy while
 /// the other is idle. One that is not listed is taken for long.
-const LONGEST: [&str; 27] = [
+const LONGEST: [&str; 29] = [
     "install",
     "inhost",
     "strangers",
@@ -32,6 +32,8 @@ const LONGEST: [&str; 27] = [
     "clock",
     "lab",
     "demo",
+    "delegated",
+    "glewlwyd",
     "admins",
     "host",
     "humans",

@@ -37,6 +37,7 @@ fn settings() -> config::Host {
         prefix: Prefix::default(),
         roots: [("root".to_owned(), signing("root").public())].into(),
         times: config::Times::default(),
+        audit: crate::config::Audit::default(),
     }
 }
 

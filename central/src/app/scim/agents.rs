@@ -116,7 +116,8 @@ impl App {
             "by": directory.by, "team": agent.team, "owner": agent.owner, "active": agent.active,
             "generation": agent.generation, "sessions": revoked.sessions.len(),
         });
-        Ok(self.write(act, &Record::done(event, ids.or("a directory's act"), about))?)
+        self.write(act, &Record::done(event, ids.or("a directory's act"), about))?;
+        Ok(())
     }
 
     fn show_agent(&self, agent: &Agent) -> Shown {

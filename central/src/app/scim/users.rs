@@ -212,7 +212,8 @@ impl App {
             "by": directory.by, "id": human.id, "external_id": human.external_id, "active": human.active,
             "sessions": revoked.sessions.len(),
         });
-        Ok(self.write(act, &Record::done(event, ids.or("a directory's act"), about))?)
+        self.write(act, &Record::done(event, ids.or("a directory's act"), about))?;
+        Ok(())
     }
 
     fn show_user(&self, human: &Human) -> Shown {

@@ -1,0 +1,141 @@
+//! What of a command's arguments no record shows: by the host admin's patterns, which `[audit] redact` lists.
+//!
+//! A pattern that matches an argument hides all of it; `after:PATTERN` hides the argument after the one that PATTERN
+//! matches.
+
+use regex_lite::Regex;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+/// A command line is kept whole up to this many bytes.
+const WHOLE_MAX: usize = 8192;
+/// What hides the argument that follows.
+const AFTER: &str = "after:";
+
+/// The patterns.
+#[derive(Debug, Default)]
+pub struct Redaction {
+    /// What hides the argument that it matches.
+    own: Vec<Regex>,
+    /// What hides the argument after the one that it matches.
+    after: Vec<Regex>,
+}
+
+impl Redaction {
+    /// Whether all can be read; if not, which cannot and why.
+    pub fn check(patterns: &[String]) -> Result<(), String> {
+        patterns.iter().try_for_each(|pattern| match Regex::new(pattern.strip_prefix(AFTER).unwrap_or(pattern)) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(format!("{pattern:?}: {error}")),
+        })
+    }
+
+    /// From the settings, which were checked: what cannot be read hides nothing. `after:PATTERN` hides the argument
+    /// after the one that PATTERN matches.
+    pub fn new(patterns: &[String]) -> Self {
+        let (after, own): (Vec<&String>, Vec<&String>) =
+            patterns.iter().partition(|pattern| pattern.starts_with(AFTER));
+        let read = |patterns: Vec<&String>| -> Vec<Regex> {
+            let texts = patterns.into_iter().map(|pattern| pattern.strip_prefix(AFTER).unwrap_or(pattern));
+            texts.filter_map(|text| Regex::new(text).ok()).collect()
+        };
+        Self { own: read(own), after: read(after) }
+    }
+
+    /// A command line as a record has it: whole up to 8 KiB; beyond, its beginning, how long it was, and a digest, so
+    /// that two that differ have two records. What is hidden is hidden in the digest, too.
+    pub fn argv(&self, argv: &[Value]) -> Value {
+        let shown: Vec<Value> = argv.iter().enumerate().map(|(at, word)| self.word(argv, at, word)).collect();
+        let length: usize = argv.iter().map(length).sum();
+        if length <= WHOLE_MAX {
+            return Value::Array(shown);
+        }
+        let digest: String =
+            Sha256::digest(Value::Array(shown.clone()).to_string()).iter().map(|byte| format!("{byte:02x}")).collect();
+        let start: Vec<Value> = shown.into_iter().take(8).map(start).collect();
+        json!({"start": start, "arguments": argv.len(), "bytes": length, "sha256": digest})
+    }
+
+    /// The same of texts.
+    pub fn texts(&self, argv: &[String]) -> Value {
+        self.argv(&argv.iter().map(|text| Value::String(text.clone())).collect::<Vec<_>>())
+    }
+
+    /// Other words about a command, without what its arguments hide.
+    pub fn words(&self, text: &str, argv: &[String]) -> String {
+        let hidden = argv.iter().enumerate().filter(|(at, word)| !word.is_empty() && self.hides(argv, *at, word));
+        hidden.fold(text.to_owned(), |text, (_, word)| text.replace(word.as_str(), "(hidden)"))
+    }
+
+    fn word(&self, argv: &[Value], at: usize, word: &Value) -> Value {
+        let texts: Vec<&str> = argv.iter().map(|word| word.as_str().unwrap_or_default()).collect();
+        // What is not text is hidden with what it follows, and by no pattern of its own.
+        if self.hides(&texts, at, word.as_str().unwrap_or_default()) { json!({"redacted": true}) } else { word.clone() }
+    }
+
+    fn hides<T: AsRef<str>>(&self, argv: &[T], at: usize, word: &str) -> bool {
+        // The program is never hidden.
+        if at == 0 {
+            return false;
+        }
+        let before = argv.get(at - 1).map_or("", AsRef::as_ref);
+        self.own.iter().any(|pattern| pattern.is_match(word))
+            || (at > 1 && self.after.iter().any(|pattern| pattern.is_match(before)))
+    }
+}
+
+fn length(word: &Value) -> usize {
+    word.as_str().map_or_else(|| word.to_string().len(), str::len)
+}
+
+fn start(word: Value) -> Value {
+    match word {
+        Value::String(text) if text.chars().count() > 256 => Value::String(text.chars().take(256).collect()),
+        Value::Object(members) if Value::Object(members.clone()).to_string().len() > 1024 => json!({"base64": null}),
+        word => word,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn redaction(patterns: &[&str]) -> Redaction {
+        let patterns: Vec<String> = patterns.iter().map(|pattern| (*pattern).to_owned()).collect();
+        assert_eq!(Redaction::check(&patterns), Ok(()));
+        Redaction::new(&patterns)
+    }
+
+    fn argv(words: &[&str]) -> Vec<String> {
+        words.iter().map(|word| (*word).to_owned()).collect()
+    }
+
+    #[test]
+    fn what_a_pattern_names_is_hidden_and_nothing_else() {
+        let redaction = redaction(&["^--token=", "after:^--password$"]);
+        let line = argv(&["/bin/x", "--token=abc", "--password", "secret", "--token", "shown"]);
+        assert_eq!(
+            redaction.texts(&line),
+            json!(["/bin/x", {"redacted": true}, "--password", {"redacted": true}, "--token", "shown"])
+        );
+        let said = "the value secret of --token=abc is not allowed";
+        assert_eq!(redaction.words(said, &line), "the value (hidden) of (hidden) is not allowed");
+        assert_eq!(Redaction::default().texts(&line), json!(line), "control: without patterns all is shown");
+    }
+
+    #[test]
+    fn a_pattern_that_cannot_be_read_is_named() {
+        assert!(Redaction::check(&["(".to_owned()]).unwrap_err().contains("\"(\""));
+        assert!(Redaction::check(&["after:(".to_owned()]).is_err());
+    }
+
+    #[test]
+    fn long_lines_that_differ_far_behind_have_two_records() {
+        let long = |end: &str| argv(&["/bin/x", &"a".repeat(9000), end]);
+        let none = Redaction::default();
+        assert_ne!(none.texts(&long("b")), none.texts(&long("c")));
+        let hides = redaction(&["^[bc]$"]);
+        assert_eq!(hides.texts(&long("b")), hides.texts(&long("c")), "nothing of what is hidden is in the digest");
+        assert!(none.texts(&long("b")).to_string().len() < 1000);
+    }
+}

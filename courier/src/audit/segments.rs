@@ -1,0 +1,249 @@
+//! Reading segments: files of lines, named by their first record's number, that agentd appends to.
+
+use anyhow::{Context, Result};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+/// The most bytes of a batch. Central takes more; with less nobody waits long for its store.
+const BATCH: usize = 512 * 1024;
+/// The most bytes of a line. Central takes less; what is longer is shown to it cut, and it says what it is.
+const LINE_MAX: u64 = 70_000;
+
+/// A place in the chain: after a record, and after so many lines that follow it and are none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// The record; 0 at the beginning.
+    pub number: u64,
+    /// How many lines after it.
+    pub marks: u64,
+}
+
+/// Lines to be sent.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Batch {
+    /// What they follow. Before the place that was asked for if the chain ends there.
+    pub after: Place,
+    /// Where they lead.
+    pub next: Place,
+    /// The lines.
+    pub lines: Vec<u8>,
+}
+
+/// Where something is in the files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Cursor {
+    /// The segment, by its first record's number.
+    segment: u64,
+    offset: u64,
+    place: Place,
+}
+
+impl Cursor {
+    fn is_after(&self, other: Self) -> bool {
+        (self.segment, self.offset) > (other.segment, other.offset)
+    }
+}
+
+/// A folder of them.
+#[derive(Debug)]
+pub struct Segments {
+    folder: PathBuf,
+    /// Where the last batch ended: the next one begins there, and nothing is read twice.
+    at: Option<Cursor>,
+    /// So far it is known to be signed.
+    signed: Option<Cursor>,
+}
+
+/// One line of a file.
+enum Read1 {
+    /// With its newline, or cut at the most that a line may have.
+    Line(Vec<u8>),
+    /// It has no newline yet.
+    Unfinished(Vec<u8>),
+    None,
+}
+
+fn first_of(name: &str) -> Option<u64> {
+    let digits = name.strip_suffix(".jsonl")?;
+    (digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit())).then(|| digits.parse().ok())?
+}
+
+impl Segments {
+    /// Of a folder.
+    pub fn new(folder: &Path) -> Self {
+        Self { folder: folder.to_owned(), at: None, signed: None }
+    }
+
+    /// What follows a place, up to the last head. If the chain ends before that place, nothing, after its end.
+    pub fn next(&mut self, from: Place) -> Result<Batch> {
+        let all = self.list()?;
+        let begin = match self.at.filter(|at| at.place == from && all.contains(&at.segment)) {
+            Some(at) => at,
+            None => match self.seek(from, &all)? {
+                Ok(at) => at,
+                Err(end) => return Ok(Batch { after: end, next: end, lines: Vec::new() }),
+            },
+        };
+        let known = self.signed.filter(|signed| signed.is_after(begin) && self.at == Some(begin));
+        self.signed = match known {
+            Some(signed) => Some(signed),
+            None => self.signed(begin, &all)?,
+        };
+        let Some(signed) = self.signed else {
+            self.at = Some(begin);
+            return Ok(Batch { after: begin.place, next: begin.place, lines: Vec::new() });
+        };
+        let (batch, end) = self.collect(begin, signed, &all)?;
+        self.at = Some(end);
+        Ok(batch)
+    }
+
+    fn list(&self) -> Result<Vec<u64>> {
+        let mut all = Vec::new();
+        for entry in std::fs::read_dir(&self.folder).with_context(|| format!("{}", self.folder.display()))? {
+            all.extend(entry?.file_name().to_str().and_then(first_of));
+        }
+        all.sort_unstable();
+        Ok(all)
+    }
+
+    fn open(&self, cursor: Cursor) -> Result<BufReader<File>> {
+        let path = self.folder.join(format!("{:020}.jsonl", cursor.segment));
+        let mut file = File::open(&path).with_context(|| format!("{}", path.display()))?;
+        file.seek(SeekFrom::Start(cursor.offset)).with_context(|| format!("{}", path.display()))?;
+        Ok(BufReader::with_capacity(64 * 1024, file))
+    }
+
+    /// Finds a place; else where the chain ends before it.
+    fn seek(&self, from: Place, all: &[u64]) -> Result<std::result::Result<Cursor, Place>> {
+        // The segment that has the record, or the first one that is there.
+        let segment = all.iter().rev().find(|first| **first <= from.number).or(all.first());
+        let Some(segment) = segment.copied() else { return Ok(Err(Place::default())) };
+        let before = segment.saturating_sub(1);
+        // Marks of a segment that is gone cannot be counted.
+        let marks = if before == from.number { from.marks } else { 0 };
+        let begins_here = before >= from.number && !(before == 0 && from.number == 0);
+        let place = Place { number: before, marks: if begins_here { marks } else { 0 } };
+        let mut at = Cursor { segment, offset: 0, place };
+        if begins_here {
+            return Ok(Ok(at));
+        }
+        let mut file = self.open(at)?;
+        while at.place != from {
+            match read_line(&mut file)? {
+                Read1::Line(line) => at = after(at, &line),
+                Read1::Unfinished(_) | Read1::None => match following(all, at.segment) {
+                    Some(next) if next == at.place.number + 1 => {
+                        at = Cursor { segment: next, offset: 0, ..at };
+                        file = self.open(at)?;
+                    }
+                    _ => return Ok(Err(at.place)),
+                },
+            }
+            if at.place.number > from.number {
+                // So many lines did not follow that record: central has some that are not here.
+                return Ok(Err(Place { number: from.number, marks: 0 }));
+            }
+        }
+        Ok(Ok(at))
+    }
+
+    /// The end of the last head that can be read from there on, or of a line that nothing can follow.
+    fn signed(&self, begin: Cursor, all: &[u64]) -> Result<Option<Cursor>> {
+        let (mut at, mut signed, mut read) = (begin, None, 0);
+        let mut file = self.open(at)?;
+        // Beyond a whole batch the next one looks.
+        while signed.is_none() || read < BATCH {
+            let next = following(all, at.segment);
+            match read_line(&mut file)? {
+                Read1::Line(line) => {
+                    at = after(at, &line);
+                    read += line.len();
+                    if line.starts_with(b"{\"head\"") || line.starts_with(b"{\"countersigned\"") || is_cut(&line) {
+                        signed = Some(at);
+                    }
+                    if is_cut(&line) {
+                        return Ok(signed);
+                    }
+                }
+                Read1::Unfinished(line) if next.is_some() => return Ok(Some(after(at, &line))),
+                Read1::Unfinished(_) => return Ok(signed),
+                Read1::None => match next {
+                    Some(next) => {
+                        at = Cursor { segment: next, offset: 0, ..at };
+                        file = self.open(at)?;
+                    }
+                    None => return Ok(signed),
+                },
+            }
+        }
+        Ok(signed)
+    }
+
+    /// As much as a batch takes.
+    fn collect(&self, begin: Cursor, signed: Cursor, all: &[u64]) -> Result<(Batch, Cursor)> {
+        let (mut at, mut lines, mut first) = (begin, Vec::new(), begin.place);
+        let mut file = self.open(at)?;
+        while signed.is_after(at) && lines.len() < BATCH {
+            match read_line(&mut file)? {
+                Read1::Line(line) => {
+                    at = after(at, &line);
+                    lines.extend(&line);
+                    if is_cut(&line) {
+                        lines.push(b'\n');
+                        break;
+                    }
+                }
+                Read1::Unfinished(line) => {
+                    // A later segment is there, so it stays as it is: central is to see it.
+                    at = after(at, &line);
+                    lines.extend(&line);
+                    lines.push(b'\n');
+                    break;
+                }
+                Read1::None => {
+                    let Some(next) = following(all, at.segment) else { break };
+                    let place = if next == at.place.number + 1 {
+                        at.place
+                    } else if lines.is_empty() {
+                        // Segments are missing: central is told where these lines say that they begin.
+                        first = Place { number: next.saturating_sub(1), marks: 0 };
+                        first
+                    } else {
+                        break;
+                    };
+                    at = Cursor { segment: next, offset: 0, place };
+                    file = self.open(at)?;
+                }
+            }
+        }
+        Ok((Batch { after: first, next: at.place, lines }, at))
+    }
+}
+
+fn following(all: &[u64], segment: u64) -> Option<u64> {
+    all.iter().copied().find(|first| *first > segment)
+}
+
+fn after(at: Cursor, line: &[u8]) -> Cursor {
+    let Place { number, marks } = at.place;
+    let is_record = line.starts_with(b"{\"hash\"");
+    let place = if is_record { Place { number: number + 1, marks: 0 } } else { Place { number, marks: marks + 1 } };
+    Cursor { offset: at.offset + line.len() as u64, place, ..at }
+}
+
+/// Too long to be a line.
+fn is_cut(line: &[u8]) -> bool {
+    !line.ends_with(b"\n")
+}
+
+fn read_line(file: &mut BufReader<File>) -> Result<Read1> {
+    let mut line = Vec::new();
+    let read = file.by_ref().take(LINE_MAX).read_until(b'\n', &mut line).context("a segment")? as u64;
+    Ok(match read {
+        0 => Read1::None,
+        _ if line.ends_with(b"\n") || read == LINE_MAX => Read1::Line(line),
+        _ => Read1::Unfinished(line),
+    })
+}

@@ -1,0 +1,28 @@
+//! `cargo xtask bench audit`: the audit chain on this machine's own disk.
+
+use anyhow::Result;
+use tether_tests::bench::Row;
+
+use crate::bench_confine::Cases;
+use crate::run::say;
+
+/// What each figure must reach.
+const ROWS: [(&str, &str, &str); 5] = [
+    ("durable", "1/s", "at least 50,000 with 64 writers, each waiting for its own"),
+    ("durable wait", "us", "p99 at most 5,000, at that rate"),
+    ("durable single", "us", "-"),
+    ("record bytes", "B", "-"),
+    ("verify", "1/s", "-"),
+];
+
+/// Measures on this machine, in the target folder's file system.
+pub(crate) fn rows() -> Result<Vec<Row>> {
+    let load = std::fs::read_to_string("/proc/loadavg")?;
+    say(&format!("measuring the audit chain; load average before: {}", load.trim()));
+    let cases = Cases::of("tether-agentd", "audit")?;
+    ROWS.iter()
+        .map(|(case, unit, target)| {
+            Ok(Row { case: (*case).to_owned(), unit, ours: cases.figures(case)?, beside: None, target })
+        })
+        .collect()
+}
