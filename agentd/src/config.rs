@@ -54,6 +54,9 @@ pub struct Host {
     /// Times.
     #[serde(default)]
     pub times: Times,
+    /// What is recorded.
+    #[serde(default)]
+    pub recording: crate::recordings::Settings,
     /// The audit chain.
     #[serde(default)]
     pub audit: Audit,
@@ -255,7 +258,8 @@ impl Host {
             return Err("[times]: max_silence and login_grace must be above 0, max_silence_live not below max_silence"
                 .to_owned());
         }
-        self.audit.check()
+        self.audit.check()?;
+        self.recording.check()
     }
 }
 
@@ -299,6 +303,8 @@ mod tests {
             (&format!("{GOOD}[times]\nmax_silence = 0\n"), "above 0"),
             (&format!("{GOOD}[times]\nmax_silence = 60\nmax_silence_live = 5\n"), "not below max_silence"),
             (&format!("{GOOD}[times]\nmax_silence = -1\n"), "invalid value"),
+            (&format!("{GOOD}[recording]\nkeep_days = 0\n"), "keep_days must be above 0"),
+            (&format!("{GOOD}[recording]\nkeep_dayz = 1\n"), "keep_dayz"),
             (&format!("prefix = \"bot-\"\n{GOOD}"), "\"ag-\" only"),
             (&format!("prefix = \"a:b-\"\n{GOOD}"), "account prefix"),
             (&format!("scheme = \"x/y\"\n{GOOD}"), "scheme"),

@@ -3,11 +3,12 @@
 
 use anyhow::Context;
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use tether_agentd::config::Config;
 use tether_agentd::host::{Host, STATE};
 use tether_agentd::log::{AUDIT_FOLDER, make_key, note, of_this_host, warn};
-use tether_agentd::server::{self, Sockets};
+use tether_agentd::recordings;
+use tether_agentd::server::{self, Sockets, lock};
 use tether_agentd::store::Store;
 use tether_agentd::watch::Watch;
 
@@ -39,8 +40,12 @@ fn run() -> anyhow::Result<()> {
         let (host, queue) = (Arc::clone(&host), Arc::clone(&queue));
         std::thread::Builder::new().name("teardown".to_owned()).spawn(move || server::work(&host, &queue))?;
     }
-    let ground = host.lock().unwrap_or_else(PoisonError::into_inner).ground.clone();
+    let ground = lock(&host).ground.clone();
     std::thread::Builder::new().name("ground".to_owned()).spawn(move || ground.keep())?;
+    let (recorders, recorded) = (lock(&host).recorders.clone(), Arc::clone(&host));
+    std::thread::Builder::new().name("recorders".to_owned()).spawn(move || recorders.run(&recorded))?;
+    let keeper = Arc::clone(&host);
+    std::thread::Builder::new().name("recordings".to_owned()).spawn(move || recordings::keep(&keeper))?;
     notify_ready();
     note("tether-agentd is ready");
     server::run(&host, &watch, &sockets, &stop).context("the main loop")?;

@@ -67,6 +67,12 @@ impl Redaction {
         hidden.fold(text.to_owned(), |text, (_, word)| text.replace(word.as_str(), "(hidden)"))
     }
 
+    /// A shell's command line, which is one text: what its words hide, as far as blanks part them.
+    pub fn line(&self, text: &str) -> String {
+        let words: Vec<String> = std::iter::once("sh").chain(text.split_whitespace()).map(str::to_owned).collect();
+        self.words(text, &words)
+    }
+
     fn word(&self, argv: &[Value], at: usize, word: &Value) -> Value {
         let texts: Vec<&str> = argv.iter().map(|word| word.as_str().unwrap_or_default()).collect();
         // What is not text is hidden with what it follows, and by no pattern of its own.
@@ -120,6 +126,7 @@ mod tests {
         );
         let said = "the value secret of --token=abc is not allowed";
         assert_eq!(redaction.words(said, &line), "the value (hidden) of (hidden) is not allowed");
+        assert_eq!(redaction.line("x --password  secret; y"), "x --password  (hidden) y");
         assert_eq!(Redaction::default().texts(&line), json!(line), "control: without patterns all is shown");
     }
 

@@ -77,6 +77,14 @@ fn answer(over: Option<&Over>) -> Reply {
             status: TOO_MUCH,
             cut: cut("command.output_limit", "the command printed more than its rule or the host allows"),
         },
+        (CommandEnd::Unrecorded, true) => Reply::Ran {
+            status: KILLED,
+            cut: cut("recording.failed", "the command could not be recorded any more, and was ended"),
+        },
+        (CommandEnd::RecordingLimit, true) => Reply::Ran {
+            status: KILLED,
+            cut: cut("recording.limit", "the command's recording is as long as this host allows, and it was ended"),
+        },
         (CommandEnd::Session, true) => {
             Reply::Ran { status: KILLED, cut: cut("session.ended", "the session has ended") }
         }
@@ -112,6 +120,8 @@ mod tests {
         for (end, status, why) in [
             (CommandEnd::Time, 9, "command.time_limit"),
             (CommandEnd::Output, 25, "command.output_limit"),
+            (CommandEnd::Unrecorded, 9, "recording.failed"),
+            (CommandEnd::RecordingLimit, 9, "recording.limit"),
             (CommandEnd::Session, 9, "session.ended"),
             (CommandEnd::AskerGone, 9, "run.runner_gone"),
         ] {

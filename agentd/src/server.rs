@@ -9,7 +9,7 @@ use crate::log::warn;
 use crate::requests::{Listener, Response};
 use crate::running;
 use crate::trust::inbox::{Inbox, Item};
-use crate::watch::{Door, Ready, Watch};
+use crate::watch::{Door, Ready, Service, Watch};
 use rustix::fs::inotify;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -29,6 +29,9 @@ const CONNECTIONS_MAX: usize = 64;
 /// waits for its command; who comes then waits for a place. The first is every session's own, so that others, however
 /// many they are and whatever they run, keep nobody waiting for it.
 const RUN_MAX: [usize; 2] = [16, 48];
+/// The same of recorders that ask: each for as long as one exchange takes, then it is the recorders' loop that has it.
+/// Places of their own, so that neither waits for the other.
+const RECORD_MAX: [usize; 2] = [16, 48];
 /// How many sessions are taken down at a time.
 pub const WORKERS: usize = 4;
 /// How often counted refusals are written down.
@@ -74,7 +77,8 @@ pub fn run(host: &Shared, watch: &Watch, sockets: &Sockets, stop: &OwnedFd) -> i
     watch.add_other(&sockets.inbox, INBOX)?;
     watch.add_other(&sockets.root, ROOT)?;
     watch.add_other(&sockets.principals, PRINCIPALS)?;
-    let (roots, principals, running) = (Count::default(), Count::default(), Count::default());
+    let (roots, principals) = (Count::default(), Count::default());
+    let (running, recording) = (Count::default(), Count::default());
     let mut looks = Looks::at(INBOX_FOLDER);
     let mut flushed = Moment::now();
     let mut due = flushed;
@@ -96,7 +100,10 @@ pub fn run(host: &Shared, watch: &Watch, sockets: &Sockets, stop: &OwnedFd) -> i
                     drain(&sockets.inbox);
                     looks.note_news();
                 }
-                Ready::Came(door) => admit(host, watch, door, &running),
+                Ready::Came(door) => match door.service {
+                    Service::Run => admit(host, watch, door, (&running, RUN_MAX)),
+                    Service::Record => admit(host, watch, door, (&recording, RECORD_MAX)),
+                },
                 Ready::Other(STOP) => return Ok(()),
                 Ready::Other(ROOT) => accept(host, &sockets.root, Listener::Root, &roots),
                 Ready::Other(_) => {
@@ -174,8 +181,8 @@ fn accept(host: &Shared, listener: &UnixListener, which: Listener, busy: &Count)
 }
 
 /// Lets one in who waits at a session's own listener, or lets it wait: what is not taken is not closed here.
-fn admit(host: &Shared, watch: &Watch, door: Arc<Door>, running: &Count) {
-    let limits = [(&door.busy, RUN_MAX[0]), (running, RUN_MAX[1])];
+fn admit(host: &Shared, watch: &Watch, door: Arc<Door>, (served, most): (&Count, [usize; 2])) {
+    let limits = [(&door.busy, most[0]), (served, most[1])];
     let limits = if door.busy.load(Ordering::SeqCst) == 0 { &limits[..1] } else { &limits[..] };
     let Some(guard) = Busy::within(limits, Some(watch)) else {
         let room = |(count, most): (&Count, usize)| count.load(Ordering::SeqCst) < most;
@@ -187,7 +194,7 @@ fn admit(host: &Shared, watch: &Watch, door: Arc<Door>, running: &Count) {
         return;
     };
     match door.accept() {
-        Some(Ok(connection)) => spawn(host, connection, Listener::Run(door.session.clone()), guard),
+        Some(Ok(connection)) => spawn(host, connection, Listener::Session(door.service, door.session.clone()), guard),
         None | Some(Err(LinkError::Broken(rustix::io::Errno::AGAIN))) => {} // who came is gone again
         Some(Err(error)) => warn(format_args!("session {}: a connection could not be taken: {error}", door.session)),
     }
@@ -198,8 +205,8 @@ fn spawn(host: &Shared, connection: Connection, which: Listener, guard: Busy) {
     let host = Arc::clone(host);
     let spawned = std::thread::Builder::new().name("request".to_owned()).spawn(move || {
         // The connection goes first: what the other side left in it may take as long as that likes to close.
-        let (_guard, connection) = (guard, connection);
-        serve(&host, &connection, &which);
+        let _guard = guard;
+        serve(&host, connection, &which);
     });
     if let Err(error) = spawned {
         warn(format_args!("no thread for a connection: {error}"));
@@ -237,10 +244,10 @@ impl Drop for Busy {
     }
 }
 
-fn serve(host: &Shared, connection: &Connection, which: &Listener) {
+fn serve(host: &Shared, connection: Connection, which: &Listener) {
     let mut deadline = Deadline::after(EXCHANGE);
     // Who asks nothing, or nonsense, gets nothing. What came with it is dropped last, and not under the lock.
-    let Ok((request, lent)) = question(connection, which, deadline) else { return };
+    let Ok((request, lent)) = question(&connection, which, deadline) else { return };
     if matches!(request, Request::Decide(_) | Request::Run { .. }) {
         let ground = lock(host).ground.clone();
         ground.wait();
@@ -249,7 +256,7 @@ fn serve(host: &Shared, connection: &Connection, which: &Listener) {
         let mut host = lock(host);
         (host.answer(which, connection.peer, request, &lent), host.unwaited.take())
     };
-    let Response { mut reply, descriptors, lent: more, awaited, recorded } = response;
+    let Response { mut reply, descriptors, lent: more, awaited, recorded, recording } = response;
     if let Some(unwaited) = unwaited {
         // The writer says what could not be written; that it is refused does not hang on it.
         let _ = unwaited.wait();
@@ -264,16 +271,25 @@ fn serve(host: &Shared, connection: &Connection, which: &Listener) {
     }
     let borrowed: Vec<_> =
         descriptors.iter().chain(more.iter().flat_map(|more| more.iter())).map(AsFd::as_fd).collect();
-    if let Err(error) = connection.answer(&reply, &borrowed, deadline) {
+    let answered = connection.answer(&reply, &borrowed, deadline);
+    if let Err(error) = &answered {
         warn(format_args!("process {} did not take its answer: {error}", connection.peer.pid));
+    }
+    if let Some(recording) = recording {
+        let recorders = lock(host).recorders.clone();
+        recorders.take_up(host, *recording, answered.is_ok().then(|| connection.into_stream()));
     }
 }
 
 /// The question; only at a session's own listener with descriptors.
 fn question(connection: &Connection, which: &Listener, deadline: Deadline) -> Result<(Request, Lent), LinkError> {
     match which {
-        Listener::Run(_) => connection.question_with(deadline).map(|(request, lent)| (request, Lent::new(lent))),
-        Listener::Root | Listener::Principals => Ok((connection.question(deadline)?, Lent::default())),
+        Listener::Session(Service::Run, _) => {
+            connection.question_with(deadline).map(|(request, lent)| (request, Lent::new(lent)))
+        }
+        Listener::Root | Listener::Principals | Listener::Session(Service::Record, _) => {
+            Ok((connection.question(deadline)?, Lent::default()))
+        }
     }
 }
 

@@ -127,8 +127,12 @@ fn write_beside(path: &Path, bytes: &[u8]) -> io::Result<(PathBuf, File)> {
 }
 
 fn make_private(folder: &Path) -> Result<(), StoreError> {
+    make(folder, 0o700)
+}
+
+fn make(folder: &Path, mode: u32) -> Result<(), StoreError> {
     use std::os::unix::fs::DirBuilderExt;
-    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    let made = fs::DirBuilder::new().recursive(true).mode(mode).create(folder);
     made.map_err(|error| at(folder, error))
 }
 

@@ -36,11 +36,27 @@ pub enum Watched {
     },
 }
 
+/// What a session's own listener is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Service {
+    /// `tether run`.
+    Run,
+    /// The recorders of its channels.
+    Record,
+}
+
+impl Service {
+    /// All of them: every session has a listener for each.
+    pub const ALL: [Self; 2] = [Self::Run, Self::Record];
+}
+
 /// A session's own listener.
 #[derive(Debug)]
 pub struct Door {
     /// Whose.
     pub session: SessionId,
+    /// What for.
+    pub service: Service,
     /// How many of its connections are served.
     pub busy: Arc<AtomicUsize>,
     number: u64,
@@ -113,21 +129,26 @@ impl Watch {
 
     /// Watches a session's listener, in place of an earlier one. It is ready once, and again after
     /// [`Watch::let_in`].
-    pub fn add_door(&self, session: SessionId, listener: UnixListener) -> io::Result<()> {
-        self.forget_door(&session);
+    pub fn add_door(&self, session: SessionId, service: Service, listener: UnixListener) -> io::Result<()> {
+        self.forget_service(&session, service);
         let mut processes = self.processes();
         let number = processes.next;
         processes.next += 1;
         epoll::add(&self.epoll, &listener, epoll::EventData::new_u64(number), ONCE)?;
         let listener = Mutex::new(Some(listener));
-        processes.doors.insert(number, Arc::new(Door { session, busy: Arc::default(), number, listener }));
+        processes.doors.insert(number, Arc::new(Door { session, service, busy: Arc::default(), number, listener }));
         Ok(())
     }
 
-    /// Watches a session's listener no longer, and closes it.
-    pub fn forget_door(&self, session: &SessionId) {
+    /// Watches a session's listeners no longer, and closes them.
+    pub fn forget_doors(&self, session: &SessionId) {
+        Service::ALL.into_iter().for_each(|service| self.forget_service(session, service));
+    }
+
+    fn forget_service(&self, session: &SessionId, service: Service) {
         let mut processes = self.processes();
-        let found = processes.doors.iter().find(|(_, door)| door.session == *session).map(|(number, _)| *number);
+        let of_it = |door: &Door| door.session == *session && door.service == service;
+        let found = processes.doors.iter().find(|(_, door)| of_it(door)).map(|(number, _)| *number);
         let Some(door) = found.and_then(|number| processes.doors.remove(&number)) else { return };
         processes.waiting.retain(|other| other.number != door.number);
         drop(processes);
@@ -215,7 +236,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (path, watch) = (folder.path().join("s"), Watch::new().unwrap());
         let session: SessionId = "0123456789abcdef".parse().unwrap();
-        watch.add_door(session.clone(), UnixListener::bind(&path).unwrap()).unwrap();
+        watch.add_door(session.clone(), Service::Run, UnixListener::bind(&path).unwrap()).unwrap();
         assert!(came(&watch).is_empty());
         let _two = [UnixStream::connect(&path).unwrap(), UnixStream::connect(&path).unwrap()];
         let Some(Ready::Came(door)) = watch.wait(Duration::ZERO).unwrap().pop() else { panic!("it is not ready") };
@@ -225,7 +246,7 @@ mod tests {
         assert!(came(&watch).is_empty(), "there is no room");
         watch.let_in_waiting();
         assert_eq!(came(&watch), [session.as_str()], "the second still waits");
-        watch.forget_door(&session);
+        watch.forget_doors(&session);
         assert!(door.accept().is_none());
         watch.let_in(&door);
         assert!(came(&watch).is_empty());

@@ -199,6 +199,7 @@ fn sshd_effective() -> Check {
     let settings = |user: &str| effective(user);
     let bad = match (settings("ag-doctor"), settings("doctor")) {
         (Ok(agent), Ok(person)) => differs_from_drop_in(&agent)
+            .or_else(|| serves_by_itself(&agent))
             .or_else(|| person.contains("/usr/libexec/tether/").then(|| "our settings apply to people too".to_owned())),
         (Err(error), _) | (_, Err(error)) => Some(error),
     };
@@ -218,6 +219,13 @@ fn effective(user: &str) -> Result<String, String> {
         return Err(format!("sshd -T: {}", String::from_utf8_lossy(&output.stderr).trim()));
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Without this line sshd serves `internal-sftp` by itself, and nobody records it: whatever the drop-in says, it must be
+/// there.
+fn serves_by_itself(effective: &str) -> Option<String> {
+    let forced = effective.lines().any(|line| line.eq_ignore_ascii_case("forcecommand tether-session"));
+    (!forced).then(|| "ForceCommand is not tether-session: sftp inside sshd would not be recorded".to_owned())
 }
 
 /// The first line of the drop-in whose value sshd does not have.

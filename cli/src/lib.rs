@@ -10,6 +10,7 @@ mod confine;
 mod doctor;
 mod host;
 pub mod linked;
+mod play;
 mod render;
 mod run;
 mod session;

@@ -3,7 +3,7 @@
 use crate::central::Who;
 use crate::render::moment;
 use crate::trail::show;
-use crate::{Found, host};
+use crate::{Found, host, play};
 use anyhow::Result;
 use clap::Subcommand;
 use tether_hostlink::Request;
@@ -15,6 +15,8 @@ pub enum Command {
     List,
     /// The whole story of one session as a tree: from the sign-in to the removal, with every token and certificate
     Show(show::Arguments),
+    /// Play what one of its recordings shows. Keys: space pauses, arrows go back, on, faster and slower, q quits
+    Play(play::Arguments),
     /// End one session
     End {
         /// The session's whole id
@@ -27,6 +29,8 @@ impl Command {
     pub fn is_of_host(&self, who: &Who) -> bool {
         match self {
             Self::Show(arguments) => arguments.is_of_host(who),
+            // A recording that was shipped is a file like others: whoever may read it may play it.
+            Self::Play(_) => false,
             Self::List | Self::End { .. } => true,
         }
     }
@@ -36,6 +40,7 @@ pub fn run(who: &Who, command: &Command, json: bool) -> Result<Found> {
     match command {
         Command::List => list(json),
         Command::Show(arguments) => show::run(who, arguments, json),
+        Command::Play(arguments) => play::run(arguments),
         Command::End { session } => end(session, json),
     }
 }

@@ -17,7 +17,8 @@ use std::ffi::{CString, OsString};
 use std::os::fd::{OwnedFd, RawFd};
 use std::time::Duration;
 use tether_hostlink::{
-    Confinement, DESCRIPTORS_MAX, Deadline, Identity, Link, LinkError, Plan, Refusal, Reply, Request, Word, codes,
+    Confinement, DESCRIPTORS_MAX, Deadline, Identity, Link, LinkError, Plan, Recorder, Refusal, Reply, Request, Word,
+    codes,
 };
 
 /// How long agentd may take to say go.
@@ -74,10 +75,12 @@ impl Agentd {
 }
 
 fn launch(numbers: &[RawFd], agentd: &mut Agentd, typed: &mut Vec<String>) -> Result<Infallible, Refusal> {
-    let Given { sealed, program, mounts, network, arguments } = take(numbers)?;
+    let Given { sealed, program, mounts, network, mut arguments } = take(numbers)?;
     let plan = plan::read(sealed)?;
     typed.clone_from(&plan.argv);
-    if plan.confinement.arguments as usize != arguments.len() {
+    let sink = if plan.recorder == Recorder::Launcher { arguments.pop() } else { None };
+    let has_sink = sink.is_some() == (plan.recorder == Recorder::Launcher);
+    if !has_sink || plan.confinement.arguments as usize != arguments.len() {
         return Err(failed("confine.arguments", "taking the plan's descriptors", "there are not as many as it says"));
     }
     let layers = Layers::new();
@@ -86,7 +89,7 @@ fn launch(numbers: &[RawFd], agentd: &mut Agentd, typed: &mut Vec<String>) -> Re
     let is_script = plan::is_script(&program)?;
     if layers.has(Layer::Descriptors) {
         // Before there is a connection: the keeper must not hold it, and the command has a number of its own.
-        keeper::stand_between(plan.uid, plan.output_limit, plan.terminals)?;
+        keeper::stand_between(&plan, sink)?;
     }
     let terminal = standard::check(plan.confinement.stdin, plan.terminals, layers)?;
     agentd.connect()?;

@@ -16,6 +16,7 @@ fn plan() -> Plan {
         deadline_boottime_ms: boottime_ms() + 2000,
         output_limit: 1 << 20,
         terminals: true,
+        recorder: tether_hostlink::Recorder::Nobody,
         confinement: tether_hostlink::Confinement::read_only(),
     }
 }

@@ -18,6 +18,7 @@ fn expected() -> Vec<(&'static str, String)> {
         deadline_boottime_ms: 0,
         output_limit: 1,
         terminals: true,
+        recorder: tether_hostlink::Recorder::Nobody,
         confinement: Confinement::read_only(),
     };
     let who = Who::of(&plan);

@@ -2,19 +2,20 @@
 //! for a login and with `-c COMMAND` otherwise.
 //!
 //! Invariants: nothing of the session runs before it, so no rc file is read; the environment is built from
-//! nothing; a login that agentd has not bound to a session, seen by its cgroup, ends here.
+//! nothing; a login that agentd has not bound to a session, seen by its cgroup, ends here; nothing runs that is not
+//! recorded ([`crate::recorder`]).
 #![forbid(unsafe_code)]
 
 use crate::limits;
+use crate::recorder::{Asked, record};
 use crate::refusal::failed;
 use crate::shell_environment::{Environment, environment};
 use rustix::fs::Mode;
-use rustix::process::{geteuid, getuid, umask};
+use rustix::process::{DumpableBehavior, geteuid, getuid, set_dumpable_behavior, umask};
 use std::convert::Infallible;
 use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::os::unix::ffi::OsStringExt;
-use std::os::unix::process::CommandExt;
 use std::process::Command;
 use tether_accountfile::{AccountFile, Store, is_agent_uid};
 use tether_hostlink::{Refusal, paths::CGROUP};
@@ -24,13 +25,51 @@ pub fn run(
     arguments: impl Iterator<Item = OsString>,
     inherited: impl Iterator<Item = (OsString, OsString)>,
 ) -> Result<Infallible, Refusal> {
+    // The package has this program unreadable as well, so that it is so from its first instruction on.
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(|errno| failed("shell.dumpable", "prctl", errno))?;
     let account = account()?;
     refuse_unless_bound(&account)?;
-    let command = parse(arguments.skip(1).collect())?;
+    let inherited: Vec<_> = inherited.collect();
+    let command = command_of(parse(arguments.skip(1).collect())?, &inherited);
     umask(Mode::from_raw_mode(0o077));
     limits::login("shell.limits")?;
-    let error = shell(command, environment(&account, inherited)).exec();
-    Err(failed("shell.exec", "starting the shell", error))
+    let text = command.as_ref().map(|command| command.to_string_lossy().into_owned());
+    let transfers = text.as_deref().is_some_and(is_transfer);
+    let shell = shell(command, environment(&account, inherited.into_iter()));
+    record(Asked { uid: account.uid, command: text, transfers, shell })
+}
+
+/// What sshd's `ForceCommand` says for every channel of an agent: run what was asked for, whatever that was. It keeps
+/// sshd from serving `internal-sftp` by itself, which nobody would record.
+const FORCED: &str = "tether-session";
+/// Where sshd puts what was asked for.
+const ORIGINAL: &str = "SSH_ORIGINAL_COMMAND";
+const INTERNAL_SFTP: &str = "internal-sftp";
+/// The same as a program, where distributions have it.
+const SFTP_SERVERS: [&str; 3] =
+    ["/usr/lib/openssh/sftp-server", "/usr/libexec/openssh/sftp-server", "/usr/lib/ssh/sftp-server"];
+
+fn command_of(given: Option<OsString>, inherited: &[(OsString, OsString)]) -> Option<OsString> {
+    if given.as_ref().is_none_or(|command| command != FORCED) {
+        return given;
+    }
+    let asked = inherited.iter().find(|(name, _)| name == ORIGINAL).map(|(_, value)| value.clone())?;
+    let rest = asked.to_str().and_then(|text| text.strip_prefix(INTERNAL_SFTP));
+    let Some(rest) = rest.filter(|rest| rest.is_empty() || rest.starts_with(' ')) else { return Some(asked) };
+    let server = SFTP_SERVERS.into_iter().find(|path| std::path::Path::new(path).exists());
+    Some(format!("exec {}{rest}", server.unwrap_or(INTERNAL_SFTP)).into())
+}
+
+/// Whether a command is the far half of scp, sftp or rsync.
+fn is_transfer(command: &str) -> bool {
+    let mut words = command.split_ascii_whitespace().skip_while(|word| *word == "exec");
+    let program = words.next().and_then(|path| path.rsplit('/').next()).unwrap_or_default();
+    match program {
+        "sftp-server" | "internal-sftp" => true,
+        "scp" => words.any(|word| matches!(word, "-t" | "-f")),
+        "rsync" => words.next() == Some("--server"),
+        _ => false,
+    }
 }
 
 /// The account that this process runs as.
@@ -129,6 +168,37 @@ mod tests {
         assert_eq!(parsed(&["-c", "id; id"]), Some(Some("id; id".into())));
         for wrong in [&["-c"][..], &["-l"], &["-c", "a", "b"], &["-i", "x"], &["script"]] {
             assert_eq!(parsed(wrong), None, "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn what_sshd_was_asked_for_is_run() {
+        let of = |given: Option<&str>, asked: Option<&str>| {
+            let inherited: Vec<_> = asked.map(|asked| (ORIGINAL.into(), asked.into())).into_iter().collect();
+            command_of(given.map(OsString::from), &inherited).map(|command| command.into_string().unwrap())
+        };
+        assert_eq!(of(None, None), None);
+        assert_eq!(of(Some("id"), Some("evil")).as_deref(), Some("id"), "only where it was forced");
+        assert_eq!(of(Some(FORCED), None), None, "a login");
+        assert_eq!(of(Some(FORCED), Some("id; id")).as_deref(), Some("id; id"));
+        assert_eq!(of(Some(FORCED), Some("internal-sftpx")).as_deref(), Some("internal-sftpx"));
+        let sftp = of(Some(FORCED), Some("internal-sftp -l INFO")).unwrap();
+        assert!(sftp.starts_with("exec ") && sftp.ends_with(" -l INFO"), "{sftp}");
+    }
+
+    #[test]
+    fn a_transfer_is_known_by_its_far_half() {
+        for command in [
+            "/usr/lib/openssh/sftp-server",
+            "scp -t .",
+            "scp -r -f /x",
+            "rsync --server -e.L . x",
+            "exec /x/sftp-server",
+        ] {
+            assert!(is_transfer(command), "{command}");
+        }
+        for command in ["", "ls", "scp", "scp a b", "rsync a b", "echo scp -t"] {
+            assert!(!is_transfer(command), "{command}");
         }
     }
 

@@ -90,7 +90,7 @@ fn agentd_has_the_last_word() {
     agentd(Some(Reply::Refused(Refusal::new("session.ended", "the session is over"))));
     assert_refused(&Launch::shell("echo ran").run(), "session.ended");
     std::fs::remove_file("/run/tether/root.sock").unwrap();
-    agentd(Some(Reply::Plan { plan: "x".into(), output_limit: 1 }));
+    agentd(Some(Reply::Plan { plan: "x".into(), output_limit: 1, recorder: tether_hostlink::Recorder::Nobody }));
     assert_refused(&Launch::shell("echo ran").run(), "internal");
     std::fs::remove_file("/run/tether/root.sock").unwrap();
     assert_refused(&Launch::shell("echo ran").run(), "agentd.unreachable");

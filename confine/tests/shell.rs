@@ -3,10 +3,13 @@
 mod common;
 
 use common::own_run;
-use std::os::unix::process::CommandExt;
+use common::sink::sink;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use tether_accountfile::AccountFile;
+use tether_hostlink::Channel;
+use tether_recording::Stream;
 
 const LOGIN: u32 = 65540;
 const SESSION: &str = "0123456789abcdef0123456789abcdef";
@@ -89,6 +92,7 @@ fn a_bound_session_gets_a_clean_shell() {
     let Some(cgroup) = Cgroup::new("bound", SESSION) else { return eprintln!("skipped: needs cgroup v2") };
     account(Some("tether://t/a/h@example.org"));
     std::fs::write("/run/evil", "echo BASH_ENV was read\n").unwrap();
+    let heard = sink(LOGIN, false);
     let output = shell(LOGIN, Some(&cgroup), &["-c", "env | sort; umask; id -u"]);
     let said = String::from_utf8_lossy(&output.stdout);
     let said: Vec<_> = said.lines().filter(|line| !line.starts_with("_=") && !line.starts_with("SHLVL=")).collect();
@@ -107,9 +111,54 @@ fn a_bound_session_gets_a_clean_shell() {
         "65540",
     ];
     assert_eq!(said, expected, "{}", String::from_utf8_lossy(&output.stderr));
+    let recorded = heard.recv().unwrap();
+    assert_eq!(recorded.of(Stream::Output), output.stdout);
+    assert_eq!((recorded.request.kind, recorded.request.columns), (Channel::Exec, 0));
+    assert_eq!(recorded.request.command.as_deref(), Some("env | sort; umask; id -u"));
+    assert_eq!(recorded.status(), Some(0));
     let login = shell(LOGIN, Some(&cgroup), &[]);
     assert_eq!((login.status.code(), login.stderr.as_slice()), (Some(0), &b""[..]));
     assert_refused(&shell(LOGIN, Some(&cgroup), &["-l"]), "shell.arguments");
+}
+
+#[test]
+fn outputs_are_recorded_apart_and_ends_are_handed_on() {
+    if !own_run() {
+        return;
+    }
+    let Some(cgroup) = Cgroup::new("apart", SESSION) else { return eprintln!("skipped: needs cgroup v2") };
+    account(Some("tether://t/a/h@example.org"));
+    let heard = sink(LOGIN, false);
+    let run = |command: &str| {
+        let output = shell(LOGIN, Some(&cgroup), &["-c", command]);
+        let recorded = heard.recv().unwrap();
+        assert_eq!(recorded.of(Stream::Output), output.stdout, "{command}");
+        assert_eq!(recorded.of(Stream::Error), output.stderr, "{command}");
+        assert_eq!(recorded.status(), Some(output.status.into_raw()), "{command}");
+        output
+    };
+    let both = run("echo out; echo err >&2; printf '\\377\\000\\303'; exit 255");
+    assert_eq!((both.stdout.as_slice(), both.stderr.as_slice()), (&b"out\n\xff\x00\xc3"[..], &b"err\n"[..]));
+    assert_eq!(both.status.code(), Some(255));
+    assert_eq!(run("kill -TERM $$").status.signal(), Some(15));
+    assert_eq!(run("kill -KILL $$").status.signal(), Some(9));
+    assert_eq!(run("head -c 5000000 /dev/zero").stdout.len(), 5_000_000);
+    // Something else keeps the output open: what it prints later belongs to the channel.
+    let late = run("(sleep 1; echo late) & echo early; exit 3");
+    assert_eq!((late.stdout.as_slice(), late.status.code()), (&b"early\nlate\n"[..], Some(3)));
+}
+
+#[test]
+fn without_a_recording_nothing_runs() {
+    if !own_run() {
+        return;
+    }
+    let Some(cgroup) = Cgroup::new("unrecorded", SESSION) else { return eprintln!("skipped: needs cgroup v2") };
+    account(Some("tether://t/a/h@example.org"));
+    let run = ["-c", "echo ran >&2"];
+    assert_refused(&shell(LOGIN, Some(&cgroup), &run), "recording.refused");
+    let _heard = sink(LOGIN, true);
+    assert_refused(&shell(LOGIN, Some(&cgroup), &run), "recording.refused");
 }
 
 #[test]

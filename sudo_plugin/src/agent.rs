@@ -3,9 +3,11 @@
 
 use crate::options;
 use crate::run::Run;
+use rustix::io::Errno;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
-use tether_hostlink::{Answer, CommandLine, Deadline, LinkError, Refusal, Reply, Request, Word, codes};
+use tether_hostlink::{Answer, CommandLine, Deadline, LinkError, Recorder, Refusal, Reply, Request, Sink, Word, codes};
+use tether_recording::Stream;
 
 /// How long agentd may take to decide. A plan is void after the same time.
 const DECISION: Duration = Duration::from_secs(2);
@@ -23,6 +25,8 @@ pub struct Agent {
     cwd: Word,
     tty: Option<String>,
     caller: Vec<Vec<u8>>,
+    /// Columns and rows of the agent's terminal, if the command gets one of sudo's.
+    terminal: Option<[u16; 2]>,
     held: Option<Held>,
 }
 
@@ -32,13 +36,23 @@ struct Held {
     plan: String,
     /// How many bytes it may still print; none once agentd was told that it printed more.
     output_left: Option<u64>,
+    /// What its terminal shows is written to it.
+    sink: Option<Sink>,
     _descriptors: Vec<OwnedFd>,
 }
 
 impl Agent {
     /// Before any `open`: nothing may run. So a sudo.conf that lost one of our lines refuses.
     pub const fn new() -> Self {
-        Self { words: None, settings: None, cwd: Word::empty(), tty: None, caller: Vec::new(), held: None }
+        Self {
+            words: None,
+            settings: None,
+            cwd: Word::empty(),
+            tty: None,
+            caller: Vec::new(),
+            terminal: None,
+            held: None,
+        }
     }
 
     /// The audit plugin's `open`: the command line up to the command.
@@ -46,11 +60,19 @@ impl Agent {
         self.words = Some(options::check_words(words));
     }
 
-    /// The policy's `open`.
-    pub fn opened(&mut self, settings: &[Vec<u8>], user_info: &[Vec<u8>], environment: Vec<Vec<u8>>) {
+    /// The policy's `open`. `stands_between`: whether sudo can put a terminal of its own before the agent's.
+    pub fn opened(
+        &mut self,
+        settings: &[Vec<u8>],
+        user_info: &[Vec<u8>],
+        environment: Vec<Vec<u8>>,
+        stands_between: bool,
+    ) {
         self.settings = Some(options::check_settings(settings));
         self.cwd = Word::from(raw_info(user_info, "cwd=").unwrap_or_default().to_vec());
         self.tty = info(user_info, "tty=");
+        let size = |name| info(user_info, name).and_then(|text| text.parse().ok()).unwrap_or(0);
+        self.terminal = stands_between.then(|| [size("cols="), size("lines=")]);
         self.caller = environment;
     }
 
@@ -69,12 +91,40 @@ impl Agent {
         if !assigned.is_empty() {
             return Err(options::refused("setting of environment variables"));
         }
-        let line = CommandLine { argv, cwd: self.cwd.clone(), tty: self.tty.clone() };
-        let Answer { reply, descriptors } = answer(ask, &Request::Decide(line), DECISION)?;
-        let Reply::Plan { plan, output_limit } = reply else { return Err(unexpected()) };
+        let line = CommandLine { argv, cwd: self.cwd.clone(), tty: self.tty.clone(), terminal: self.terminal };
+        let Answer { reply, mut descriptors } = answer(ask, &Request::Decide(line), DECISION)?;
+        let Reply::Plan { plan, output_limit, recorder } = reply else { return Err(unexpected()) };
+        let sink = if recorder == Recorder::Sudo { Some(descriptors.pop().ok_or_else(unexpected)?) } else { None };
+        if sink.is_some() && self.terminal.is_none() {
+            return Err(unexpected());
+        }
         let run = Run::new(&descriptors, &self.caller)?;
-        self.held = Some(Held { plan, output_left: Some(output_limit), _descriptors: descriptors });
+        let sink = sink.map(Sink::new);
+        self.held = Some(Held { plan, output_left: Some(output_limit), sink, _descriptors: descriptors });
         Ok(run)
+    }
+
+    /// Whether the command gets a terminal of sudo's.
+    pub const fn has_terminal(&self) -> bool {
+        self.terminal.is_some()
+    }
+
+    /// The command's terminal shows this. Once it cannot be written down, agentd ends the command, and nothing more is.
+    pub fn shown(&mut self, bytes: &[u8], ask: impl Asks) {
+        self.written(|sink| sink.shown(Stream::Output, bytes), ask);
+    }
+
+    /// The terminal has another size.
+    pub fn resized(&mut self, columns: u16, rows: u16, ask: impl Asks) {
+        self.written(|sink| sink.resized(columns, rows), ask);
+    }
+
+    fn written(&mut self, write: impl FnOnce(&Sink) -> Result<(), Errno>, ask: impl Asks) {
+        let Some(held) = &mut self.held else { return };
+        let Some(Err(_)) = held.sink.as_ref().map(write) else { return };
+        held.sink = None;
+        // agentd sees the recording stop without an end, should this not arrive.
+        let _ = ask(&Request::Unrecorded { plan: held.plan.clone() }, Deadline::after(FAREWELL));
     }
 
     /// The command printed so many bytes. Beyond its limit agentd ends it: refusing the bytes here would leave sudo
@@ -116,8 +166,10 @@ impl Agent {
 
     /// The policy's `close`, after the command or instead of it.
     pub fn closed(&mut self, status: i32, error: i32, ask: impl Asks) {
-        if let Some(Held { plan, .. }) = self.held.take() {
+        if let Some(Held { plan, sink, .. }) = self.held.take() {
             let status = if error == 0 { status } else { NOT_RUN };
+            // A recording without its end is told as such.
+            let _ = sink.map(|sink| sink.end(Some(status)));
             // agentd watches the command itself, so news that does not arrive is not lost.
             let _ = ask(&Request::Ended { plan, status }, Deadline::after(FAREWELL));
         }

@@ -12,6 +12,7 @@ fn agent() -> Agent {
         &bytes(&["progname=sudo"]),
         &bytes(&["user=ag-a", "cwd=/tmp", "tty=/dev/pts/1"]),
         bytes(&["TERM=vt100"]),
+        false,
     );
     agent
 }
@@ -59,12 +60,16 @@ fn what_agentd_allows_is_run_by_the_launcher_and_its_end_is_told() {
     let asked = RefCell::new(None);
     let run = agent.check(bytes(&["cat", "/etc/hosts"]), &[], |request: &Request, _: Deadline| {
         asked.replace(Some(request.clone()));
-        Ok(Answer { reply: Reply::Plan { plan: "p1".into(), output_limit: 100 }, descriptors: descriptors() })
+        Ok(Answer {
+            reply: Reply::Plan { plan: "p1".into(), output_limit: 100, recorder: Recorder::Nobody },
+            descriptors: descriptors(),
+        })
     });
     let line = CommandLine {
         argv: vec!["cat".into(), "/etc/hosts".into()],
         cwd: "/tmp".into(),
         tty: Some("/dev/pts/1".into()),
+        terminal: None,
     };
     assert_eq!(asked.take(), Some(Request::Decide(line)));
     assert!(run.unwrap().info.contains(&"command=/usr/libexec/tether/tether-confine".to_owned()));
@@ -80,7 +85,10 @@ fn what_agentd_allows_is_run_by_the_launcher_and_its_end_is_told() {
 fn a_launcher_that_did_not_start_ends_with_126() {
     let mut agent = agent();
     let plan = |_: &Request, _: Deadline| {
-        Ok(Answer { reply: Reply::Plan { plan: "p".into(), output_limit: 100 }, descriptors: descriptors() })
+        Ok(Answer {
+            reply: Reply::Plan { plan: "p".into(), output_limit: 100, recorder: Recorder::Nobody },
+            descriptors: descriptors(),
+        })
     };
     agent.check(bytes(&["cat"]), &[], plan).unwrap();
     agent.closed(0, libc::ENOENT, |request: &Request, _: Deadline| {
@@ -97,7 +105,10 @@ fn no_answer_and_a_wrong_answer_are_refusals() {
         (Box::new(|_, _| Err(LinkError::TooLong(1))), "sudo.too_long"),
         (Box::new(replies(refused)), "bundle.no_rule"),
         (Box::new(replies(Reply::Done)), "internal"),
-        (Box::new(replies(Reply::Plan { plan: "p".into(), output_limit: 100 })), "internal"), // no descriptors
+        (
+            Box::new(replies(Reply::Plan { plan: "p".into(), output_limit: 100, recorder: Recorder::Nobody })),
+            "internal",
+        ), // no descriptors
     ];
     for (ask, code) in cases {
         let mut agent = agent();
@@ -114,7 +125,7 @@ fn agentd_is_not_asked_about_what_is_not_for_agents() {
     other.submitted(&bytes(&["-u", "bob"]));
     assert_eq!(code(other.check(bytes(&["cat"]), &[], reported)), options::CODE);
     let mut edit = agent();
-    edit.opened(&bytes(&["progname=sudoedit", "sudoedit=true"]), &[], Vec::new());
+    edit.opened(&bytes(&["progname=sudoedit", "sudoedit=true"]), &[], Vec::new(), false);
     assert_eq!(code(edit.check(bytes(&["sudoedit", "/etc/hosts"]), &[], reported)), options::CODE);
     assert_eq!(code(agent().check(vec![vec![0xff]], &[], never)), "sudo.not_utf8");
 }
@@ -123,7 +134,7 @@ fn agentd_is_not_asked_about_what_is_not_for_agents() {
 #[test]
 fn a_missing_line_in_sudo_conf_refuses() {
     let mut no_audit = Agent::new();
-    no_audit.opened(&[], &[], Vec::new());
+    no_audit.opened(&[], &[], Vec::new(), false);
     assert_eq!(no_audit.check(bytes(&["cat"]), &[], reported).unwrap_err().code, "sudo.not_set_up");
     let mut no_policy = Agent::new();
     no_policy.submitted(&[]);
@@ -163,11 +174,72 @@ fn what_is_printed_beyond_the_limit_is_told_once() {
     };
     let mut agent = agent();
     let plan = |_: &Request, _: Deadline| {
-        Ok(Answer { reply: Reply::Plan { plan: "p1".into(), output_limit: 100 }, descriptors: descriptors() })
+        Ok(Answer {
+            reply: Reply::Plan { plan: "p1".into(), output_limit: 100, recorder: Recorder::Nobody },
+            descriptors: descriptors(),
+        })
     };
     agent.check(bytes(&["cat", "/etc/hosts"]), &[], plan).unwrap();
     for (bytes, so_far) in [(60, 0), (40, 0), (0, 0), (1, 1), (1, 1)] {
         agent.printed(bytes, tell);
         assert_eq!(told.get(), so_far);
     }
+}
+
+/// An agent at a terminal, with a recording that leads to `path`.
+fn recorded(path: &str) -> Agent {
+    let mut agent = agent();
+    let user = bytes(&["cwd=/tmp", "tty=/dev/pts/1", "lines=24", "cols=80"]);
+    agent.opened(&bytes(&["progname=sudo"]), &user, Vec::new(), true);
+    let asked = |request: &Request, _: Deadline| {
+        assert!(matches!(request, Request::Decide(CommandLine { terminal: Some([80, 24]), .. })), "{request:?}");
+        let mut descriptors = descriptors();
+        descriptors.push(std::fs::File::options().append(true).open(path).unwrap().into());
+        let reply = Reply::Plan { plan: "p1".into(), output_limit: 100, recorder: Recorder::Sudo };
+        Ok(Answer { reply, descriptors })
+    };
+    let run = agent.check(bytes(&["cat"]), &[], asked).unwrap();
+    assert_eq!(run.argv[1].matches(',').count(), 3, "the launcher gets the recording too: {:?}", run.argv);
+    agent
+}
+
+#[test]
+fn what_a_terminal_shows_is_written_down_and_the_end_too() {
+    let path = std::env::temp_dir().join(format!("tether-agent-{}", std::process::id()));
+    std::fs::write(&path, "").unwrap();
+    let mut agent = recorded(path.to_str().unwrap());
+    agent.shown(b"\xffa\0", never);
+    agent.resized(132, 50, never);
+    agent.closed(256, 0, |_: &Request, _: Deadline| Err(LinkError::TimedOut));
+    let whole = std::fs::read(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    let rest = |at: usize| &whole[at..];
+    assert!(rest(16).starts_with(b"\xffa\0"));
+    assert!(rest(19 + 16).starts_with(&[132, 0, 50, 0]));
+    assert!(rest(19 + 20 + 16) == 256_i32.to_le_bytes());
+}
+
+#[test]
+fn what_cannot_be_written_down_is_told_once_and_nothing_more_is_written() {
+    let told = std::cell::Cell::new(0);
+    let tell = |request: &Request, _: Deadline| {
+        assert!(matches!(request, Request::Unrecorded { plan } if plan == "p1"));
+        told.set(told.get() + 1);
+        Ok(Answer { reply: Reply::Done, descriptors: Vec::new() })
+    };
+    let mut agent = recorded("/dev/full");
+    for _ in 0..3 {
+        agent.shown(b"x", tell);
+    }
+    assert_eq!(told.get(), 1);
+}
+
+#[test]
+fn a_recording_without_a_terminal_of_sudos_is_nothing_that_was_asked() {
+    let mut agent = agent();
+    let plan = |_: &Request, _: Deadline| {
+        let reply = Reply::Plan { plan: "p1".into(), output_limit: 100, recorder: Recorder::Sudo };
+        Ok(Answer { reply, descriptors: descriptors() })
+    };
+    assert_eq!(agent.check(bytes(&["cat"]), &[], plan).unwrap_err().code, "internal");
 }

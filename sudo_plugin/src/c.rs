@@ -3,7 +3,7 @@
 //! What is handed to sudo is never freed: it must outlive the plugin's calls, and sudo runs one command.
 
 use crate::abi::{ERROR_MESSAGE, ErrorText, INFO_MESSAGE, Printf, Texts, TextsOut};
-use libc::{c_char, c_int};
+use libc::{c_char, c_int, c_uint};
 use std::ffi::{CStr, CString};
 use std::sync::OnceLock;
 use tether_hostlink::Refusal;
@@ -45,6 +45,18 @@ fn print(kind: c_int, text: &str) {
         // SAFETY: sudo's printf lives as long as sudo; the format takes exactly one C string.
         unsafe { printf(kind, c"%s".as_ptr(), shown.as_ptr()) };
     }
+}
+
+/// A buffer of sudo's.
+///
+/// # Safety
+/// `bytes` is NULL or a buffer of that many bytes, which nobody writes to in `'b`.
+pub unsafe fn bytes<'b>(bytes: *const c_char, length: c_uint) -> &'b [u8] {
+    if bytes.is_null() {
+        return &[];
+    }
+    // SAFETY: this function's own contract; a C unsigned int fits into a usize here.
+    unsafe { std::slice::from_raw_parts(bytes.cast(), length as usize) }
 }
 
 /// Copies a NULL-terminated array. NULL is the empty array.

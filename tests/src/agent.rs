@@ -104,6 +104,15 @@ impl Agent {
         Ok(ssh.output().context("ssh")?.into())
     }
 
+    /// Works at a terminal over a connection of its own, or over that of a control socket. The steps are those of
+    /// `terminal_client.py`; stdout is all that was shown, byte for byte.
+    pub fn at_a_terminal(&self, steps: &serde_json::Value, more: &[&str]) -> Result<Output> {
+        let mut client = self.lab.client_command("/usr/bin/python3")?;
+        client.args(["-c", include_str!("terminal_client.py"), &steps.to_string(), "ssh", "-t"]);
+        client.args(&self.arguments).args(["-o", "LogLevel=ERROR"]).args(more).arg(&self.destination);
+        client.stdin(Stdio::null()).output().context("python3")
+    }
+
     /// Starts a command and lets it run.
     pub fn start(&self, command: &str) -> Result<Child> {
         let mut ssh = self.client("ssh")?;

@@ -66,6 +66,9 @@ fn without_numbers(path: &str) -> String {
     if path.starts_with("/run/systemd/journal/streams/9:") {
         return "/run/systemd/journal/streams/NUMBER".to_owned();
     }
+    if path.starts_with("/var/lib/tether/recordings/") {
+        return "/var/lib/tether/recordings/SESSION".to_owned();
+    }
     path.to_owned()
 }
 

@@ -49,7 +49,7 @@ fn until_refused(what: &str, mut deed: impl FnMut() -> anyhow::Result<String>) -
     let mut said = String::new();
     for _ in 0..TRIES {
         said = deed()?;
-        if said.contains("host.disk") {
+        if said.contains("host.disk") || said.contains("recording.failed") {
             return Ok(());
         }
     }

@@ -36,7 +36,10 @@ fn a_command_runs_in_the_session_and_leaves_nothing(suite: Suite) -> Result {
     assert!(!left.contains("ag-") && !left.contains(session), "{left}");
     let trail = scene.trail()?;
     let events: Vec<&str> = trail.of(session).map(|link| link.event.event.as_str()).collect();
+    // When a recording is finished beside the session's end is not told.
+    let (recorded, events): (Vec<_>, Vec<_>) = events.into_iter().partition(|event| event.starts_with("recording."));
     assert_eq!(events, ["session.reserved", "login.bound", "session.ending", "session.removed"]);
+    assert_eq!(recorded, ["recording.started", "recording.ended"]);
     for link in trail.of(session) {
         let ids = &link.event.ids;
         let all = [&ids.human, &ids.agent, &ids.instance, &ids.delegation, &ids.session].map(|id| id.id());

@@ -18,7 +18,8 @@ pub(crate) fn run(name: &str, suite: Suite, quick: bool, json: bool) -> Result<E
         "audit" => Bench { bench: "audit", rows: bench_audit::rows()? },
         "central" => bench_central::central(suite, quick, &mut tell)?,
         "revocation" => bench_central::revocation(suite, quick, &mut tell)?,
-        _ => bail!("there is no bench {name:?}; there are: host, confine, central, revocation, audit"),
+        "recording" => bench::recording(suite, &deb::package()?, quick, &mut tell)?,
+        _ => bail!("there is no bench {name:?}; there are: host, confine, central, revocation, audit, recording"),
     };
     if json {
         println!("{}", serde_json::to_string(&table)?);

@@ -5,7 +5,7 @@ use crate::clock::Moment;
 use crate::log::{note, warn};
 use crate::session::{Effect, Input, Monitor, Phase, Reason, Refused, Session};
 use crate::store::StoreError;
-use crate::watch::Watched;
+use crate::watch::{Service, Watched};
 use crate::world::keyrings;
 use crate::world::process;
 use crate::world::remains::Remains;
@@ -81,15 +81,17 @@ impl Host {
         }
     }
 
-    /// Listens for a session's `tether run`.
+    /// Listens for a session's `tether run` and its recorders.
     pub(super) fn open_door(&mut self, session: &Session) -> std::io::Result<()> {
-        let listener = self.doors.make(session)?;
-        self.watch.add_door(session.grant.session.clone(), listener)
+        Service::ALL.into_iter().try_for_each(|service| {
+            let listener = self.doors.make(session, service)?;
+            self.watch.add_door(session.grant.session.clone(), service, listener)
+        })
     }
 
     /// Listens no longer.
     pub(super) fn close_door(&mut self, session: &Session) {
-        self.watch.forget_door(&session.grant.session);
+        self.watch.forget_doors(&session.grant.session);
         if let Err(error) = self.doors.remove(session) {
             warn(format_args!("session {}: its socket cannot be removed: {error}", session.grant.session));
         }
@@ -154,6 +156,7 @@ impl Host {
         for plan in plans {
             self.command_over(&plan, CommandEnd::Session);
         }
+        self.recordings.session_ended(id);
         if let Some(why) = trouble {
             self.record_error("session.stuck", "session.teardown", ids_of(session), json!({"why": why}));
             self.stuck.insert(id.clone(), Moment::now().plus(STUCK));
@@ -182,6 +185,7 @@ impl Host {
         crash_point!(GoneFile);
         self.sessions.remove(id);
         self.recorded.remove(id);
+        self.counted.remove(id);
         if self.sessions.is_empty() {
             self.ground.let_go();
         }
@@ -205,6 +209,11 @@ impl Host {
         let Some(mut plan) = self.plans.remove(name) else { return };
         // An agent can stop its own sudo for ever: the plan's end is the end of the descriptor, too.
         self.watch.forget(&Watched::Asker { plan: name.to_owned() });
+        if let Some(recording) = &plan.recording {
+            // Who told its end has written all that it will.
+            let writer = if end.status().is_some() { None } else { plan.asker.try_clone().ok() };
+            self.recordings.ended(&plan.session, recording, writer);
+        }
         let run = plan.run.take();
         self.command_closed(name, &plan, end);
         if let Some(RunPart { handed, teller }) = run {
@@ -262,6 +271,7 @@ impl Host {
         self.ask_again_if_unanswered(now);
         self.retry_stuck(now);
         self.end_late_plans(now);
+        self.end_unrecorded(now);
         Duration::from_millis(500)
     }
 

@@ -5,6 +5,8 @@
 mod feed;
 mod life;
 mod plans;
+mod recorded;
+mod recordings;
 mod records;
 mod recover;
 mod refusals;
@@ -13,6 +15,8 @@ mod spent;
 use crate::clock::{Moment, wall_seconds};
 use crate::config::Config;
 use crate::log::{AuditLog, LogError, Ticket};
+use crate::recorders::Recorders;
+use crate::recordings::Recordings;
 use crate::redaction::Redaction;
 use crate::session::{Monitor, Reason, Session};
 use crate::store::{Store, StoreError};
@@ -33,6 +37,8 @@ use tether_identity::SessionId;
 pub use feed::{INBOX, RESUME_REQUEST};
 pub use life::StepError;
 pub use plans::{Awaited, CommandEnd, Handed, Lent, OpenPlan, Over, PlanPhase, RunPart, Way, awaiting};
+pub use recorded::Recorded;
+pub use recordings::Unfit;
 pub use records::{details, ids_of, ids_of_grant};
 pub use recover::{STATE, STOPPED_FILE, random_id};
 pub use refusals::Refusals;
@@ -99,7 +105,7 @@ pub struct Host {
     /// The last record that nobody waited for under the lock.
     pub unwaited: Option<Ticket>,
     /// How many records each session caused since agentd's start.
-    pub recorded: BTreeMap<SessionId, u64>,
+    pub counted: BTreeMap<SessionId, u64>,
     /// What of arguments no record shows.
     pub redaction: Redaction,
     /// Sessions that are not gone.
@@ -122,8 +128,14 @@ pub struct Host {
     pub programs: Programs,
     /// What of the folders of programs is not to be read.
     pub ground: Ground,
+    /// What is recorded.
+    pub recordings: Recordings,
     /// Commands that were allowed and are not over.
     pub plans: BTreeMap<String, OpenPlan>,
+    /// Who records channels.
+    pub recorders: Recorders,
+    /// What of each session is recorded.
+    pub recorded: BTreeMap<SessionId, Recorded>,
     /// Refusals that are counted rather than recorded one by one.
     pub refusals: Refusals,
     /// Sessions whose taking down failed, and when to try again.

@@ -56,6 +56,10 @@ pub enum CommandEnd {
     Time,
     /// It printed more than its rule or the host allows.
     Output,
+    /// It could not be recorded any more.
+    Unrecorded,
+    /// Its recording is as long as it may be.
+    RecordingLimit,
 }
 
 impl CommandEnd {
@@ -65,6 +69,8 @@ impl CommandEnd {
             Self::Status(_) | Self::AskerGone | Self::Session => "",
             Self::Time => "command.time_limit",
             Self::Output => "command.output_limit",
+            Self::Unrecorded => "recording.failed",
+            Self::RecordingLimit => "recording.limit",
         }
     }
 
@@ -107,6 +113,8 @@ pub struct OpenPlan {
     pub asker: OwnedFd,
     /// The asker's pid.
     pub asker_pid: u32,
+    /// The name of its recording, if it is recorded.
+    pub recording: Option<String>,
     /// Under `tether run` only.
     pub run: Option<RunPart>,
 }

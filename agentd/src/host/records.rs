@@ -125,13 +125,13 @@ impl Host {
     fn count_record(&mut self, ids: &Ids) {
         let Some(id) = ids.session.id().and_then(|id| id.parse::<SessionId>().ok()) else { return };
         if self.sessions.contains_key(&id) {
-            *self.recorded.entry(id).or_default() += 1;
+            *self.counted.entry(id).or_default() += 1;
         }
     }
 
     /// Whether a session has caused as many records as one may.
     pub fn has_too_many_records(&self, id: &SessionId) -> bool {
-        self.recorded.get(id).is_some_and(|count| *count >= self.config.host.audit.session_records)
+        self.counted.get(id).is_some_and(|count| *count >= self.config.host.audit.session_records)
     }
 }
 

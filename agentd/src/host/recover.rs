@@ -5,6 +5,8 @@ use super::{Host, HostError, Refusals, Spent, TearDown, ids_of};
 use crate::clock::Moment;
 use crate::config::Config;
 use crate::log::{AUDIT_FOLDER, AuditLog, of_this_host, warn};
+use crate::recorders::Recorders;
+use crate::recordings::{FOLDER, Recordings};
 use crate::redaction::Redaction;
 use crate::session::{Input, Phase, Reason, Session};
 use crate::store::Store;
@@ -49,7 +51,7 @@ impl Host {
         let host = Self {
             log: open_log(&config.host, &boot)?,
             unwaited: None,
-            recorded: BTreeMap::new(),
+            counted: BTreeMap::new(),
             redaction: Redaction::new(&config.host.audit.redact),
             trust,
             sessions: read_sessions(&store)?,
@@ -62,7 +64,11 @@ impl Host {
             cgroups: Cgroups::open().map_err(|source| system("the cgroup of sessions", source))?,
             programs: Programs::default(),
             ground: Ground::new().map_err(|source| system("an eventfd", source))?,
+            recordings: Recordings::open(FOLDER, config.host.recording.clone())
+                .map_err(|source| system(FOLDER, source))?,
             plans: BTreeMap::new(),
+            recorders: Recorders::new().map_err(|source| system("an epoll for recorders", source))?,
+            recorded: BTreeMap::new(),
             refusals: Refusals::default(),
             stuck: BTreeMap::new(),
             kept_floor,
@@ -91,6 +97,7 @@ impl Host {
         self.write_ca_keys().map_err(|source| system(paths::USER_CA_KEYS, source))?;
         self.write_question().map_err(|source| system("the resume request", source))?;
         self.sweep();
+        self.expect_recorders();
         let ids: Vec<SessionId> = self.sessions.keys().cloned().collect();
         for id in ids {
             self.take_up(&id, begins_anew);

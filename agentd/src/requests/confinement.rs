@@ -8,8 +8,8 @@ use tether_bundle::{Bundle, Grant, Mode, PathArgument, Rule};
 use tether_hostlink::{Confinement, DESCRIPTORS_MAX, Identity, Refusal};
 
 /// How many path arguments one command may have: one message carries so many descriptors, four are the plan's own,
-/// and six more are the runner's under `tether run`.
-const PATHS_MAX: usize = DESCRIPTORS_MAX - 10;
+/// one is the recording, and six more are the runner's under `tether run`.
+const PATHS_MAX: usize = DESCRIPTORS_MAX - 11;
 
 /// The orders, and the descriptors of path arguments that go with them.
 pub struct Orders {

@@ -10,9 +10,10 @@
 //! | `decide`, `commands` | root's | sudo inside a session | open |
 //! | `report` | root's | sudo or PAM inside a session | always; for the record |
 //! | `run`, `commands` | a session's | the agent in it | open |
+//! | `record` | a session's for recorders | the agent in it | open |
 //! | `take` | root's | root outside of sessions: the runner, once, within 6 s | open |
 //! | `begin` | root's | the launcher inside a session, once, within 2 s | open |
-//! | `ended`, `exceeded` | root's | the sudo that asked, or the runner | running |
+//! | `ended`, `exceeded`, `unrecorded` | root's | the sudo that asked, or the runner | running |
 //! | `status`, `end`, `stop`, `start` | root's | root outside of sessions | always |
 //!
 //! Root outside of sessions is uid 0 in the initial user namespace, not below our cgroup, with no agent's
@@ -25,6 +26,7 @@ mod confinement;
 mod login;
 mod plan;
 mod principals;
+mod record;
 mod run;
 mod sudo;
 
@@ -32,7 +34,9 @@ pub use plan::Planned;
 pub use sudo::Recorded;
 
 use crate::host::{Awaited, Host, Lent};
+use crate::recorders::Recording;
 use crate::session::Monitor;
+use crate::watch::Service;
 use crate::world::cgroup;
 use crate::world::process::Process;
 use std::os::fd::OwnedFd;
@@ -52,12 +56,14 @@ pub struct Response {
     pub awaited: Option<(String, Awaited)>,
     /// A command whose record the answer waits for.
     pub recorded: Option<Recorded>,
+    /// What the connection is from here on.
+    pub recording: Option<Box<Recording>>,
 }
 
 impl Response {
     /// A reply with descriptors of its own.
     fn with(reply: Reply, descriptors: Vec<OwnedFd>) -> Self {
-        Self { reply, descriptors, lent: None, awaited: None, recorded: None }
+        Self { reply, descriptors, lent: None, awaited: None, recorded: None, recording: None }
     }
 }
 
@@ -75,8 +81,8 @@ pub enum Listener {
     Root,
     /// The principals command's.
     Principals,
-    /// A session's own, for `tether run`.
-    Run(SessionId),
+    /// A session's own.
+    Session(Service, SessionId),
 }
 
 /// Who is asking.
@@ -93,8 +99,8 @@ pub enum Asker {
     Stray(Process),
     /// A process of root's inside a session: sudo, or the launcher that it started.
     Session(SessionId, Process),
-    /// The agent in a session, by that session's own socket.
-    Agent(SessionId, Process),
+    /// The agent in a session, by that session's own socket for this.
+    Agent(Service, SessionId, Process),
 }
 
 impl Host {
@@ -118,10 +124,13 @@ impl Host {
             (Asker::Root(_), Request::Start) => self.go_on().into(),
             (Asker::Stray(peer), Request::Open(_) | Request::Enter { .. }) => self.end_stray(&peer).into(),
             (Asker::Session(session, peer), Request::Decide(line)) => self.decide(&session, &peer, &line),
-            (Asker::Session(session, _) | Asker::Agent(session, _), Request::Commands) => {
+            (Asker::Session(session, _) | Asker::Agent(Service::Run, session, _), Request::Commands) => {
                 self.commands(&session).into()
             }
-            (Asker::Agent(session, peer), Request::Run { argv }) => self.run(&session, &peer, argv, lent),
+            (Asker::Agent(Service::Record, session, _), Request::Record(request)) => {
+                self.record_channel(&session, request)
+            }
+            (Asker::Agent(Service::Run, session, peer), Request::Run { argv }) => self.run(&session, &peer, argv, lent),
             (Asker::Root(peer), Request::Take { plan }) => {
                 self.hand_over(&peer, &plan).unwrap_or_else(|refusal| Err(refusal).into())
             }
@@ -132,6 +141,9 @@ impl Host {
                 self.begin(&session, &peer, &plan).unwrap_or_else(|refusal| Err(refusal).into())
             }
             (Asker::Session(session, peer), Request::Exceeded { plan }) => self.exceeded(&session, &peer, &plan).into(),
+            (Asker::Session(session, peer), Request::Unrecorded { plan }) => {
+                self.unrecorded(&session, &peer, &plan).into()
+            }
             (Asker::Session(session, peer), Request::Ended { plan, status }) => {
                 self.ended(&session, &peer, &plan, status).into()
             }
@@ -143,7 +155,7 @@ impl Host {
         match listener {
             // The socket is that user's alone, and root's; both may ask it nothing else.
             Listener::Principals => return Ok(Asker::Principals),
-            Listener::Run(session) => return self.agent(session, peer),
+            Listener::Session(service, session) => return self.agent(*service, session, peer),
             Listener::Root => {}
         }
         let process = Process::look(peer.pid).map_err(|_| not_yours())?;
@@ -166,7 +178,7 @@ impl Host {
     }
 
     /// The agent of a session, by the kernel's word: root gets nothing here, nor does another uid of the session.
-    fn agent(&self, id: &SessionId, peer: Peer) -> Result<Asker, Refusal> {
+    fn agent(&self, service: Service, id: &SessionId, peer: Peer) -> Result<Asker, Refusal> {
         let session = self.sessions.get(id).ok_or_else(not_yours)?;
         let process = Process::look(peer.pid).map_err(|_| not_yours())?;
         let login = session.uids.login;
@@ -174,7 +186,7 @@ impl Host {
             && process.loginuid == Some(login)
             && process.initial_user_namespace
             && cgroup::session_of(&process.cgroup).as_ref() == Some(id);
-        if of_it { Ok(Asker::Agent(id.clone(), process)) } else { Err(not_yours()) }
+        if of_it { Ok(Asker::Agent(service, id.clone(), process)) } else { Err(not_yours()) }
     }
 
     /// Whether a process is the monitor of a connection that passed the account gate, or its child.

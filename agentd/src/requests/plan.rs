@@ -5,6 +5,7 @@ use super::confinement::{Orders, orders};
 use super::sudo::{internal, start_of};
 use crate::clock::Moment;
 use crate::host::{Host, OpenPlan, PlanPhase, Way};
+use crate::recordings::Wanted;
 use crate::redaction::Redaction;
 use crate::session::Session;
 use crate::watch::Watched;
@@ -17,8 +18,9 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tether_bundle::{Command, Decision, Denied, PathArgument, Policy, Rule};
-use tether_hostlink::{CommandLine, Plan, Refusal, Reply};
+use tether_hostlink::{CommandLine, Plan, Recorder, Refusal, Reply};
 use tether_identity::{Name, SessionId};
+use tether_recording::Kind;
 
 /// How long a plan is good for, once who runs the launcher has it.
 pub(super) const PLAN_SPAN: Duration = Duration::from_secs(2);
@@ -49,6 +51,8 @@ pub struct Planned {
     plan: Plan,
     /// The program, the host's mounts and network, and what path arguments mean.
     others: Vec<OwnedFd>,
+    /// What is printed is written to it.
+    sink: Option<OwnedFd>,
 }
 
 impl Planned {
@@ -59,7 +63,8 @@ impl Planned {
 
     /// What who asked is told.
     pub fn reply(&self) -> Reply {
-        Reply::Plan { plan: self.plan.plan.clone(), output_limit: self.plan.output_limit }
+        let Plan { plan, output_limit, recorder, .. } = &self.plan;
+        Reply::Plan { plan: plan.clone(), output_limit: *output_limit, recorder: *recorder }
     }
 
     /// The same plan, void only after `until`, with what is known of the folders of programs by now.
@@ -69,10 +74,11 @@ impl Planned {
         self
     }
 
-    /// The launcher's descriptors, first the sealed plan.
+    /// The launcher's descriptors, first the sealed plan; last of all the recording.
     pub fn descriptors(mut self) -> std::io::Result<Vec<OwnedFd>> {
         let sealed = sealed(&self.plan)?;
         self.others.insert(0, sealed);
+        self.others.extend(self.sink);
         Ok(self.others)
     }
 }
@@ -99,7 +105,7 @@ impl Host {
                 Refusal::new("session.too_many_commands", text).hint("each command is kept on record; wait a minute")
             );
         }
-        self.open_plan(&session, peer, program, decided, way).map_err(|error| internal(&error))
+        self.open_plan(&session, peer, program, decided, way, line.terminal)
     }
 
     fn open_plan(
@@ -109,13 +115,48 @@ impl Host {
         program: Program,
         decided: Decided,
         way: Way,
-    ) -> std::io::Result<Planned> {
-        let name = crate::host::random_id()?;
+        terminal: Option<[u16; 2]>,
+    ) -> Result<Planned, Refusal> {
+        let name = crate::host::random_id().map_err(|error| internal(&error))?;
         let id = &session.grant.session;
+        let wanted = Wanted {
+            kind: if way == Way::Run { Kind::Run } else { Kind::Sudo },
+            command: decided.about["argv"].clone(),
+            size: terminal.map_or((0, 0), |[columns, rows]| (columns, rows)),
+            plan: Some(name.clone()),
+        };
+        let sink = self.begin_recording(id, &wanted)?;
+        let recording = sink.as_ref().map(|sink| sink.name.clone());
+        let recorder = match (&sink, terminal) {
+            (None, _) => Recorder::Nobody,
+            (Some(_), None) => Recorder::Launcher,
+            (Some(_), Some(_)) => Recorder::Sudo,
+        };
+        let opened = self.opened(session, peer, program, decided, (&name, recording.clone()), recorder, way);
+        if let (Err(_), Some(recording)) = (&opened, &recording) {
+            self.recordings.ended(id, recording, None);
+        }
+        let sink = sink.map(|sink| sink.file);
+        opened.map(|planned| Planned { sink, ..planned }).map_err(|error| internal(&error))
+    }
+
+    fn opened(
+        &mut self,
+        session: &Session,
+        peer: &Process,
+        program: Program,
+        mut decided: Decided,
+        (name, recording): (&str, Option<String>),
+        recorder: Recorder,
+        way: Way,
+    ) -> std::io::Result<Planned> {
+        if let Some(recording) = &recording {
+            decided.about["recording"] = recording.as_str().into();
+        }
         let until = Moment::now().plus(if way == Way::Run { RUNNER_SPAN } else { PLAN_SPAN });
         let plan = Plan {
-            plan: name.clone(),
-            session: id.clone(),
+            plan: name.to_owned(),
+            session: session.grant.session.clone(),
             program: program.path.clone(),
             device: program.device,
             inode: program.inode,
@@ -124,30 +165,33 @@ impl Host {
             uid: session.uids.read_only,
             deadline_boottime_ms: until.millis(),
             output_limit: decided.output_limit,
-            terminals: way == Way::Sudo,
+            // Whether it is there is known to who asked alone; and what sudo's is, the launcher looks at.
+            terminals: way == Way::Sudo && recorder != Recorder::Launcher,
+            recorder,
             confinement: decided.orders.confinement,
         };
         let mut others = around(program)?;
         others.extend(decided.orders.arguments.into_iter().map(|reached| reached.descriptor));
         let asker = peer.pin()?;
-        self.watch.add(asker.try_clone()?, Watched::Asker { plan: name.clone() })?;
+        self.watch.add(asker.try_clone()?, Watched::Asker { plan: name.to_owned() })?;
         let open = OpenPlan {
-            session: id.clone(),
+            session: session.grant.session.clone(),
             phase: PlanPhase::Allowed,
             until,
             time_limit: decided.time_limit,
             net: plan.confinement.net.clone(),
             bundle_version: decided.bundle_version,
             about: decided.about,
-            login: self.login_of(id, peer),
+            login: self.login_of(&session.grant.session, peer),
             record: None,
             asker,
             asker_pid: peer.pid,
+            recording,
             run: None,
         };
-        self.plans.insert(name, open);
+        self.plans.insert(name.to_owned(), open);
         crash_point!(DecidePlanned);
-        Ok(Planned { plan, others })
+        Ok(Planned { plan, others, sink: None })
     }
 
     /// The program that was typed. What the bundle has no rule for is one refusal in the agent's own words,

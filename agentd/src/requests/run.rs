@@ -18,7 +18,8 @@ impl Host {
     /// May this agent run this? If so, the connection waits for the end.
     pub(super) fn run(&mut self, id: &SessionId, peer: &Process, argv: Vec<String>, lent: &Lent) -> Response {
         // From the kernel: where it says it is would be its own word.
-        let line = CommandLine { argv, cwd: process::folder_of(peer.pid), tty: process::terminal_of(peer.pid) };
+        let (cwd, tty) = (process::folder_of(peer.pid), process::terminal_of(peer.pid));
+        let line = CommandLine { argv, cwd, tty, terminal: None };
         match self.ready_to_run(id, peer, &line, lent) {
             Ok(response) => response,
             Err(refusal) => {

@@ -16,6 +16,8 @@ use tether_identity::SessionId;
 
 /// The signal by which the launcher's keeper ends a command that printed too much (signal(7)).
 const XFSZ: i32 = 25;
+/// The one by which it ends a command that it could not record.
+const PWR: i32 = 30;
 /// How many bytes of `sudo -l` go into one answer; the rest is counted.
 const LIST_MAX: usize = 40 * 1024;
 
@@ -192,7 +194,11 @@ impl Host {
     pub(super) fn ended(&mut self, id: &SessionId, peer: &Process, name: &str, status: i32) -> Result<Reply, Refusal> {
         let plan = self.plans.get(name).filter(|plan| plan.session == *id && plan.asker_pid == peer.pid);
         plan.ok_or_else(not_yours)?;
-        let end = if status & 0x7f == XFSZ { CommandEnd::Output } else { CommandEnd::Status(status) };
+        let end = match status & 0x7f {
+            XFSZ => CommandEnd::Output,
+            PWR if !self.is_recorded_to_its_end(id, name) => CommandEnd::Unrecorded,
+            _ => CommandEnd::Status(status),
+        };
         self.command_over(name, end);
         Ok(Reply::Done)
     }
@@ -203,6 +209,20 @@ impl Host {
         plan.ok_or_else(not_yours)?;
         self.command_over(name, CommandEnd::Output);
         Ok(Reply::Done)
+    }
+
+    /// sudo's plugin could not write down what a terminal showed.
+    pub(super) fn unrecorded(&mut self, id: &SessionId, peer: &Process, name: &str) -> Result<Reply, Refusal> {
+        let plan = self.plans.get(name).filter(|plan| plan.session == *id && plan.asker_pid == peer.pid);
+        plan.ok_or_else(not_yours)?;
+        self.command_over(name, CommandEnd::Unrecorded);
+        Ok(Reply::Done)
+    }
+
+    /// Whether a command's recording has its end: then it ended by that signal itself.
+    fn is_recorded_to_its_end(&self, id: &SessionId, name: &str) -> bool {
+        let recording = self.plans.get(name).and_then(|plan| plan.recording.as_deref());
+        recording.is_none_or(|recording| self.recordings.ends_with_status(id, recording, PWR))
     }
 
     /// `sudo -l`: for a person, and as data for a model.

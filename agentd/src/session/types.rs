@@ -60,8 +60,12 @@ pub enum Reason {
     Rebooted,
     /// It caused more records than one session may.
     Records,
+    /// A channel's recorder is gone.
+    Recorder,
     /// Something of it could not be made, or was found changed.
     Broken,
+    /// Its recordings are as long as they may be, or cannot go on.
+    Recording,
 }
 
 impl Reason {
@@ -75,7 +79,9 @@ impl Reason {
             Self::Stopped => "stopped",
             Self::Rebooted => "rebooted",
             Self::Records => "records",
+            Self::Recorder => "recorder",
             Self::Broken => "broken",
+            Self::Recording => "recording",
         }
     }
 }

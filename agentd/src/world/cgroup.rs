@@ -99,6 +99,12 @@ impl Cgroups {
         Ok(used)
     }
 
+    /// Whether anything of a command's part is left.
+    pub fn command_lives(&self, session: &SessionId, plan: &str) -> bool {
+        let events = fs::read_to_string(self.command(session, plan).join("cgroup.events"));
+        events.is_ok_and(|text| text.lines().any(|line| line == "populated 1"))
+    }
+
     /// Kills all of a session and removes its cgroups.
     pub fn end(&self, session: &SessionId) -> io::Result<()> {
         end(&self.0.join(session.as_str()), |_| ())

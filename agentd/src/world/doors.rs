@@ -1,8 +1,10 @@
-//! Where sessions ask for `tether run`: one listener for each, named by its login uid and only that uid's.
+//! Where sessions ask for `tether run`, and their recorders for a recording: a listener of each sort for each session,
+//! named by its login uid and only that uid's.
 //!
 //! The file's mode is what keeps others from asking; who asks is judged anew at each request.
 
 use crate::session::Session;
+use crate::watch::Service;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
@@ -23,8 +25,8 @@ impl Doors {
     }
 
     /// Listens for a session. What lay there is an earlier agentd's.
-    pub fn make(&self, session: &Session) -> io::Result<UnixListener> {
-        let path = self.path(session);
+    pub fn make(&self, session: &Session, service: Service) -> io::Result<UnixListener> {
+        let path = self.path(session, service);
         gone(&path)?;
         let listener = UnixListener::bind(&path)?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
@@ -36,12 +38,13 @@ impl Doors {
 
     /// Removes a session's. Not being there already is no error.
     pub fn remove(&self, session: &Session) -> io::Result<()> {
-        gone(&self.path(session))
+        Service::ALL.into_iter().try_for_each(|service| gone(&self.path(session, service)))
     }
 
     /// Removes what belongs to none of these sessions.
     pub fn sweep(&self, sessions: &[&Session]) -> io::Result<()> {
-        let known: Vec<PathBuf> = sessions.iter().map(|session| self.path(session)).collect();
+        let known: Vec<PathBuf> =
+            sessions.iter().flat_map(|session| Service::ALL.map(|service| self.path(session, service))).collect();
         for entry in fs::read_dir(&self.0)? {
             let path = entry?.path();
             if !known.contains(&path) {
@@ -51,8 +54,13 @@ impl Doors {
         Ok(())
     }
 
-    fn path(&self, session: &Session) -> PathBuf {
-        self.0.join(format!("{}.sock", session.uids.login))
+    /// The names of `tether_hostlink::paths`.
+    fn path(&self, session: &Session, service: Service) -> PathBuf {
+        let uid = session.uids.login;
+        self.0.join(match service {
+            Service::Run => format!("{uid}.sock"),
+            Service::Record => format!("{uid}.record.sock"),
+        })
     }
 }
 

@@ -1,11 +1,11 @@
 //! A session's namespaces: mounts, IPC, network. Made by a thread that unshares, held by descriptors only,
 //! so they are gone when the last process and the last descriptor are.
 //!
-//! In them everything is read-only but /dev/pts and one tmpfs with a limit, which is home, /tmp, /var/tmp
-//! and /dev/shm. Propagation is private: a later mount of the host does not appear, writable, inside.
+//! In them everything is read-only but pseudo-terminals of its own and one tmpfs with a limit, which is home, /tmp,
+//! /var/tmp and /dev/shm. Propagation is private: a later mount of the host does not appear, writable, inside.
 //! The network namespace is empty: no way out, and no abstract sockets of the host.
 
-use super::sys::{make_read_only, make_writable};
+use super::sys::make_read_only;
 use rustix::fs::{CWD, Gid, Mode, OFlags, Uid, chmod, chownat, fstat, mkdir, openat};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_bind, mount_change};
@@ -78,7 +78,7 @@ fn in_thread(uid: u32, scratch_mib: u64) -> Result<World, WorldError> {
     step("unshare", unshare())?;
     step("private /", mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC))?;
     step("read-only /", make_read_only(c"/", true))?;
-    step("writable /dev/pts", make_writable(c"/dev/pts"))?;
+    terminals()?;
     for path in MASKED.into_iter().filter(|path| Path::new(path).is_dir()) {
         mask(path)?;
     }
@@ -92,6 +92,14 @@ fn in_thread(uid: u32, scratch_mib: u64) -> Result<World, WorldError> {
 
 fn unshare() -> Result<(), Errno> {
     super::sys::unshare_thread(UnshareFlags::NEWNS | UnshareFlags::NEWIPC | UnshareFlags::NEWNET)
+}
+
+/// Terminals of the session's own. The host's are not there: by the name of the one that sshd made for a channel, and
+/// made the agent's, what its recorder stands before could be written to.
+fn terminals() -> Result<(), WorldError> {
+    let flags = MountFlags::NOSUID | MountFlags::NOEXEC;
+    let options = c"newinstance,ptmxmode=0666,mode=0620,gid=5,max=256";
+    step("/dev/pts", mount("tether-session", "/dev/pts", "devpts", flags, Some(options)))
 }
 
 fn mask(path: &str) -> Result<(), WorldError> {

@@ -23,11 +23,6 @@ pub fn make_read_only(path: &CStr, recursive: bool) -> Result<(), Errno> {
     mount_setattr(path, flags, &MountAttr { set: MOUNT_ATTR_RDONLY, clear: 0, propagation: 0, userns: 0 })
 }
 
-/// Makes one mount writable again.
-pub fn make_writable(path: &CStr) -> Result<(), Errno> {
-    mount_setattr(path, 0, &MountAttr { set: 0, clear: MOUNT_ATTR_RDONLY, propagation: 0, userns: 0 })
-}
-
 /// Invalidates the calling thread's user keyring and user session keyring, with all keys in them (keyctl(2)).
 /// The kernel keeps both after a uid's last process, for as long as the machine runs.
 pub fn invalidate_user_keyrings() {
@@ -67,6 +62,18 @@ pub fn termination() -> Result<OwnedFd, Errno> {
     }
     // SAFETY: the kernel has just opened this descriptor for us, and nobody else knows it.
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
+/// Whether anybody has a file of ours open for writing. A lease for reading is given only where nobody has (fcntl(2)); it
+/// is given back at once. Where a file system gives none, the answer is no.
+pub fn has_writer(file: &std::fs::File) -> bool {
+    // SAFETY: numbers only; the descriptor lives as long as the borrow.
+    let lease = |kind: libc::c_int| unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, kind) };
+    if lease(libc::F_RDLCK) == 0 {
+        lease(libc::F_UNLCK);
+        return false;
+    }
+    last_error() == Errno::AGAIN
 }
 
 /// The user namespace that a namespace belongs to (ioctl_ns(2), `NS_GET_USERNS`).

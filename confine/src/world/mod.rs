@@ -54,6 +54,7 @@ pub fn enter(
     layers: Layers,
 ) -> Result<World, Refusal> {
     let code = "confine.namespace";
+    let terminal = terminal.and_then(own::Lifted::of);
     move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network))
         .map_err(|errno| failed(code, "entering the host's network namespace", errno))?;
     move_into_link_name_space(mounts.as_fd(), Some(LinkNameSpaceType::Mount))
@@ -63,7 +64,7 @@ pub fn enter(
     let lock = if layers.has(Layer::Mounts) { lock } else { 0 };
     sys::set_mount(c"/", lock, 0, true).map_err(|errno| step("making every mount read-only", errno))?;
     let writes = writes::open(&orders.writes)?;
-    let control = own::make(who, orders, terminal, layers)?;
+    let control = own::make(who, orders, terminal.as_ref(), layers)?;
     chdir("/").map_err(|errno| failed(code, "going to /", errno))?;
     let proc = if orders.proc_links { REAL_PROC } else { "/proc" };
     Ok(World { control, writes, proc })

@@ -10,13 +10,15 @@ use crate::layers::{Layer, Layers};
 use crate::sys::set_mount;
 use libc::{MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY};
 use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, OFlags, Stat, Uid, chmodat, chownat, makedev, minor, mkdirat, mknodat, open, openat,
-    stat, symlinkat,
+    AtFlags, CWD, FileType, Gid, Mode, OFlags, Stat, Uid, chmodat, chownat, makedev, minor, mkdirat, mknodat, open,
+    openat, stat, symlinkat,
 };
 use rustix::io::Errno;
-use rustix::mount::{MountFlags, mount, mount_bind, mount_bind_recursive};
+use rustix::mount::{
+    MountFlags, MoveMountFlags, OpenTreeFlags, mount, mount_bind, mount_bind_recursive, move_mount, open_tree,
+};
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use tether_hostlink::{Confinement, Refusal};
 
 /// Name and minor number; the major is 1 but for tty.
@@ -41,14 +43,13 @@ const CROWDED: &CStr = c"size=64m,nr_inodes=500000,mode=711";
 const FOLDER: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 /// Makes them. Gives the folder with the control file.
-pub fn make(who: &Who, orders: &Confinement, terminal: Option<&Stat>, layers: Layers) -> Result<OwnedFd, Refusal> {
-    let terminal = terminal.and_then(path_of_terminal);
+pub fn make(who: &Who, orders: &Confinement, terminal: Option<&Lifted>, layers: Layers) -> Result<OwnedFd, Refusal> {
     let size = if orders.proc_links { CROWDED } else { SIZE };
     mount("tether", SCRATCH, "tmpfs", MountFlags::NOSUID, Some(size))
         .map_err(|errno| step("mounting a scratch", errno))?;
     let root = open(SCRATCH, FOLDER, Mode::empty()).map_err(|errno| step("opening the scratch", errno))?;
     if layers.has(Layer::Devices) {
-        devices(&root, terminal.as_deref()).map_err(|errno| step("making /dev", errno))?;
+        devices(&root, terminal).map_err(|errno| step("making /dev", errno))?;
         cover(&root).map_err(|errno| step("covering kernel files", errno))?;
     }
     if orders.proc_links {
@@ -96,9 +97,7 @@ fn read_only(place: &CStr) -> Result<(), Errno> {
     set_mount(place, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID, 0, false)
 }
 
-fn devices(root: &OwnedFd, terminal: Option<&str>) -> Result<(), Errno> {
-    // Opened while the host's /dev is still there.
-    let kept = terminal.map(|path| open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())).transpose()?;
+fn devices(root: &OwnedFd, terminal: Option<&Lifted>) -> Result<(), Errno> {
     mkdirat(root, "dev", Mode::from_raw_mode(0o755))?;
     let dev = openat(root, "dev", FOLDER, Mode::empty())?;
     for (name, major, minor) in DEVICES {
@@ -110,25 +109,42 @@ fn devices(root: &OwnedFd, terminal: Option<&str>) -> Result<(), Errno> {
         symlinkat(target, &dev, name)?;
     }
     if let Some(terminal) = terminal {
-        make_place(&dev, terminal)?;
+        make_place(&dev, &terminal.path)?;
     }
     mount_bind(part("dev"), "/dev")?;
     set_mount(c"/dev", MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_NOSUID, 0, false)?;
-    if let (Some(terminal), Some(kept)) = (terminal, &kept) {
-        mount_bind(format!("/proc/self/fd/{}", kept.as_raw_fd()), terminal)?;
-        set_mount(&CString::new(terminal).map_err(|_| Errno::INVAL)?, 0, MOUNT_ATTR_NODEV, false)?;
+    if let Some(Lifted { path, mount }) = terminal {
+        move_mount(mount, "", CWD, path.as_str(), MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
+        let set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC;
+        set_mount(&CString::new(path.as_str()).map_err(|_| Errno::INVAL)?, set, MOUNT_ATTR_NODEV, false)?;
     }
     Ok(())
 }
 
-/// For the command's own terminal, and no other, under the name it has on the host.
+/// The command's own terminal, taken out of the mounts that it is seen in: a session has terminals of its own, which
+/// the host's mounts do not show.
+pub struct Lifted {
+    path: String,
+    mount: OwnedFd,
+}
+
+impl Lifted {
+    /// To be called in the mount namespace of whoever made the terminal. None if it has no name there.
+    pub fn of(terminal: &Stat) -> Option<Self> {
+        let path = path_of_terminal(terminal)?;
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+        Some(Self { mount: open_tree(CWD, path.as_str(), flags).ok()?, path })
+    }
+}
+
+/// For the command's own terminal, and no other, under the name it has outside.
 fn make_place(dev: &OwnedFd, terminal: &str) -> Result<(), Errno> {
     let Some(name) = terminal.strip_prefix("/dev/") else { return Err(Errno::INVAL) };
     mkdirat(dev, "pts", Mode::from_raw_mode(0o755))?;
     openat(dev, name, OFlags::CREATE | OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()).map(drop)
 }
 
-/// `/dev/pts/N` of the host, if that is what the descriptor is.
+/// `/dev/pts/N`, if that is what the descriptor is.
 fn path_of_terminal(terminal: &Stat) -> Option<String> {
     let path = format!("/dev/pts/{}", minor(terminal.st_rdev));
     let found = stat(&path).ok()?;

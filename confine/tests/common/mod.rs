@@ -3,6 +3,8 @@
 
 #![allow(dead_code)]
 
+pub mod sink;
+
 use rustix::fs::{MemfdFlags, OFlags, SealFlags, fcntl_add_seals, memfd_create};
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
@@ -79,6 +81,7 @@ impl Launch {
             deadline_boottime_ms: boottime_ms() + 60_000,
             output_limit: 1 << 20,
             terminals: true,
+            recorder: tether_hostlink::Recorder::Nobody,
             confinement: Confinement { stdin: true, ground: clean_ground(), ..Confinement::read_only() },
         };
         let program = rustix::fs::open(&path, OFlags::PATH, rustix::fs::Mode::empty()).unwrap();

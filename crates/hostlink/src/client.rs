@@ -54,6 +54,17 @@ impl Link {
         Ok(Self(link))
     }
 
+    /// Puts the question, and gives the connection back with the answer: it goes on as something else. It is
+    /// non-blocking.
+    pub fn ask_and_keep(self, request: &Request, deadline: Deadline) -> Result<(Reply, OwnedFd), LinkError> {
+        send_with(&self.0, &encode(request)?, &[], deadline)?;
+        let mut header = [0; HEADER];
+        recv_exact(&self.0, &mut header, deadline)?;
+        let mut body = vec![0; body_length(header)?];
+        recv_exact(&self.0, &mut body, deadline)?;
+        Ok((decode(&body)?, self.0))
+    }
+
     /// Puts the question and waits for the answer.
     pub fn ask(self, request: &Request, deadline: Deadline) -> Result<Answer, LinkError> {
         self.ask_with(request, &[], deadline, deadline)

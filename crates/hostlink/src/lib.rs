@@ -14,14 +14,17 @@ mod message;
 pub mod paths;
 mod rights;
 mod server;
+mod sink;
 mod word;
 
 pub use client::{Answer, Link, ask, ask_at};
 pub use frame::{Deadline, FRAME_MAX, LinkError, VERSION};
 pub use message::{
-    AuditSummary, BundleSummary, CommandLine, Confinement, Ground, Identity, OpenRequest, Plan, PrincipalsQuery,
-    Refusal, Reply, Request, SESSIONS_PAGE, SessionSummary, StatusReport, codes,
+    AuditSummary, BundleSummary, Channel, CommandLine, Confinement, Continued, Ground, Identity, OpenRequest, Plan,
+    PrincipalsQuery, RecordRequest, Recorder, Refusal, Reply, Request, SESSIONS_PAGE, SessionSummary, StatusReport,
+    codes,
 };
 pub use rights::DESCRIPTORS_MAX;
 pub use server::{Connection, Peer};
+pub use sink::Sink;
 pub use word::Word;

@@ -51,6 +51,11 @@ pub enum Request {
         /// [`Plan::plan`].
         plan: String,
     },
+    /// sudo: what the command's terminal shows cannot be written down. It is killed.
+    Unrecorded {
+        /// [`Plan::plan`].
+        plan: String,
+    },
     /// sudo or PAM refused an agent something without asking: for the record. Answered by [`Reply::Done`].
     Report {
         /// What was refused and why.
@@ -66,6 +71,10 @@ pub enum Request {
         /// What was typed; the first is a name or a path.
         argv: Vec<String>,
     },
+    /// The login shell, before anything of its channel runs: record it. Only at [`crate::paths::record_socket`].
+    /// Answered by [`Reply::Recording`]; then the connection goes on as the recording's frames one way and
+    /// acknowledgements the other (docs/recording-sessions.md).
+    Record(RecordRequest),
     /// The runner: what am I to start? Answered by [`Reply::Taken`], once.
     Take {
         /// [`Plan::plan`].
@@ -87,6 +96,43 @@ pub enum Request {
     Stop,
     /// `tether host start`: admit sessions again.
     Start,
+}
+
+/// A channel that is to be recorded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordRequest {
+    /// What it is.
+    pub kind: Channel,
+    /// The command, as text: what of it is no UTF-8 is U+FFFD. None for a login.
+    pub command: Option<String>,
+    /// Width of the terminal, in characters; 0 without one.
+    pub columns: u16,
+    /// Its height.
+    pub rows: u16,
+    /// The recording that this one goes on from, when agentd was restarted meanwhile.
+    #[serde(default)]
+    pub continues: Option<Continued>,
+}
+
+/// How far a recording had come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Continued {
+    /// Its name.
+    pub name: String,
+    /// How many bytes of output in it were acknowledged.
+    pub bytes: u64,
+}
+
+/// What sort of channel is recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Channel {
+    /// With a terminal.
+    Tty,
+    /// A command without one.
+    Exec,
+    /// A file transfer.
+    Sftp,
 }
 
 /// What sshd knows before authentication (`%u %f %i %s %F` of sshd_config(5)).
@@ -124,6 +170,10 @@ pub struct CommandLine {
     pub cwd: Word,
     /// The terminal, if there is one.
     pub tty: Option<String>,
+    /// Columns and rows of the terminal that sudo will put between the command and the agent's own; none if its outputs
+    /// are not both terminals, and the launcher copies.
+    #[serde(default)]
+    pub terminal: Option<[u16; 2]>,
 }
 
 /// What the launcher does: made by agentd, sealed in a memfd, valid once and for two seconds.
@@ -152,8 +202,24 @@ pub struct Plan {
     /// Whether a terminal is sudo's own, made for this command, and so handed on. Otherwise it is the agent's.
     #[serde(default)]
     pub terminals: bool,
+    /// Who records what it prints.
+    #[serde(default)]
+    pub recorder: Recorder,
     /// What the launcher lets it do.
     pub confinement: Confinement,
+}
+
+/// Who writes down what a command prints. A descriptor for that comes last of all.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Recorder {
+    /// Nobody: nothing is recorded on this host. There is no descriptor.
+    #[default]
+    Nobody,
+    /// The launcher, as it copies.
+    Launcher,
+    /// Sudo's plugin, for a terminal of sudo's. The launcher does not get the descriptor.
+    Sudo,
 }
 
 /// What the launcher lets a command do.
@@ -261,6 +327,9 @@ pub enum Reply {
         plan: String,
         /// How many bytes it may print, both streams together.
         output_limit: u64,
+        /// Who records it.
+        #[serde(default)]
+        recorder: Recorder,
     },
     /// What the agent may run, one line each, as a person would type it.
     Commands {
@@ -285,6 +354,11 @@ pub enum Reply {
     Taken {
         /// The session's login uid.
         uid: u32,
+    },
+    /// The channel is recorded from here on.
+    Recording {
+        /// The recording's name in its session.
+        name: String,
     },
     /// How this host stands.
     Status(StatusReport),

@@ -7,7 +7,7 @@ pub use tether_accountfile::{ACCOUNTS, UID_FIRST, UID_LAST, is_agent_uid};
 pub const ROOT_SOCKET: &str = "/run/tether/root.sock";
 /// The listener of sshd's principals command, owned by [`PRINCIPALS_USER`]. Mode 0600.
 pub const PRINCIPALS_SOCKET: &str = "/run/tether/principals.sock";
-/// The listeners of `tether run`, one for each session: found by name, not listed. See [`run_socket`].
+/// Each session's own listeners: found by name, not listed. See [`run_socket`] and [`record_socket`].
 pub const RUN_FOLDER: &str = "/run/tether/run";
 /// systemd's listener for agentd: each connection starts a `tether-runner`. Mode 0600.
 pub const RUNNER_SOCKET: &str = "/run/tether/runner.sock";
@@ -30,4 +30,10 @@ pub const SHELL: &str = "/usr/libexec/tether/tether-shell";
 #[must_use]
 pub fn run_socket(uid: u32) -> String {
     format!("{RUN_FOLDER}/{uid}.sock")
+}
+
+/// Where the recorders of a session's channels ask: the same owner and mode.
+#[must_use]
+pub fn record_socket(uid: u32) -> String {
+    format!("{RUN_FOLDER}/{uid}.record.sock")
 }

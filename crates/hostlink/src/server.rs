@@ -54,6 +54,12 @@ impl Connection {
         decode(&body)
     }
 
+    /// The connection without its protocol: after an answer that says so it goes on as something else.
+    #[must_use]
+    pub fn into_stream(self) -> OwnedFd {
+        self.link
+    }
+
     /// Sends the one answer; the descriptors go with its first byte.
     pub fn answer(&self, reply: &Reply, descriptors: &[BorrowedFd<'_>], deadline: Deadline) -> Result<(), LinkError> {
         send_with(&self.link, &encode(reply)?, descriptors, deadline)

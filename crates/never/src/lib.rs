@@ -106,6 +106,7 @@ mod tests {
             ("/boot/initrd.img-6.1.0-1-amd64", "private_keys"),
             ("/srv/chroot/var/lib/postgresql/15/main/base/1", "data"),
             ("/var/lib/tether/audit/00000000000000000001.jsonl", "own_state"),
+            ("/var/lib/tether/recordings/0123456789abcdef/sudo-1.rec", "own_state"),
             ("/var/lib/docker/overlay2/a/merged/etc/passwd", "data"),
             ("/sys/kernel/tracing/trace_pipe", "kernel"),
         ] {

@@ -9,11 +9,13 @@
 mod cast;
 mod frame;
 mod header;
+mod intake;
 mod pieces;
 mod reader;
 
 pub use cast::Cast;
 pub use frame::{DATA_MAX, FRAME_HEAD, Frame, Stream, frame_head, resize};
 pub use header::{Header, Kind, MAGIC};
+pub use intake::{INTAKE_MAX, Intake, Rejected};
 pub use pieces::{PIECE, Piece, Pieces};
 pub use reader::{Broken, Reader};

@@ -46,8 +46,8 @@ fn adopt(stock: IoPlugin) {
 fn stand_between_terminals() {
     // SAFETY: sudo reads the struct between calls, not during one.
     let ours = unsafe { tether_io };
-    let (pass, count): (Log, Log) = (Some(pass), Some(count));
-    let ours = IoPlugin { log_ttyin: pass, log_ttyout: count, ..ours };
+    let (pass, keep): (Log, Log) = (Some(pass), Some(keep));
+    let ours = IoPlugin { log_ttyin: pass, log_ttyout: keep, change_winsize: Some(resized), ..ours };
     // SAFETY: as above.
     unsafe { tether_io = ours };
 }
@@ -57,10 +57,24 @@ unsafe extern "C" fn pass(_bytes: *const c_char, _length: c_uint, _error: ErrorT
     1
 }
 
-/// The same for output, which has a limit.
-unsafe extern "C" fn count(_bytes: *const c_char, length: c_uint, _error: ErrorText) -> c_int {
+/// The same for output, which is recorded, and has a limit. What was typed is never looked at: a password at a prompt
+/// that does not show it is in no recording.
+unsafe extern "C" fn keep(bytes: *const c_char, length: c_uint, _error: ErrorText) -> c_int {
     guarded(|| {
+        // SAFETY: sudo's buffer, as long as it says, for the time of this call.
+        let bytes = unsafe { c::bytes(bytes, length) };
+        agent().shown(bytes, ask);
         agent().printed(length.into(), ask);
+        1
+    });
+    1
+}
+
+/// The terminal's size: lines, then columns.
+unsafe extern "C" fn resized(lines: c_uint, columns: c_uint, _error: ErrorText) -> c_int {
+    guarded(|| {
+        let short = |number: c_uint| u16::try_from(number).unwrap_or(u16::MAX);
+        agent().resized(short(columns), short(lines), ask);
         1
     });
     1
@@ -98,7 +112,7 @@ unsafe extern "C" fn open(
         if !is_agent() {
             return forward();
         }
-        if rustix::termios::isatty(rustix::stdio::stdout()) && rustix::termios::isatty(rustix::stdio::stderr()) {
+        if agent().has_terminal() {
             stand_between_terminals();
         }
         1

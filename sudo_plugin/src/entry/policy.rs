@@ -7,6 +7,9 @@ use crate::guard::{forwarding, guarded};
 use crate::side::is_agent;
 use crate::stock::stock;
 use libc::{c_char, c_int, c_uint};
+use rustix::fs::{Mode, OFlags};
+use rustix::stdio::{stderr, stdout};
+use rustix::termios::isatty;
 use tether_hostlink::ask;
 
 /// The policy plugin's struct; `sudo.conf`: `Plugin tether_policy sudo_tether.so`.
@@ -81,7 +84,7 @@ unsafe extern "C" fn open(
         // SAFETY: arrays of sudo's.
         let (settings, user_info, user_env) =
             unsafe { (c::copied(settings), c::copied(user_info), c::copied(user_env)) };
-        agent().opened(&settings, &user_info, user_env);
+        agent().opened(&settings, &user_info, user_env, stands_between());
         if is_supported(version) { 1 } else { -1 }
     })
 }
@@ -127,6 +130,13 @@ unsafe extern "C" fn check_policy(
             }
         }
     })
+}
+
+/// Whether sudo will put a terminal of its own between the command and the agent's: both outputs are terminals, and there
+/// is a controlling one, which sudo needs for that. Without, the launcher copies, and the command has no terminal.
+fn stands_between() -> bool {
+    let own = rustix::fs::open("/dev/tty", OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty());
+    isatty(stdout()) && isatty(stderr()) && own.is_ok()
 }
 
 // From here on: an agent's alone. A human's calls go straight to sudoers, since `adopt` put its functions

@@ -9,6 +9,7 @@ mod logins;
 mod lookups;
 mod memory;
 mod pair;
+mod recording;
 mod released;
 pub mod revocation;
 mod stamps;
@@ -21,6 +22,7 @@ use tether_testhost::Suite;
 
 pub use figures::Figures;
 use pair::Pair;
+pub use recording::recording;
 pub use released::Released;
 
 /// One line of the table.

@@ -24,7 +24,7 @@ enum Tier {
     Tool,
 }
 
-const MEMBERS: [(&str, Tier); 26] = [
+const MEMBERS: [(&str, Tier); 27] = [
     ("tether-identity", Tier::Pure),
     ("tether-accountfile", Tier::Pure),
     ("tether-statement", Tier::Pure),

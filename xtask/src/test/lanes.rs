@@ -7,7 +7,7 @@ use super::program::Program;
 
 /// Programs on hosts that take longest, longest first: a long one that is started last keeps one lane busy while
 /// the other is idle. One that is not listed is taken for long.
-const LONGEST: [&str; 29] = [
+const LONGEST: [&str; 31] = [
     "install",
     "inhost",
     "strangers",
@@ -16,10 +16,12 @@ const LONGEST: [&str; 29] = [
     "gtfobins",
     "forgeries",
     "panics",
+    "session_recording",
     "end",
     "crashes",
     "full_disk",
     "run",
+    "recording",
     "sudo",
     "useful",
     "bundles",

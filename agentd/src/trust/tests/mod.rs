@@ -38,6 +38,7 @@ fn settings() -> config::Host {
         roots: [("root".to_owned(), signing("root").public())].into(),
         times: config::Times::default(),
         audit: crate::config::Audit::default(),
+        recording: crate::recordings::Settings::default(),
     }
 }
 

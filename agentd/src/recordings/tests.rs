@@ -1,0 +1,159 @@
+use super::folder::Folder;
+use super::progress::Progress;
+use super::*;
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::MetadataExt;
+use tether_audit::Ids;
+use tether_recording::{PIECE, Pieces, frame_head};
+
+fn session() -> SessionId {
+    "0123456789abcdef0123456789abcdef".parse().unwrap()
+}
+
+fn wanted() -> Wanted {
+    Wanted { kind: Kind::Sudo, command: serde_json::json!(["id"]), size: (0, 0), plan: Some("p".to_owned()) }
+}
+
+fn begin(recordings: &Recordings) -> (String, File) {
+    let name = recordings.name(&session(), Kind::Sudo);
+    let file = recordings.begin(&session(), &name, "web-01", Ids::unknown("a test"), &wanted()).unwrap();
+    (name, file.into())
+}
+
+fn output(file: &mut File, data: &[u8]) {
+    let head = frame_head(0, Stream::Output, u32::try_from(data.len()).unwrap());
+    file.write_all(&[&head[..], data].concat()).unwrap();
+}
+
+#[test]
+fn only_root_and_the_courier_get_near_and_the_sink_only_appends() {
+    let folder = tempfile::tempdir().unwrap();
+    let recordings = Recordings::open(folder.path().join("r"), Settings::default()).unwrap();
+    let (name, mut file) = begin(&recordings);
+    let key = (session(), name);
+    let path = recordings.folder.recording(&key);
+    assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o640);
+    for folder in path.ancestors().skip(1).take(2) {
+        assert_eq!(fs::metadata(folder).unwrap().mode() & 0o777, 0o750);
+    }
+    std::io::Seek::seek(&mut file, std::io::SeekFrom::Start(0)).unwrap();
+    output(&mut file, b"x");
+    assert!(std::io::Read::read(&mut file, &mut [0]).is_err(), "it could be read");
+    let whole = fs::read(&path).unwrap();
+    assert!(whole.starts_with(tether_recording::MAGIC), "the beginning was written over");
+    assert!(whole.ends_with(b"x"));
+}
+
+#[test]
+fn names_are_never_used_twice_by_an_agentd_that_comes_back_either() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = || Recordings::open(folder.path(), Settings::default()).unwrap();
+    let recordings = open();
+    let (first, _) = begin(&recordings);
+    let (second, _) = begin(&recordings);
+    assert_eq!((first.as_str(), second.as_str()), ("sudo-1", "sudo-2"));
+    recordings.forget(&(session(), first));
+    let again = open();
+    assert_eq!(again.name(&session(), Kind::Tty), "tty-3");
+    let open = again.wait(Duration::ZERO);
+    assert_eq!(open.len(), 1, "one had no end on record");
+    assert!(open.iter().all(|((_, name), open)| *name == second && open.taken_up && open.plan.as_deref() == Some("p")));
+}
+
+#[test]
+fn pieces_go_on_where_an_earlier_agentd_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let recordings = Recordings::open(folder.path(), Settings::default()).unwrap();
+    let (name, mut file) = begin(&recordings);
+    for _ in 0..40 {
+        output(&mut file, &[7; 65536]);
+    }
+    let path = recordings.folder.recording(&(session(), name));
+    let (mut wanted, mut pieces) = (Vec::new(), Pieces::new());
+    pieces.take(&fs::read(&path).unwrap(), |piece| wanted.push(piece));
+    wanted.extend(pieces.flush());
+    assert_eq!(wanted.len(), 3);
+    for recorded in [0, PIECE, 2 * PIECE] {
+        let mut progress = Progress::open(&path, recorded).unwrap();
+        progress.read_on().unwrap();
+        progress.finish();
+        let from = usize::try_from(recorded / PIECE).unwrap();
+        assert_eq!(progress.pending, wanted[from..], "from {recorded}");
+        assert_eq!(progress.digest(), pieces.digest());
+        assert_eq!(progress.seen.shown, 40 * 65536);
+        assert_eq!(progress.trouble(), None);
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_file_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let recordings = Recordings::open(folder.path(), Settings::default()).unwrap();
+    let (name, mut file) = begin(&recordings);
+    let path = recordings.folder.recording(&(session(), name));
+    let mut progress = Progress::open(&path, 0).unwrap();
+    output(&mut file, b"abc");
+    progress.read_on().unwrap();
+    assert_eq!(progress.trouble(), None, "the control");
+    file.write_all(&[1, 2, 3]).unwrap();
+    progress.read_on().unwrap();
+    assert_eq!(progress.trouble().unwrap(), "its last 3 bytes are half a frame");
+    assert_eq!(progress.trouble_now(), None, "more may come");
+    File::options().write(true).open(&path).unwrap().set_len(10).unwrap();
+    progress.read_on().unwrap();
+    assert_eq!(progress.trouble_now().unwrap(), "it became shorter than it was");
+}
+
+#[test]
+fn a_status_at_the_end_is_known_from_one_in_the_output() {
+    let folder = tempfile::tempdir().unwrap();
+    let recordings = Recordings::open(folder.path(), Settings::default()).unwrap();
+    let (name, mut file) = begin(&recordings);
+    let end = [&frame_head(0, Stream::End, 4)[..], &30_i32.to_le_bytes()].concat();
+    assert!(!recordings.ends_with_status(&session(), &name, 30));
+    file.write_all(&end).unwrap();
+    assert!(recordings.ends_with_status(&session(), &name, 30));
+    assert!(!recordings.ends_with_status(&session(), &name, 9));
+}
+
+#[test]
+fn what_is_old_and_over_goes_and_with_a_courier_only_what_was_shipped() {
+    let place = tempfile::tempdir().unwrap();
+    let recordings = Recordings::open(place.path(), Settings::default()).unwrap();
+    let names: Vec<String> = (0..3).map(|_| begin(&recordings).0).collect();
+    let key = |name: &String| (session(), name.clone());
+    recordings.forget(&key(&names[0]));
+    recordings.forget(&key(&names[1]));
+    let folder: &Folder = &recordings.folder;
+    let old = Duration::ZERO;
+    assert!(folder.sweep(Duration::from_secs(3600), false).unwrap().is_empty(), "they are young");
+    fs::write(folder.recording(&key(&names[1])).with_extension("shipped"), "").unwrap();
+    let swept =
+        |ships| -> Vec<String> { folder.sweep(old, ships).unwrap().into_iter().map(|(key, _)| key.1).collect() };
+    assert_eq!(swept(true), [names[1].clone()]);
+    assert_eq!(swept(false), [names[0].clone()], "the third is open");
+}
+
+#[test]
+fn a_full_host_begins_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = Settings { host_mib: 1, ..Settings::default() };
+    let recordings = Recordings::open(folder.path(), settings).unwrap();
+    assert!(recordings.has_room());
+    recordings.add_bytes(&session(), PIECE);
+    assert!(!recordings.has_room());
+}
+
+#[test]
+fn whoever_can_still_write_is_seen() {
+    let folder = tempfile::tempdir().unwrap();
+    let recordings = Recordings::open(folder.path(), Settings::default()).unwrap();
+    let (name, file) = begin(&recordings);
+    let progress = Progress::open(&recordings.folder.recording(&(session(), name)), 0).unwrap();
+    let copy = file.try_clone().unwrap();
+    drop(file);
+    assert!(progress.has_writer(), "a copy is enough");
+    drop(copy);
+    assert!(!progress.has_writer());
+}

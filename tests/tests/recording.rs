@@ -1,0 +1,368 @@
+//! What commands show is recorded byte for byte, by nobody whom an agent could stop or read; what cannot be recorded does
+//! not run.
+
+use anyhow::{Context, ensure};
+use std::process::Output;
+use tether_hostlink::paths;
+use tether_testhost::{Storage, Suite};
+use tether_tests::agent::Connection;
+use tether_tests::recordings::{Recording, path, wait_for};
+use tether_tests::{Agent, Scene, on_both_suites};
+
+type Result = anyhow::Result<()>;
+
+on_both_suites!(
+    pipes_are_recorded_byte_for_byte,
+    a_terminal_is_recorded_as_it_showed_and_not_what_was_typed_blindly,
+    a_command_never_has_its_recording,
+    what_cannot_be_recorded_does_not_run,
+    limits_end_what_is_recorded,
+    an_agentd_that_is_killed_takes_recordings_up,
+    who_is_killed_leaves_a_recording_that_says_so,
+    what_root_changes_later_is_found,
+);
+
+const WIDE: &str = r#"
+name = "triage"
+version = 7
+[[rule]]
+id = "shell"
+program = "/usr/bin/dash"
+arguments = "any"
+[[rule]]
+id = "python-bookworm"
+program = "/usr/bin/python3.11"
+arguments = "any"
+[[rule]]
+id = "python-trixie"
+program = "/usr/bin/python3.13"
+arguments = "any"
+"#;
+const TERMINAL: &str = include_str!("recording_terminal.py");
+const BINARY: &str =
+    "import os; os.write(1, bytes(range(256)) * 3); os.write(2, b\"\\xff\\x00e\\xc3\"); os.write(1, b\"\\x00end\")";
+const SINGLE: &str = "import os; [os.write(1 + n % 2, bytes([n % 256])) for n in range(3000)]";
+const LONG: &str = "import os; [os.write(1, os.urandom(1 << 20)) for _ in range(64)]";
+
+fn wide(suite: Suite, settings: &str) -> anyhow::Result<Scene> {
+    let mut scene = Scene::with(suite, Storage::Memory, settings)?;
+    scene.publish(WIDE)?;
+    scene.host.write_file("/opt/terminal.py", TERMINAL, 0o644)?;
+    Ok(scene)
+}
+
+/// As bytes.
+fn raw(agent: &Agent, connection: &Connection<'_>, options: &[&str], command: &str) -> anyhow::Result<Output> {
+    let mut ssh = agent.client("ssh")?;
+    ssh.args(["-q", "-S", &connection.control(), "-o", "ControlMaster=no"]).args(options);
+    ssh.arg(&agent.destination).arg(command).output().context("ssh")
+}
+
+fn pipes_are_recorded_byte_for_byte(suite: Suite) -> Result {
+    let mut scene = wide(suite, "")?;
+    let (draft, agent) = scene.session()?;
+    let connection = agent.connect()?;
+    for how in ["sudo", "tether run"] {
+        for script in [BINARY, SINGLE, LONG] {
+            let ran = raw(&agent, &connection, &[], &format!("{how} python3 -c '{script}'"))?;
+            ensure!(ran.status.success(), "{how} {script}: {}", String::from_utf8_lossy(&ran.stderr));
+            let recording = Recording::last(&scene, &draft.grant.session)?;
+            let shown = recording.shown()?;
+            ensure!(
+                shown.out == ran.stdout,
+                "{how} {script}: another output, {} {}",
+                shown.out.len(),
+                ran.stdout.len()
+            );
+            ensure!(shown.err == ran.stderr, "{how} {script}: {:?} {:?}", shown.err, ran.stderr);
+            ensure!(!shown.out.is_empty() && shown.end == Some(Some(0)), "{how}: {:?}", shown.end);
+            recording.check()?;
+            ensure!(recording.ended.event.details["regular"] == true, "{:?}", recording.ended);
+            ensure!(recording.name.starts_with(if how == "sudo" { "sudo-" } else { "run-" }), "{}", recording.name);
+        }
+    }
+    let many = scene.trail()?.of(&draft.grant.session).filter(|l| l.event.event == "recording.chunk").count();
+    ensure!(many >= 2, "64 MiB have {many} records of pieces");
+    // The command's record names its recording.
+    let trail = scene.trail()?;
+    let commands = trail.of(&draft.grant.session).filter(|link| link.event.event == "sudo.command");
+    let names: Vec<_> = commands.map(|link| link.event.details["recording"].as_str()).collect();
+    ensure!(names.first() == Some(&Some("sudo-1")) && names.len() == 6, "{names:?}");
+    // One output for both stays in its order.
+    let ran = raw(&agent, &connection, &[], "sudo dash -c 'echo a; echo b >&2; echo c' 2>&1")?;
+    let shown = Recording::last(&scene, &draft.grant.session)?.shown()?;
+    assert_eq!((ran.stdout.as_slice(), shown.all.as_slice()), (&b"a\nb\nc\n"[..], &b"a\nb\nc\n"[..]));
+    // Who wants to see nothing: that is said.
+    raw(&agent, &connection, &[], "sudo dash -c 'echo x' > /dev/null 2>&1")?;
+    let shown = Recording::last(&scene, &draft.grant.session)?.shown()?;
+    assert_eq!((shown.all.len(), shown.gaps.len(), shown.end), (0, 1, Some(None)), "{:?}", shown.gaps);
+    Ok(())
+}
+
+fn a_terminal_is_recorded_as_it_showed_and_not_what_was_typed_blindly(suite: Suite) -> Result {
+    let mut scene = wide(suite, "")?;
+    let (draft, agent) = scene.session()?;
+    let connection = agent.connect()?;
+    let session = &draft.grant.session;
+    for script in ["echo one; printf \"a\\303\"; sleep 0.1; printf \"\\244\\n\\000\\377\"; echo err >&2", "seq 1 30000"]
+    {
+        let ran = raw(&agent, &connection, &["-tt"], &format!("sudo dash -c '{script}'"))?;
+        let recording = Recording::last(&scene, session)?;
+        recording.check()?;
+        let shown = recording.shown()?;
+        ensure!(shown.out == ran.stdout, "{:?}\n{:?}", text(&shown.out), text(&ran.stdout));
+        ensure!(shown.out.windows(2).any(|two| two == b"\r\n"), "it was no terminal: {:?}", text(&shown.out));
+        ensure!(shown.end == Some(Some(0)), "{:?}", shown.end);
+    }
+    let terminal = |actions: &str, command: &str| -> anyhow::Result<(Output, Recording)> {
+        let ran = raw(&agent, &connection, &[], &format!("python3 /opt/terminal.py {actions} -- sudo {command}"))?;
+        Ok((ran, Recording::last(&scene, session)?))
+    };
+    let wait = "echo first; while test \"$(stty size)\" != \"50 132\"; do sleep 0.1; done; stty size";
+    let (ran, recording) = terminal("size 50 132", &format!("dash -c '{wait}'"))?;
+    let shown = recording.shown()?;
+    ensure!(shown.sizes.contains(&(132, 50)), "{:?}: {:?} {:?}", shown.sizes, text(&shown.out), text(&ran.stdout));
+    ensure!(shown.out == ran.stdout, "{:?}\n{:?}", text(&shown.out), text(&ran.stdout));
+    // The header has the terminal's first size.
+    ensure!(String::from_utf8_lossy(&recording.bytes).contains("\"columns\":80,\"rows\":24"), "no size");
+
+    // What is typed at a prompt that does not show it is in no recording; with echo, as a control, it is.
+    let blind = "import termios\na = termios.tcgetattr(0)\nif QUIET:\n  a[3] &= ~termios.ECHO\n  termios.tcsetattr(0, termios.TCSAFLUSH, a)\nprint(\"Password:\", flush=True)\ninput()\nprint(\"done\")";
+    for (quiet, expected) in [("True", false), ("False", true)] {
+        let script = blind.replace("QUIET", quiet);
+        let (ran, recording) = terminal("type hunter2hunter2 Password:", &format!("python3 -c '{script}'"))?;
+        let shown = recording.shown()?;
+        ensure!(text(&shown.out).contains("done"), "{:?}", text(&ran.stdout));
+        let found = recording.bytes.windows(14).any(|part| part == b"hunter2hunter2");
+        assert_eq!(found, expected, "quiet: {quiet}: {:?}", text(&shown.out));
+    }
+
+    // Half a terminal is none: what goes to it is copied and recorded, and nothing can be typed into the command.
+    let ran = raw(
+        &agent,
+        &connection,
+        &[],
+        "python3 /opt/terminal.py -- sh -c \"sudo dash -c 'test -t 0 || test -t 1 || echo none' 2>/dev/null\"",
+    )?;
+    assert_eq!(text(&ran.stdout), "none\r\n");
+    assert_eq!(text(&Recording::last(&scene, session)?.shown()?.out), "none\n");
+    // Without a controlling terminal sudo makes none, and the agent's own is not handed on.
+    let ran = raw(
+        &agent,
+        &connection,
+        &[],
+        "python3 /opt/terminal.py -- sh -c \"setsid -w sudo dash -c 'test -t 1 && echo terminal; echo said'\"",
+    )?;
+    assert_eq!(text(&ran.stdout), "said\r\n");
+    assert_eq!(text(&Recording::last(&scene, session)?.shown()?.out), "said\n");
+    Ok(())
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Prints its own descriptors, and those of every process that it can look at.
+const LOOK: &str = "for f in /proc/[0-9]*/fd/*; do readlink $f; done; readlink /proc/self/fd/*; head -c 1 /var/lib/tether/recordings; ls /var/lib/tether/recordings; cat /var/lib/tether/recordings/*/*";
+
+fn a_command_never_has_its_recording(suite: Suite) -> Result {
+    let mut scene = wide(suite, "")?;
+    let (draft, agent) = scene.session()?;
+    let connection = agent.connect()?;
+    for (options, how) in [(&[][..], "sudo"), (&["-tt"], "sudo"), (&[], "tether run")] {
+        let ran = raw(&agent, &connection, options, &format!("{how} dash -c '{LOOK}'"))?;
+        let said = text(&[ran.stdout, ran.stderr].concat());
+        ensure!(said.contains("/dev/") || said.contains("pipe:"), "{how}: it saw nothing at all: {said}");
+        ensure!(!said.contains(".rec"), "{how} {options:?}: {said}");
+    }
+    // The agent itself sees neither files nor folder.
+    let ran = raw(&agent, &connection, &[], "ls /var/lib/tether/recordings; cat /var/lib/tether/recordings/*/*")?;
+    ensure!(text(&ran.stderr).contains("Permission denied") && ran.stdout.is_empty(), "{}", text(&ran.stderr));
+    // The control: who writes has it while the command runs, and root sees that.
+    let mut child = connection.start("sudo dash -c 'echo started; read x'")?;
+    wait_for("the keeper has the recording", || {
+        Ok(scene.host.sh("ls -l /proc/[0-9]*/fd 2>/dev/null | grep -c 'sudo-.*rec' || true")?.trim() != "0")
+    })?;
+    let holders = scene.host.sh(
+        "for p in /proc/[0-9]*; do ls -l $p/fd 2>/dev/null | grep -q 'sudo-.*rec' && cat $p/comm; done | sort -u; true",
+    )?;
+    ensure!(holders.contains("tether-confine"), "{holders}");
+    let command = scene
+        .host
+        .sh("for p in $(cat /sys/fs/cgroup/tether.sessions/*/run-*/cgroup.procs); do ls -l /proc/$p/fd; done")?;
+    ensure!(command.contains("pipe:") && !command.contains(".rec"), "{command}");
+    child.kill()?;
+    child.wait()?;
+    // Whom it is for may read it, and nobody else.
+    let modes = scene.host.sh(&format!(
+        "stat -c '%a %U:%G' /var/lib/tether /var/lib/tether/recordings /var/lib/tether/recordings/* {}",
+        path(&draft.grant.session, "sudo-1")
+    ))?;
+    assert_eq!(modes, "711 root:root\n750 root:tether-courier\n750 root:tether-courier\n640 root:tether-courier\n");
+    Ok(())
+}
+
+fn what_cannot_be_recorded_does_not_run(suite: Suite) -> Result {
+    let mut scene = wide(suite, "")?;
+    let (draft, agent) = scene.session()?;
+    let connection = agent.connect()?;
+    ensure!(connection.run("sudo dash -c true")?.code == 0, "the control");
+    scene.host.sh("mount -t tmpfs -o size=4k,mode=750 tmpfs /var/lib/tether/recordings; head -c 100000 /dev/zero > /var/lib/tether/recordings/x 2>/dev/null; true")?;
+    for how in ["sudo", "tether run"] {
+        let ran = connection.run(&format!("{how} dash -c 'echo ran'"))?;
+        ensure!(ran.code != 0 && !ran.out.contains("ran") && ran.err.contains("[recording.failed]"), "{how}: {ran:?}");
+    }
+    // Full in the midst of it: the command ends, with a record that says why.
+    scene
+        .host
+        .sh("umount /var/lib/tether/recordings; mount -t tmpfs -o size=1M,mode=750 tmpfs /var/lib/tether/recordings")?;
+    let endless = "dash -c 'while :; do echo 0123456789012345678901234567890123456789; done'";
+    for (options, how) in [(&[][..], "sudo"), (&["-tt"], "sudo"), (&[], "tether run")] {
+        let before = scene.trail()?.codes().iter().filter(|code| **code == "recording.failed").count();
+        let ran = raw(&agent, &connection, options, &format!("{how} {endless}"))?;
+        ensure!(!ran.status.success(), "{how}");
+        wait_for("the end is on record", || {
+            Ok(scene.trail()?.codes().iter().filter(|code| **code == "recording.failed").count() > before)
+        })?;
+        let recording = Recording::last(&scene, &draft.grant.session)?;
+        ensure!(recording.ended.event.details["regular"] == false, "{:?}", recording.ended);
+        recording.check()?;
+        let shown = recording.shown()?;
+        // Nothing was seen that is not in it, but what a terminal still held when its command was killed.
+        if options.is_empty() {
+            ensure!(ran.stdout == shown.out, "{how}: {} {}", ran.stdout.len(), shown.out.len());
+        }
+        scene.host.sh("rm -r /var/lib/tether/recordings/*/*.rec")?;
+    }
+    scene.host.sh("umount /var/lib/tether/recordings")?;
+    ensure!(connection.run("sudo dash -c true")?.code == 0, "with room it goes on");
+    Ok(())
+}
+
+fn limits_end_what_is_recorded(suite: Suite) -> Result {
+    let settings = "[recording]\ncommand_mib = 2\nsession_mib = 5\nhost_mib = 8\n";
+    let mut scene = wide(suite, settings)?;
+    let (draft, agent) = scene.session()?;
+    let connection = agent.connect()?;
+    let endless = "dash -c 'while :; do echo 0123456789012345678901234567890123456789; done'";
+    let ended = |code: &str, times: usize| {
+        wait_for(code, || Ok(scene.trail()?.codes().iter().filter(|one| **one == code).count() >= times))
+    };
+    for (number, how) in ["sudo", "tether run"].iter().enumerate() {
+        let ran = connection.run(&format!("{how} {endless}"))?;
+        ensure!(ran.code != 0, "{how}");
+        ended("recording.limit", number + 1)?;
+    }
+    let _ = connection.run(&format!("sudo {endless}"))?;
+    scene.wait_gone(&draft.grant.session)?;
+    let trail = scene.trail()?;
+    let ending = trail.of(&draft.grant.session).find(|link| link.event.event == "session.ending");
+    assert_eq!(ending.context("no end")?.event.details["reason"], "recording");
+    // Another session fills what the host may hold.
+    let (_, other) = scene.session()?;
+    let other = other.connect()?;
+    let mut said = String::new();
+    for _ in 0..8 {
+        said = other.run(&format!("sudo {endless}"))?.err;
+        if said.contains("[recording.full]") {
+            break;
+        }
+    }
+    ensure!(said.contains("[recording.full]"), "{said}");
+    Ok(())
+}
+
+fn an_agentd_that_is_killed_takes_recordings_up(suite: Suite) -> Result {
+    let mut scene = wide(suite, "")?;
+    let (draft, agent) = scene.session()?;
+    let connection = agent.connect()?;
+    let session = draft.grant.session.clone();
+    let script = "import os,sys\nos.write(1, b\"x\" * 3000000)\nprint(\"started\", flush=True)\nsys.stdin.read(1)\nos.write(1, b\"y\" * 10)";
+    let mut child = connection.start(&format!("sudo python3 -c '{script}'"))?;
+    let mut out = child.stdout.take().context("no stdout")?;
+    let reader = std::thread::spawn(move || {
+        let mut all = Vec::new();
+        std::io::Read::read_to_end(&mut out, &mut all).map(|_| all)
+    });
+    wait_for("pieces are on record", || {
+        Ok(scene.trail()?.of(&session).any(|link| link.event.event == "recording.chunk"))
+    })?;
+    scene.host.sh("systemctl kill -s KILL tether-agentd")?;
+    scene.resume()?;
+    std::io::Write::write_all(child.stdin.as_mut().context("no stdin")?, b"q")?;
+    drop(child.stdin.take());
+    child.wait()?;
+    let out = reader.join().map_err(|_| anyhow::anyhow!("the reader"))??;
+    let recording = Recording::named(&scene, &session, "sudo-1")?;
+    recording.check()?;
+    let shown = recording.shown()?;
+    ensure!(shown.out == out, "{} {}", shown.out.len(), out.len());
+    ensure!(out.ends_with(b"yyyyyyyyyy"), "it did not run to its end");
+    ensure!(recording.ended.event.details["regular"] == true, "{:?}", recording.ended);
+    // A name is not used again.
+    ensure!(connection.run("sudo dash -c true")?.code == 0, "after the restart");
+    assert_eq!(Recording::last(&scene, &session)?.name, "sudo-2");
+    Ok(())
+}
+
+fn who_is_killed_leaves_a_recording_that_says_so(suite: Suite) -> Result {
+    let mut scene = wide(suite, "")?;
+    let (draft, agent) = scene.session()?;
+    let connection = agent.connect()?;
+    for (number, who) in ["sudo", "tether-confine"].iter().enumerate() {
+        let mut child = connection.start("sudo dash -c 'echo started; read x; echo never'")?;
+        let name = format!("sudo-{}", number + 1);
+        let file = path(&draft.grant.session, &name);
+        wait_for("it is recorded", || Ok(scene.host.sh(&format!("grep -c started {file} || true"))?.trim() == "1"))?;
+        let killed = scene.host.sh(&format!(
+            "n=0; for p in $(cat /sys/fs/cgroup/{}/*/login/cgroup.procs); do test \"$(cat /proc/$p/comm)\" = {who} && kill -9 $p && n=1; done; echo $n",
+            paths::CGROUP
+        ))?;
+        ensure!(killed.trim() == "1", "{who} is not there");
+        drop(child.stdin.take());
+        child.wait()?;
+        let recording = Recording::named(&scene, &draft.grant.session, &name)?;
+        recording.check()?;
+        assert_eq!(recording.ended.event.details["regular"], false, "{who}");
+        ensure!(recording.shown()?.out == b"started\n", "{who}");
+        wait_for("nothing of it is left", || {
+            Ok(scene.host.sh(&format!("ls -d /sys/fs/cgroup/{}/*/run-* 2>/dev/null | wc -l", paths::CGROUP))?.trim()
+                == "0")
+        })?;
+    }
+    Ok(())
+}
+
+fn what_root_changes_later_is_found(suite: Suite) -> Result {
+    let mut scene = wide(suite, "")?;
+    let (draft, agent) = scene.session()?;
+    let connection = agent.connect()?;
+    let session = draft.grant.session.clone();
+    let script = "import os; os.write(1, b\"secret\" * 500000)";
+    let ran = raw(&agent, &connection, &[], &format!("sudo python3 -c '{script}'"))?;
+    ensure!(ran.stdout.len() == 3_000_000, "{}", text(&ran.stderr));
+    let file = path(&session, "sudo-1");
+    let changes = [
+        ("a byte", format!("printf X | dd of={file} bs=1 seek=2500000 conv=notrunc status=none")),
+        ("the end", format!("truncate -s -1 {file}")),
+        ("more", format!("printf x >> {file}")),
+        ("another", format!("head -c 3000300 /dev/urandom > {file}")),
+    ];
+    Recording::named(&scene, &session, "sudo-1")?.check()?;
+    scene.host.sh(&format!("cp {file} /root/kept"))?;
+    for (what, change) in changes {
+        scene.host.sh(&change)?;
+        ensure!(Recording::named(&scene, &session, "sudo-1")?.check().is_err(), "{what} is not found");
+        scene.host.sh(&format!("cp /root/kept {file}"))?;
+        Recording::named(&scene, &session, "sudo-1")?.check()?;
+    }
+    // While it is written to: what is recorded ends.
+    let mut child = connection.start("sudo dash -c 'echo started; read x'")?;
+    let file = path(&session, "sudo-2");
+    wait_for("it is recorded", || Ok(scene.host.sh(&format!("grep -c started {file} || true"))?.trim() == "1"))?;
+    scene.host.sh(&format!("truncate -s 10 {file}"))?;
+    wait_for("it is told", || Ok(scene.trail()?.has_code("recording.gap")))?;
+    wait_for("it ends", || Ok(scene.trail()?.has_code("recording.failed")))?;
+    child.wait()?;
+    Ok(())
+}
