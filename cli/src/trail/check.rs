@@ -53,6 +53,8 @@ pub struct Summary {
     pub countersignatures: (u64, u64),
     /// What the first head's key rests on.
     pub start: StartedBy,
+    /// Records before the first are not here, up to this one, and central had countersigned them; 0 if there are none.
+    pub retired: u64,
     /// What is wrong.
     pub findings: Vec<Finding>,
 }
@@ -92,6 +94,17 @@ struct Check<'c> {
     waiting: Vec<(Countersignature, Option<Place>)>,
     latest_us: u64,
     begun: bool,
+    /// Whether what is here is believed about what was before it.
+    part: bool,
+    /// What is missing before the first file.
+    missing: Option<Missing>,
+}
+
+/// Records before the first that is here: retired, if central had them.
+struct Missing {
+    from: u64,
+    to: u64,
+    place: Place,
 }
 
 /// Reads a chain from its files. `each` gets every record that holds, in order.
@@ -108,6 +121,7 @@ pub fn check(files: &Files, keys: &Keys, elsewhere: &Elsewhere, each: &mut dyn F
         check.countersigned(compact, place.clone());
     }
     check.settle();
+    check.retired();
     Ok(check.sum)
 }
 
@@ -131,7 +145,8 @@ impl<'c> Check<'c> {
             ..Summary::default()
         };
         let verifier = Verifier::from(reached);
-        Self { files, keys, verifier, sum, heads: HashMap::new(), waiting: Vec::new(), latest_us: 0, begun: false }
+        let (heads, waiting, part) = (HashMap::new(), Vec::new(), !files.whole);
+        Self { files, keys, verifier, sum, heads, waiting, latest_us: 0, begun: false, part, missing: None }
     }
 
     /// Whether the first segment is where the start says.
@@ -142,9 +157,15 @@ impl<'c> Check<'c> {
         if !self.files.whole || begins <= expected {
             return true;
         }
-        let known = if self.files.start.is_some() { "the start of the chain" } else { "no start.json, so all of them" };
-        let why = format!("the first file begins with record {begins}, {known} asks for record {expected}");
-        self.find(What::Segment, Some(expected), Some(Place { file: first.path.clone(), line: 1 }), why);
+        let place = Place { file: first.path.clone(), line: 1 };
+        if self.files.retires {
+            self.missing = Some(Missing { from: expected, to: begins - 1, place });
+            (self.part, self.sum.start) = (true, StartedBy::Nothing);
+            self.verifier = Verifier::from(Reached::default());
+            return true;
+        }
+        let why = format!("the first file begins with record {begins}, and record {expected} should be the first");
+        self.find(What::Segment, Some(expected), Some(place), why);
         false
     }
 
@@ -208,9 +229,9 @@ impl<'c> Check<'c> {
         let reached = self.verifier.reached();
         let is_head = text.starts_with("{\"head\"");
         let headless = |(start, _): &(super::files::Start, _)| start.number > 0 && start.head.is_none();
-        let unknown = !self.files.whole || self.files.start.as_ref().is_some_and(headless);
+        let unknown = self.part || self.files.start.as_ref().is_some_and(headless);
         let after_retention = is_head && self.heads.is_empty() && unknown;
-        let part = !self.files.whole && !self.begun;
+        let part = self.part && !self.begun;
         self.begun = true;
         if !part && !after_retention {
             return;
@@ -326,6 +347,24 @@ impl<'c> Check<'c> {
                 }
             }
         }
+    }
+
+    /// Central had what is missing before the first file, if it has countersigned a head that is here.
+    fn retired(&mut self) {
+        let Some(Missing { from, to, place }) = self.missing.take() else { return };
+        if self.sum.countersigned.is_some() {
+            self.sum.retired = to;
+            return;
+        }
+        let why = if self.keys.is_empty() {
+            "not here; whether central had them is told by its countersignatures, for which --keys and --root are needed"
+        } else {
+            "not here, and no countersignature of central's says that it had them"
+        };
+        let why = format!("records {from} to {to} are {why}");
+        let chain = self.sum.chain.clone();
+        let finding = Finding { what: What::Segment, chain, number: Some(from), place: Some(place), why };
+        self.sum.findings.insert(0, finding);
     }
 
     fn hold(&mut self, mark: &Countersignature, head_us: u64, place: Option<Place>) {

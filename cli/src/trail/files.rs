@@ -67,6 +67,8 @@ pub struct Files {
     pub start: Option<(Start, Arc<Path>)>,
     /// Whether it is to be whole: a single file may be a part.
     pub whole: bool,
+    /// Whether its first files may have been retired: hosts do that with what central has countersigned.
+    pub retires: bool,
 }
 
 impl Files {
@@ -84,7 +86,8 @@ impl Files {
         );
         let path = folder.join("start.json");
         let start = if path.is_file() { Some((Start::read(&path)?, path.into())) } else { None };
-        Ok(Self { chain, segments, start, whole: true })
+        let retires = chain.is_none();
+        Ok(Self { chain, segments, start, whole: true, retires })
     }
 
     /// Whose chain its first line says it is.
@@ -100,7 +103,7 @@ impl Files {
     pub fn single(path: &Path) -> Result<Self> {
         ensure!(path.is_file(), "{} is no file", path.display());
         let segment = Segment { path: path.into(), first: number_in(path) };
-        Ok(Self { chain: None, segments: vec![segment], start: None, whole: false })
+        Ok(Self { chain: None, segments: vec![segment], start: None, whole: false, retires: false })
     }
 }
 

@@ -93,7 +93,7 @@ impl Filter {
         };
         let sums = match &self.from {
             None if who.is_named() => {
-                self.of_central(who, &mut take)?;
+                self.ask_central(who, &mut take)?;
                 Vec::new()
             }
             from => {
@@ -109,7 +109,7 @@ impl Filter {
         trouble.map_or(Ok(sums), Err)
     }
 
-    fn of_central(&self, who: &Who, take: &mut dyn FnMut(Seen<'_>) -> bool) -> Result<()> {
+    fn ask_central(&self, who: &Who, take: &mut dyn FnMut(Seen<'_>) -> bool) -> Result<()> {
         let seconds = |micros: Option<u64>| micros.map(|micros| (micros / 1_000_000).to_string());
         // Whole seconds: central may say more than was asked for, and what it says is looked at again.
         let (from, to) = (seconds(self.since), seconds(self.until.map(|until| until.saturating_add(999_999))));

@@ -65,6 +65,10 @@ fn chain(sum: &Summary, look: Look) -> Vec<String> {
     };
     out.push(mark("countersigned", &sum.countersigned, &none));
     out.push(format!("  {:<18}{}", "bound by nothing", unbound_words(sum)));
+    if sum.retired > 0 {
+        let words = format!("records up to {}: not here, central had countersigned them", sum.retired);
+        out.push(format!("  {:<18}{words}", "retired"));
+    }
     if sum.signed.is_some() {
         out.push(format!("  {:<18}{}", "first key", started(sum.start)));
     }
@@ -110,7 +114,7 @@ pub fn json(sums: &[Summary]) -> Value {
         };
         json!({
             "chain": sum.chain, "compared": sum.compared, "holds": sum.findings.is_empty(), "files": sum.files,
-            "first": sum.first, "last": sum.last, "hash": sum.hash, "start": start,
+            "first": sum.first, "last": sum.last, "hash": sum.hash, "start": start, "retired": sum.retired,
             "signed": mark(&sum.signed), "countersigned": mark(&sum.countersigned),
             "countersignatures": {"checked": sum.countersignatures.0, "unchecked": sum.countersignatures.1},
             "unbound": unbound(sum).map(|(from, to)| json!([from, to])),

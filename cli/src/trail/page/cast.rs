@@ -255,4 +255,28 @@ mod tests {
         let huge = "{\"version\":2,\"width\":99999999,\"height\":0}\n[1e300,\"o\",\"a\"]\n[2,\"r\",\"0x99999\"]";
         assert!(Cast::parse("r", huge).unwrap().pictures().is_ok());
     }
+
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(400))]
+        /// Whatever an agent printed, there are pictures of it.
+        #[test]
+        fn no_output_stops_the_page(
+            texts in proptest::collection::vec("(\\PC|[\\x00-\\x1f]|\u{1b}\\[[0-9;?]{0,9}[@-~]|\u{1b}[ -~]{1,2}){0,40}", 0..12),
+            sizes in proptest::collection::vec((0_usize..500, 0_usize..500), 0..4),
+        ) {
+            let mut events: Vec<Value> = texts.iter().map(|text| json!([1.0, "o", text])).collect();
+            for (at, (columns, rows)) in sizes.iter().enumerate() {
+                events.insert(at.min(events.len()), json!([2.0, "r", format!("{columns}x{rows}")]));
+            }
+            prop_assert!(cast(&events).pictures().is_ok());
+        }
+
+        #[test]
+        fn any_text_is_read_or_refused(text in any::<String>(), rest in any::<String>()) {
+            let _ = Cast::parse("r", &text);
+            let _ = Cast::parse("r", &format!("{{\"version\":2}}\n{rest}")).map(|cast| cast.pictures());
+        }
+    }
 }

@@ -156,6 +156,10 @@ impl Tree<'_, '_> {
         if event.outcome != Outcome::Allowed {
             let word = if event.outcome == Outcome::Refused { "refused" } else { "error" };
             let _ = write!(self.out, "<span class=\"no\">{word} <code>{}</code></span>", html(&event.code));
+            let why = crate::render::text(record.about("why"));
+            if !why.is_empty() && why != told(record) {
+                let _ = write!(self.out, "<span class=\"end\">{}</span>", html(&why));
+            }
         }
         if let Some(ended) = ended {
             let parts = outcome_of(record, ended);
