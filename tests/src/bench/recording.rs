@@ -72,5 +72,6 @@ fn stock(host: &Host, mib: u64) -> Result<f64> {
 }
 
 fn flush(host: &Host, folder: &str) -> Result<()> {
-    host.sh(&format!("find {folder} -type f -exec sync {{}} +")).map(drop)
+    host.sh(&format!("find {folder} -type f -exec sync {{}} +"))?;
+    Ok(())
 }
