@@ -40,7 +40,13 @@ impl Host {
         self.record_under(event, parent, ids, about).map(drop)
     }
 
-    /// The same of a known cause; its number.
+    /// Gives it its place in the chain. Who does not hold the lock waits for it.
+    pub fn record_soon(&mut self, event: &str, ids: Ids, about: Value) -> Result<Ticket, LogError> {
+        let parent = self.parent_of(event, &ids);
+        self.begin_record(event, parent, ids, about)
+    }
+
+    /// The same as [`Self::record_done`] of a known cause; its number.
     pub fn record_under(
         &mut self,
         event: &str,

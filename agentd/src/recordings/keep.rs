@@ -107,7 +107,9 @@ impl Keeper<'_> {
                 warn(format_args!("{}: {error}", self.recordings.folder.recording(key).display()));
             }
             let about = json!({"recording": key.1, "pieces": pieces});
-            lock(self.host).record_done("recording.chunk", open.ids.clone(), about)?;
+            // Whoever logs in meanwhile does not wait for this disk.
+            let ticket = lock(self.host).record_soon("recording.chunk", open.ids.clone(), about)?;
+            ticket.wait()?;
             open.recorded = told.last().map_or(open.recorded, |piece| piece.offset + piece.length);
             open.chunks += told.len() as u64;
             progress.told = open.recorded;
@@ -152,10 +154,11 @@ impl Keeper<'_> {
                 json!({"recording": name, "why": why}),
             );
         }
-        if let Err(error) = host.record_done("recording.ended", open.ids.clone(), about) {
+        let ticket = host.record_soon("recording.ended", open.ids.clone(), about);
+        drop(host);
+        if let Err(error) = ticket.and_then(|ticket| ticket.wait()) {
             return warn(format_args!("the end of recording {name} of session {}: {error}", key.0));
         }
-        drop(host);
         self.recordings.forget(key);
     }
 
@@ -164,7 +167,8 @@ impl Keeper<'_> {
             Ok(removed) => removed.into_iter().for_each(|((session, name), bytes)| {
                 let ids = Host::ids_of_gone(&session);
                 let about = json!({"recording": name, "bytes": bytes, "days": self.recordings.settings.keep_days});
-                if let Err(error) = lock(self.host).record_done("recording.removed", ids, about) {
+                let ticket = lock(self.host).record_soon("recording.removed", ids, about);
+                if let Err(error) = ticket.and_then(|ticket| ticket.wait()) {
                     warn(error);
                 }
             }),
