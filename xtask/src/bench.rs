@@ -17,8 +17,9 @@ pub(crate) fn run(name: &str, suite: Suite, quick: bool, json: bool) -> Result<E
         "confine" => Bench { bench: "confine", rows: bench_confine::rows(suite)? },
         "central" => bench_central::central(suite, quick, &mut tell)?,
         "revocation" => bench_central::revocation(suite, quick, &mut tell)?,
+        "channels" => bench::channels(suite, &mut tell)?,
         "recording" => bench::recording(suite, &deb::package()?, quick, &mut tell)?,
-        _ => bail!("there is no bench {name:?}; there are: host, confine, central, revocation, recording"),
+        _ => bail!("there is no bench {name:?}; there are: host, confine, central, revocation, recording, channels"),
     };
     if json {
         println!("{}", serde_json::to_string(&table)?);

@@ -2,6 +2,7 @@
 //! both sides in turn in one run. `central` and `revocation`: what central does, with real hosts and couriers.
 
 pub mod central;
+mod channels;
 pub mod commands;
 mod figures;
 mod logins;
@@ -19,6 +20,7 @@ use serde::Serialize;
 use std::path::Path;
 use tether_testhost::Suite;
 
+pub use channels::channels;
 pub use figures::Figures;
 use pair::Pair;
 pub use recording::recording;
