@@ -412,3 +412,11 @@ fn lines_of(output: impl Read + Send + 'static) -> mpsc::Receiver<String> {
     });
     lines
 }
+
+#[test]
+#[ignore = "figures: `cargo xtask bench channels`"]
+fn figures() -> Result {
+    let table = tether_tests::bench::channels(Suite::Bookworm, &mut |row| println!("{row:?}"))?;
+    assert_eq!(table.rows.len(), 3);
+    Ok(())
+}

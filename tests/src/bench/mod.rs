@@ -4,6 +4,7 @@
 
 pub mod audit_ingest;
 pub mod central;
+mod channels;
 pub mod commands;
 mod figures;
 mod logins;
@@ -21,6 +22,7 @@ use serde::Serialize;
 use std::path::Path;
 use tether_testhost::Suite;
 
+pub use channels::channels;
 pub use figures::Figures;
 use pair::Pair;
 pub use released::Released;
