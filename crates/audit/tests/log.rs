@@ -292,7 +292,7 @@ fn checkpoints() {
         format!("\n3\n{root}"),
         format!("o\n03\n{root}"),
         format!("o\n+3\n{root}"),
-        format!("o\n3\nAAAA\n"),
+        "o\n3\nAAAA\n".to_owned(),
         format!("o\n3\n{root}\n"),
         format!("o\n3\n{}", root.trim_end()),
         format!("o\n3 \n{root}"),
