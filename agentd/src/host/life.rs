@@ -144,7 +144,7 @@ impl Host {
         let Some(known) = self.sessions.get_mut(&session.grant.session) else { return };
         known.causes.ending = Some(number);
         let known = known.clone();
-        self.keep(&known).unwrap_or_else(|error| warn(error));
+        self.keep(&known).unwrap_or_else(warn);
     }
 
     /// A worker took a session down and looked for remains.
