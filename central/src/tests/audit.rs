@@ -180,7 +180,7 @@ fn lines_come_in_once_and_in_order() {
     let keys = TrustedKeys::verify(&keys, roots).unwrap();
     let said = Countersignature::verify(&jws, &keys, &HOST.parse().unwrap()).unwrap();
     let last: tether_audit::SignedHead = serde_json::from_str(writer.lines.last().unwrap()).unwrap();
-    assert_eq!((said.number, said.hash.clone(), said.head.clone()), (4, last.head.hash.clone(), last.head.digest().unwrap()));
+    assert_eq!((said.number, &said.hash, &said.head), (4, &last.head.hash, &last.head.digest().unwrap()));
     assert_eq!(host.send("after=0", b"").body["countersignature"], jws.as_str());
     // It comes back in the chain.
     writer.lines.push(tether_audit::countersigned_line(&jws));
