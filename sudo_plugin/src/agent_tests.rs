@@ -127,7 +127,7 @@ fn agentd_is_not_asked_about_what_is_not_for_agents() {
     let mut edit = agent();
     edit.opened(&bytes(&["progname=sudoedit", "sudoedit=true"]), &[], Vec::new(), false);
     assert_eq!(code(edit.check(bytes(&["sudoedit", "/etc/hosts"]), &[], reported)), options::CODE);
-    assert_eq!(code(agent().check(vec![vec![0xff]], &[], never)), "sudo.not_utf8");
+    assert_eq!(code(agent().check(vec![vec![0xff]], &[], reported)), "sudo.not_utf8");
 }
 
 /// sudo.conf with the policy line only, or the audit line only.
