@@ -387,7 +387,7 @@ fn a_plan_is_taken_once_in_time_and_by_root(suite: Suite) -> Result {
             .host
             .sh(&format!("sh -c '{before}exec python3 /opt/ask.py /run/tether/root.sock \"$0\" {more}' '{question}'"))
     };
-    // Root in the session is the agent, and gets nothing; root outside gets all ten descriptors, once.
+    // Root in the session is the agent, and gets nothing; root outside gets all eleven descriptors, once.
     let (client, name) = called(&scene)?;
     let inside = format!(
         "echo {login} > /proc/self/loginuid; echo $$ > /sys/fs/cgroup/tether.sessions/{}/login/cgroup.procs; ",
@@ -399,7 +399,7 @@ fn a_plan_is_taken_once_in_time_and_by_root(suite: Suite) -> Result {
     ensure!(wrong.contains("plan.void") && wrong.ends_with(" 0\n"), "{wrong}");
     let twice = take(&scene, "", &name, "again")?;
     let (first, second) = twice.split_once('\n').context("one answer only")?;
-    ensure!(first.contains("\"answer\":\"taken\"") && first.ends_with(" 10"), "{twice}");
+    ensure!(first.contains("\"answer\":\"taken\"") && first.ends_with(" 11"), "{twice}");
     ensure!(second.contains("plan.void") && second.ends_with(" 0\n"), "{twice}");
     // Who took it is gone without having run anything.
     let ran = Ran::from(client.wait_with_output()?);
@@ -407,7 +407,7 @@ fn a_plan_is_taken_once_in_time_and_by_root(suite: Suite) -> Result {
     // A host under load: systemd takes longer than a plan is good for. The plan's time begins when it is taken.
     let (client, name) = called(&scene)?;
     let slow = take(&scene, "sleep 2.5; ", &name, "")?;
-    ensure!(slow.contains("\"answer\":\"taken\"") && slow.ends_with(" 10\n"), "{slow}");
+    ensure!(slow.contains("\"answer\":\"taken\"") && slow.ends_with(" 11\n"), "{slow}");
     ensure!(Ran::from(client.wait_with_output()?).err.contains("[plan.not_begun]"), "nothing ran");
     // Late: the runner's time is over for its client as for whoever takes the plan.
     let (client, name) = called(&scene)?;
