@@ -120,10 +120,8 @@ impl Flow {
                 return Ok(());
             }
             let ready = self.wait(sink, &child)?;
-            if ready.is_empty() {
-                if self.is_held_by_others(sink) {
-                    self.tell_status()?;
-                }
+            if ready.is_empty() && self.is_held_by_others(sink) {
+                self.tell_status()?;
             }
             if ready.is_empty() || sink.is_away() {
                 sink.keep_up()?;
