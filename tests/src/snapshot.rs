@@ -54,8 +54,8 @@ impl Snapshot {
     }
 }
 
-/// The journal names a folder after the machine, and a file after the stream of each service's output: the
-/// only parts of a path that the list does not write out.
+/// The journal names a folder after the machine, and a file after the stream of each service's output; recordings are
+/// named after their session: the only parts of a path that the list does not write out.
 fn without_numbers(path: &str) -> String {
     if let Some((_, file)) = path.strip_prefix("/var/log/journal/").and_then(|rest| rest.split_once('/')) {
         return format!("/var/log/journal/MACHINE/{file}");
@@ -63,8 +63,13 @@ fn without_numbers(path: &str) -> String {
     if path.starts_with("/run/systemd/journal/streams/9:") {
         return "/run/systemd/journal/streams/NUMBER".to_owned();
     }
-    if path.starts_with("/var/lib/tether/recordings/") {
-        return "/var/lib/tether/recordings/SESSION".to_owned();
+    // A session's own name, and its recordings' numbers. `NAME.open` is not among them: what is over is closed.
+    if let Some(rest) = path.strip_prefix("/var/lib/tether/recordings/") {
+        let is_folder = !rest.contains('/');
+        return match rest.ends_with(".rec") || is_folder {
+            true => "/var/lib/tether/recordings/SESSION".to_owned(),
+            false => path.to_owned(),
+        };
     }
     path.to_owned()
 }

@@ -387,7 +387,7 @@ fn a_plan_is_taken_once_in_time_and_by_root(suite: Suite) -> Result {
             .host
             .sh(&format!("sh -c '{before}exec python3 /opt/ask.py /run/tether/root.sock \"$0\" {more}' '{question}'"))
     };
-    // Root in the session is the agent, and gets nothing; root outside gets all ten descriptors, once.
+    // Root in the session is the agent, and gets nothing; root outside gets all eleven descriptors, once.
     let (client, name) = called(&scene)?;
     let inside = format!(
         "echo {login} > /proc/self/loginuid; echo $$ > /sys/fs/cgroup/tether.sessions/{}/login/cgroup.procs; ",

@@ -28,6 +28,10 @@ impl Host {
             return Ok(None);
         }
         let begun = self.recorded(id, wanted);
+        if let Err(refusal) = &begun {
+            // Who can mend it reads the journal: a disk that is full for recordings need not be full for the chain.
+            warn(format_args!("session {id}: nothing can be recorded: {refusal}"));
+        }
         if self.recordings.settings.required {
             return begun.map(Some);
         }

@@ -131,7 +131,7 @@ impl Host {
             (Some(_), None) => Recorder::Launcher,
             (Some(_), Some(_)) => Recorder::Sudo,
         };
-        let opened = self.opened(session, peer, program, decided, (&name, recording.clone()), recorder, way);
+        let opened = self.opened(session, peer, program, decided, (&name, recording.clone(), recorder), way);
         if let (Err(_), Some(recording)) = (&opened, &recording) {
             self.recordings.ended(id, recording, None);
         }
@@ -145,8 +145,7 @@ impl Host {
         peer: &Process,
         program: Program,
         mut decided: Decided,
-        (name, recording): (&str, Option<String>),
-        recorder: Recorder,
+        (name, recording, recorder): (&str, Option<String>, Recorder),
         way: Way,
     ) -> std::io::Result<Planned> {
         if let Some(recording) = &recording {
