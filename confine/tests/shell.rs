@@ -58,6 +58,10 @@ fn account(principal: Option<&str>) {
 
 /// Runs the shell as a uid, in a cgroup if one is given. The program is copied to where that uid may reach it.
 fn shell(uid: u32, cgroup: Option<&Cgroup>, arguments: &[&str]) -> Output {
+    command(uid, cgroup, arguments).output().unwrap()
+}
+
+fn command(uid: u32, cgroup: Option<&Cgroup>, arguments: &[&str]) -> Command {
     let program = "/run/tether-shell";
     if !std::path::Path::new(program).exists() {
         std::fs::copy(env!("CARGO_BIN_EXE_tether-shell"), program).unwrap();
@@ -65,7 +69,8 @@ fn shell(uid: u32, cgroup: Option<&Cgroup>, arguments: &[&str]) -> Output {
     let join = cgroup.map_or(String::new(), |cgroup| format!("echo $$ > {}/cgroup.procs && ", cgroup.0.display()));
     // sh first, as root, to enter the cgroup; then the uid changes with exec.
     let script = format!("{join}exec setpriv --reuid {uid} --regid {uid} --clear-groups {program} \"$@\"");
-    Command::new("sh")
+    let mut command = Command::new("sh");
+    command
         .arg0("sh")
         .args(["-c", &script, "sh"])
         .args(arguments)
@@ -73,9 +78,8 @@ fn shell(uid: u32, cgroup: Option<&Cgroup>, arguments: &[&str]) -> Output {
         .env("LANG", "C.UTF-8")
         .env("TERM", "vt100")
         .current_dir("/")
-        .stdin(Stdio::null())
-        .output()
-        .unwrap()
+        .stdin(Stdio::null());
+    command
 }
 
 fn assert_refused(output: &Output, code: &str) {
@@ -146,6 +150,25 @@ fn outputs_are_recorded_apart_and_ends_are_handed_on() {
     // Something else keeps the output open: what it prints later belongs to the channel.
     let late = run("(sleep 1; echo late) & echo early; exit 3");
     assert_eq!((late.stdout.as_slice(), late.status.code()), (&b"early\nlate\n"[..], Some(3)));
+}
+
+#[test]
+fn a_slow_reader_gets_all_after_the_recordings_end() {
+    if !own_run() {
+        return;
+    }
+    let Some(cgroup) = Cgroup::new("slow", SESSION) else { return eprintln!("skipped: needs cgroup v2") };
+    account(Some("tether://t/a/h@example.org"));
+    let heard = sink(LOGIN, false);
+    let mut command = command(LOGIN, Some(&cgroup), &["-c", "head -c 200000 /dev/zero; exit 5"]);
+    let child = command.stdout(Stdio::piped()).spawn().unwrap();
+    // More than a pipe holds, less than is under way at most.
+    assert_eq!(heard.recv().unwrap().of(Stream::Output).len(), 200_000);
+    // It would come back for another recording, if it took the end for a loss.
+    assert!(heard.recv_timeout(std::time::Duration::from_millis(500)).is_err());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.stdout.len(), output.status.code()), (200_000, Some(5)));
+    assert!(heard.try_recv().is_err());
 }
 
 #[test]

@@ -19,7 +19,10 @@ pub(crate) fn run(name: &str, suite: Suite, quick: bool, json: bool) -> Result<E
         "central" => bench_central::central(suite, quick, &mut tell)?,
         "revocation" => bench_central::revocation(suite, quick, &mut tell)?,
         "recording" => Bench { bench: "recording", rows: recording(suite, quick, &mut tell)? },
-        _ => bail!("there is no bench {name:?}; there are: host, confine, central, revocation, audit, recording"),
+        "channels" => bench::channels(suite, &mut tell)?,
+        _ => bail!(
+            "there is no bench {name:?}; there are: host, confine, central, revocation, audit, recording, channels"
+        ),
     };
     if json {
         println!("{}", serde_json::to_string(&table)?);

@@ -49,8 +49,10 @@ pub struct Sink {
     next_try: Instant,
     /// Since when agentd owes something.
     owed: Option<Instant>,
-    /// Whether this host records nothing, as its admin wants: then all is as if it were recorded.
+    /// Whether nothing is recorded any more: all of it is, or this host records nothing, as its admin wants.
     idle: bool,
+    /// Whether the end is on its way.
+    ending: bool,
 }
 
 impl Sink {
@@ -74,6 +76,7 @@ impl Sink {
             partial: Vec::new(),
             next_try: Instant::now(),
             owed: None,
+            ending: false,
         })
     }
 
@@ -82,6 +85,7 @@ impl Sink {
         let length = u32::try_from(data.len()).unwrap_or(u32::MAX);
         let frame = [frame_head(0, stream, length).as_slice(), data].concat();
         self.bytes += frame.len();
+        self.ending |= stream == Stream::End;
         self.queue.push_back(Chunk { frame, lane, shown: 0 });
         if self.idle {
             (self.acknowledged, self.sending) = (self.queue.len(), self.queue.len());
@@ -221,6 +225,10 @@ impl Sink {
                 (self.counted, self.acknowledged) = (self.counted + 1, self.acknowledged + 1);
             }
             self.owed = (self.acknowledged < self.queue.len()).then(Instant::now);
+        }
+        if self.ending && self.owed.is_none() {
+            // agentd closes now. What is left is to be shown, to a reader who may be slow.
+            (self.idle, self.link) = (true, None);
         }
     }
 

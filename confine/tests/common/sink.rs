@@ -62,6 +62,10 @@ fn listen(request: RecordRequest, mut stream: UnixStream) -> Heard {
             Ok(count) => {
                 intake.take(&buffer[..count], |stream, data| frames.push((stream, data.to_vec()))).unwrap();
                 let _ = stream.write_all(&(frames.len() as u64).to_le_bytes());
+                if intake.has_ended() {
+                    // As agentd does: it closes.
+                    return Heard { request, frames };
+                }
             }
         }
     }
