@@ -140,7 +140,6 @@ impl Host {
         opened.map(|planned| Planned { sink, ..planned }).map_err(|error| internal(&error))
     }
 
-    #[expect(clippy::too_many_arguments, reason = "each is known to the one caller alone")]
     fn opened(
         &mut self,
         session: &Session,

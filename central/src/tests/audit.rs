@@ -198,7 +198,8 @@ fn lines_come_in_once_and_in_order() {
 
 #[test]
 fn every_way_that_a_chain_can_be_wrong() {
-    let cases: [(&str, fn(&mut Vec<String>), &str, u64, u64); 10] = [
+    type Case = (&'static str, fn(&mut Vec<String>), &'static str, u64, u64);
+    let cases: [Case; 10] = [
         ("a record is missing", |lines| drop(lines.remove(1)), "audit.broken", 1, 2),
         ("two are swapped", |lines| lines.swap(1, 2), "audit.broken", 1, 2),
         ("one comes twice", |lines| lines.insert(1, lines[0].clone()), "audit.broken", 1, 2),
