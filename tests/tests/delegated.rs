@@ -380,10 +380,18 @@ fn what_is_taken_back(realm: &Realm, world: &World, delegation: &str) -> Result<
     wait_past(now())?;
     let fresh = realm.provider.delegation(AGENT, &BOB, &world.session)?;
     issued(&Papers::delegated(world, &fresh)?.send(&world.door)?).context("a new sign-in")?;
+    let asserted = Papers::new(world)?;
+    wait_past(now())?;
     realm.central.administer(&["revoke", "agent", AGENT])?;
     refused("delegated.unknown_agent", &fresh)?;
+    // Letting it act again revives neither the provider's token nor its own assertion.
     realm.central.administer(&["agents", "activate", AGENT])?;
-    issued(&Papers::delegated(world, &fresh)?.send(&world.door)?).context("activated")?;
+    refused("delegated.void", &fresh)?;
+    wait_past(now())?;
+    let anew = realm.provider.delegation(AGENT, &BOB, &world.session)?;
+    issued(&Papers::delegated(world, &anew)?.send(&world.door)?).context("activated")?;
+    check(&asserted.send(&world.door)?, "actor.void")?;
+    codes.push("actor.void".to_owned());
     Ok(codes)
 }
 

@@ -24,6 +24,7 @@ fn agent() -> Agent {
         active: true,
         generation: 0,
         since: 0,
+        void_until: 0,
         held: false,
         deleted: false,
     }

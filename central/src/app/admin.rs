@@ -116,8 +116,9 @@ impl App {
                 owner: new.owner.clone(),
                 key: new.key.clone(),
                 active: true,
-                generation: known.map_or(0, |known| known.generation),
+                generation: known.as_ref().map_or(0, |known| known.generation),
                 since: clock::now(),
+                void_until: known.map_or(0, |known| known.void_until),
                 held: false,
                 deleted: false,
             };

@@ -27,6 +27,7 @@ pub(super) struct Named {
     instance: Option<Name>,
     /// The provider's names of all who act, the one who acts now first.
     pub(super) chain: Vec<String>,
+    issued_at: u64,
     teams: Vec<Name>,
     once: Once,
 }
@@ -73,7 +74,7 @@ impl App {
             code: "delegated.replayed",
         };
         let Delegated { subject, agent, instance, chain, .. } = delegated;
-        let named = Named { agent, instance, chain, once, teams: may.teams.clone() };
+        let named = Named { agent, instance, chain, once, issued_at: subject.issued_at, teams: may.teams.clone() };
         Ok(Signed { subject, named: Some(named) })
     }
 
@@ -113,6 +114,9 @@ impl App {
         let endpoint = format!("{}{TOKEN_PATH}", self.settings.url);
         let audiences = [self.settings.url.as_str(), endpoint.as_str()];
         let actor = Actor::verify(token, &registered, &audiences, &proof.jkt, clock::now())?;
+        if actor.issued_at < agent.void_until {
+            return Err(void("actor.void", "actor", &agent).into());
+        }
         let once = Once {
             kind: "assertion",
             id: format!("{} {}", actor.agent, actor.jti),
@@ -129,6 +133,10 @@ impl Named {
         if !self.teams.contains(&agent.team) {
             let why = format!("{} is of the team {}, whose agents its provider may not name", agent.name, agent.team);
             return Err(Refusal::request("delegated.team", why).into());
+        }
+        // In the same second too: the provider's next one is made for this agent, and a second later.
+        if self.issued_at <= agent.void_until {
+            return Err(void("delegated.void", "subject", &agent).into());
         }
         // The session key is made by the instance, and by no other.
         let instance = match &self.instance {
@@ -154,6 +162,12 @@ impl Acting {
         }
         Ok(())
     }
+}
+
+/// Letting an agent act again revives nothing that was made before.
+fn void(code: &str, which: &str, agent: &Agent) -> Refusal {
+    let why = format!("the {which} token was made before {} was last deactivated or got another key", agent.name);
+    Refusal::request(code, why)
 }
 
 /// An ID token never is a delegation. An access token is, if it says who acts, or nobody else does.

@@ -121,6 +121,7 @@ fn mark(act: &mut dyn Act, target: &Target, now: u64) -> Result<Vec<Delegation>,
             let mut record = act.agent(agent)?.ok_or_else(|| unknown("agent"))?;
             record.active = false;
             record.generation += 1;
+            record.void_until = now;
             act.put_agent(&record)?;
             Which { agent: Some(agent.clone()), ..live }
         }

@@ -121,6 +121,7 @@ fn records_read_back(made: Made) {
         active: true,
         generation: 3,
         since: 5,
+        void_until: 4,
         held: true,
         deleted: true,
     };

@@ -23,6 +23,9 @@ pub struct Agent {
     pub generation: u64,
     /// When it was registered.
     pub since: UnixTime,
+    /// When it was last deactivated, or got another key: what was made for it up to then never counts again.
+    #[serde(default)]
+    pub void_until: UnixTime,
     /// An admin has deactivated it: no directory lets it act again.
     #[serde(default)]
     pub held: bool,

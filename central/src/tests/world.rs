@@ -134,6 +134,7 @@ impl World {
             active: true,
             generation: 0,
             since: 1,
+            void_until: 0,
             held: false,
             deleted: false,
         };

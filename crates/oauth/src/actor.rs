@@ -34,6 +34,8 @@ pub struct Actor {
     pub instance: Name,
     /// Used once.
     pub jti: String,
+    /// When it was made.
+    pub issued_at: UnixTime,
     /// Until when its `jti` must be remembered.
     pub expires_at: UnixTime,
 }
@@ -76,8 +78,8 @@ impl Actor {
         if named.len() != 1 || !named.iter().all(|one| audiences.contains(&one.as_str())) {
             return Err(refuse("aud", format_args!("it is for {named:?}, not for central alone")));
         }
-        let (issued, expires_at) = claims.check_times(now)?;
-        if expires_at.saturating_sub(issued) > ASSERTION_SECONDS {
+        let (issued_at, expires_at) = claims.check_times(now)?;
+        if expires_at.saturating_sub(issued_at) > ASSERTION_SECONDS {
             return Err(refuse("too_long", format_args!("it lives for more than {ASSERTION_SECONDS} s")));
         }
         if map.contains_key("act") || map.contains_key("may_act") {
@@ -92,7 +94,7 @@ impl Actor {
             return Err(refuse("jti", "its jti has more than 128 characters"));
         }
         let instance = claims.text("instance")?.parse().map_err(|why| refuse("instance", why))?;
-        Ok(Self { agent: agent.name.clone(), instance, jti: jti.to_owned(), expires_at })
+        Ok(Self { agent: agent.name.clone(), instance, jti: jti.to_owned(), issued_at, expires_at })
     }
 }
 

@@ -55,6 +55,7 @@ impl App {
                 active: new.active.unwrap_or(true),
                 generation: 0,
                 since: clock::now(),
+                void_until: 0,
                 held: false,
                 deleted: false,
             };
