@@ -15,8 +15,8 @@ use tether_audit::{Chain, Event, HeadAt, Prepared, SignedHead};
 
 /// How many bytes may wait for the disk.
 const WAITING_MAX: usize = 8 << 20;
-/// How many bytes an event's own members may have in its record.
-pub const DETAILS_MAX: usize = 56 * 1024;
+/// How many bytes a record may have before its place in the chain: a line of the log holds 65,535.
+pub const DETAILS_MAX: usize = 60 * 1024;
 /// After so many records there is a head.
 const RECORDS_A_HEAD: u64 = 4096;
 /// So long after the first record that none covers there is a head.
