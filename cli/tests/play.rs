@@ -85,7 +85,7 @@ fn a_cast_is_the_same_each_time() {
     let done = shelf.run(&["--cast"]);
     assert_eq!(done.status.code(), Some(0));
     let wanted = concat!(
-        r#"{"height":24,"timestamp":1800000000,"title":"tty tty-1 on web-01, session 0123456789abcdef","version":2,"width":80}"#,
+        r#"{"version":2,"width":80,"height":24,"timestamp":1800000000,"title":"tty tty-1 on web-01, session 0123456789abcdef"}"#,
         "\n[0.000000,\"o\",\"caf\"]\n[1.500000,\"o\",\"é\\u001b[1m\u{fffd}\"]\n[1.600000,\"r\",\"132x50\"]\n",
         "[3600.000000,\"m\",\"gap: 1 MiB\"]\n",
     );

@@ -3,7 +3,7 @@
 use crate::frame::{Frame, Stream};
 use crate::header::Header;
 use crate::text::Text;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::fmt::Write;
 
 /// What a terminal without a size is taken for.
@@ -28,10 +28,9 @@ impl Cast {
         let (columns, rows) =
             if header.columns == 0 || header.rows == 0 { SIZE } else { (header.columns, header.rows) };
         let title = format!("{} {} on {}, session {}", header.kind.as_str(), header.name, header.host, header.session);
-        let first = json!({
-            "version": 2, "width": columns, "height": rows, "timestamp": header.started_us / 1_000_000, "title": title,
-        });
-        format!("{first}\n")
+        // Written out, so that the same recording gives the same text whatever features serde_json is built with.
+        let (time, title) = (header.started_us / 1_000_000, Value::from(title));
+        format!("{{\"version\":2,\"width\":{columns},\"height\":{rows},\"timestamp\":{time},\"title\":{title}}}\n")
     }
 
     /// The lines of a frame, each with its newline.

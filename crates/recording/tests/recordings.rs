@@ -56,7 +56,7 @@ fn a_cast_of_characters_in_two_frames_resizes_and_bytes_that_are_none() {
         (4_000_000, Stream::End, 0_i32.to_le_bytes().to_vec()),
     ];
     let wanted = concat!(
-        r#"{"height":24,"timestamp":1800000000,"title":"sudo sudo-1 on web-01, session 0123456789abcdef","version":2,"width":80}"#,
+        r#"{"version":2,"width":80,"height":24,"timestamp":1800000000,"title":"sudo sudo-1 on web-01, session 0123456789abcdef"}"#,
         "\n[0.000000,\"o\",\"a\"]\n[1.500000,\"o\",\"é\\r\\n\"]\n[1.500001,\"r\",\"132x50\"]\n",
         "[2.000000,\"o\",\"\u{fffd}\\u001b[1m\"]\n[3.000000,\"m\",\"gap: 1 MiB too fast\"]\n",
         "[4.000000,\"o\",\"\u{fffd}\"]\n",
