@@ -185,7 +185,9 @@ fn people_work_all_the_while(suite: Suite) -> Result {
     let mut first = [0; 3];
     std::io::Read::read_exact(waiting.stdout.as_mut().context("it is piped")?, &mut first).context("no session")?;
     scene.host.sh("systemctl stop tether-agentd")?;
-    ensure!(connection.run("echo on")?.out == "on\n", "the session ended with agentd");
+    let lives = scene.host.sh("pgrep -c -f '^sleep 100[01]$'")?;
+    ensure!(lives.trim() == "2", "the session ended with agentd: {lives}");
+    ensure!(connection.run("echo on")?.out.is_empty(), "a channel that nobody records");
     while_people_work(&people, &scene.host, ("purge", 1), || done(&scene.host, &["-P", "tether"]))?;
     waiting.wait()?;
     let left = scene.host.sh(
