@@ -79,7 +79,10 @@ fn what_cannot_be_kept_is_refused(suite: Suite) -> Result {
     // A refusal at this gate ends the connection; its reason is in the chain if it fits, else in the journal.
     let told = scene.host.journal("tether-agentd")?.contains("login.refused [host.disk]");
     ensure!(told || scene.trail()?.has_code("host.disk"), "the login was refused for another reason: {ran:?}");
-    ensure!(working.run("echo on")?.out == "on\n", "who was in is thrown out");
+    // What cannot be recorded is refused; who was in stays.
+    until_refused("a channel", || Ok(working.run("echo on")?.err))?;
+    let stays = scene.status()?.sessions.iter().any(|session| session.session == revoked.grant.session);
+    ensure!(stays, "who was in is thrown out");
     people.day(&scene.host).context("people, beside a full disk")?;
 
     // Ends go on: a leave, a revocation, an admin's word for one that never came.
