@@ -209,7 +209,11 @@ impl Host {
         let Some(mut plan) = self.plans.remove(name) else { return };
         // An agent can stop its own sudo for ever: the plan's end is the end of the descriptor, too.
         self.watch.forget(&Watched::Asker { plan: name.to_owned() });
-        if let Some(recording) = &plan.recording {
+        let never_began = plan.phase == PlanPhase::Allowed;
+        if let Some(recording) = plan.recording.as_ref().filter(|_| never_began) {
+            self.recordings.never_began(&plan.session, recording);
+        }
+        if let Some(recording) = plan.recording.as_ref().filter(|_| !never_began) {
             // Who told its end has written all that it will.
             let writer = if end.status().is_some() { None } else { plan.asker.try_clone().ok() };
             self.recordings.ended(&plan.session, recording, writer);

@@ -1,6 +1,6 @@
 //! The folder of recordings: root writes, the courier reads, nobody else enters.
 
-use super::{Key, Open, Used};
+use super::{KINDS, Key, Open, Used};
 use crate::log::warn;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
@@ -43,8 +43,12 @@ impl Folder {
             let entry = entry?;
             let Ok(name) = entry.file_name().into_string() else { continue };
             let Some((name, kind)) = name.rsplit_once('.') else { continue };
-            let number = name.rsplit('-').next().and_then(|number| number.parse().ok()).unwrap_or(0);
-            used.last = used.last.max(number);
+            if let Some((of, number)) =
+                name.rsplit_once('-').and_then(|(of, number)| Some((of, number.parse::<u32>().ok()?)))
+            {
+                let last = KINDS.iter().zip(&mut used.last).filter(|(kind, _)| kind.as_str() == of);
+                last.for_each(|(_, last)| *last = number.max(*last));
+            }
             match kind {
                 "rec" => used.bytes += entry.metadata()?.len(),
                 "open" => open.extend(read_mark(&entry.path()).map(|mark| (name.to_owned(), mark))),

@@ -83,6 +83,9 @@ impl Keeper<'_> {
 
     /// Whether nothing more can come. Who records may be slower than what is recorded: it waits for its reader.
     fn is_over(&self, key: &Key, open: &Open, progress: &Progress) -> bool {
+        if open.over.as_ref().is_some_and(|over| over.unused) {
+            return true;
+        }
         let told = match &open.over {
             Some(over) => over.writer.as_ref().is_none_or(|process| has_ended_within(process, NOW)),
             // Nobody will tell: who began it was an earlier agentd.
@@ -124,7 +127,7 @@ impl Keeper<'_> {
         let settings = &self.recordings.settings;
         let unfit = if progress.trouble_now().is_some() || progress.pending.len() > WAITING_MAX {
             Unfit::Failed
-        } else if progress.total() > settings.command_bytes() {
+        } else if open.plan.is_some() && progress.total() > settings.command_bytes() {
             Unfit::Limit
         } else if used > settings.session_bytes() {
             Unfit::SessionLimit

@@ -82,6 +82,8 @@ pub struct Open {
 struct Over {
     /// The process that may still be writing: it is waited for. It ends with its session at the latest.
     writer: Option<Arc<OwnedFd>>,
+    /// Nothing was recorded, and nothing will be: whoever still has the file open is not waited for.
+    unused: bool,
 }
 
 /// All recordings of this host. Copies share it.
@@ -96,16 +98,20 @@ pub struct Recordings {
 #[derive(Debug, Default)]
 struct State {
     open: BTreeMap<Key, Open>,
-    /// Of each session that is not forgotten: the last number, and its bytes.
+    /// Of each session that is not forgotten: the last numbers, and its bytes.
     sessions: BTreeMap<SessionId, Used>,
     /// Bytes of all recordings on this host.
     total: u64,
     news: bool,
 }
 
+/// In their own order: each is numbered by itself.
+const KINDS: [Kind; 5] = [Kind::Tty, Kind::Exec, Kind::Sftp, Kind::Sudo, Kind::Run];
+
 #[derive(Debug, Default, Clone, Copy)]
 struct Used {
-    last: u32,
+    /// By kind.
+    last: [u32; KINDS.len()],
     bytes: u64,
 }
 
@@ -133,8 +139,9 @@ impl Recordings {
     pub fn name(&self, session: &SessionId, kind: Kind) -> String {
         let mut state = self.state();
         let used = state.sessions.entry(session.clone()).or_default();
-        used.last += 1;
-        format!("{}-{}", kind.as_str(), used.last)
+        let last = &mut used.last[kind as usize];
+        *last += 1;
+        format!("{}-{last}", kind.as_str())
     }
 
     /// Makes the file with its header. Nobody writes to it before its beginning is on record.
@@ -170,7 +177,15 @@ impl Recordings {
     pub fn ended(&self, session: &SessionId, name: &str, writer: Option<OwnedFd>) {
         let writer = writer.map(Arc::new);
         if let Some(open) = self.state().open.get_mut(&(session.clone(), name.to_owned())) {
-            open.over.get_or_insert(Over { writer });
+            open.over.get_or_insert(Over { writer, unused: false });
+        }
+        self.wake();
+    }
+
+    /// What was to be recorded never began. An agent can stop its sudo for ever: nothing of ours is held for it.
+    pub fn never_began(&self, session: &SessionId, name: &str) {
+        if let Some(open) = self.state().open.get_mut(&(session.clone(), name.to_owned())) {
+            open.over = Some(Over { writer: None, unused: true });
         }
         self.wake();
     }
@@ -185,7 +200,7 @@ impl Recordings {
     pub fn session_ended(&self, session: &SessionId) {
         for ((of, _), open) in &mut self.state().open {
             if of == session {
-                open.over.get_or_insert(Over { writer: None });
+                open.over.get_or_insert(Over { writer: None, unused: false });
             }
         }
         self.wake();

@@ -8,6 +8,7 @@ use crate::session::Session;
 use crate::world::net;
 use crate::world::process::{self, Process};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use std::net::SocketAddr;
 use tether_audit::Parent;
 use tether_bundle::Policy;
@@ -264,11 +265,13 @@ fn first_of<T>(all: Vec<T>, length: impl Fn(&T) -> usize) -> (Vec<T>, u64) {
 
 /// The agent chooses how deep its folder lies, and how it is called.
 pub(super) fn start_of(cwd: &Word) -> Value {
-    match cwd.text() {
-        Some(text) if text.len() <= 1024 => Value::String(text.to_owned()),
-        _ if cwd.as_bytes().len() <= 4096 => tether_audit::bytes(cwd.as_bytes()),
-        _ => json!({"bytes": cwd.as_bytes().len()}),
+    let whole = cwd.as_bytes();
+    if whole.len() <= 512 {
+        return tether_audit::bytes(whole);
     }
+    let digest: String = Sha256::digest(whole).iter().map(|byte| format!("{byte:02x}")).collect();
+    let start = whole.get(..256).unwrap_or_default();
+    json!({"start": tether_audit::bytes(start), "bytes": whole.len(), "sha256": digest})
 }
 
 pub(super) fn internal(error: &dyn std::fmt::Display) -> Refusal {
