@@ -82,9 +82,13 @@ fn ask_everything(realm: &Realm, alice: &str) -> Result {
         ("/v1/host/report", Some("{}")),
         ("/v1/certificate", Some("")),
         ("/v1/admin/hosts/mark", Some("{}")),
+        ("/v1/audit?outcome=refused", None),
+        ("/log/checkpoint", None),
+        ("/log/tile/0/000", None),
     ] {
         curl(realm, path, data)?;
     }
+    curl(realm, &format!("/v1/sessions/{}/trail", opened.session), None)?;
     Ok(())
 }
 
