@@ -72,7 +72,7 @@ async fn record(file: &Arc<Mutex<File>>, request: Request, next: Next) -> Respon
     let sent = to_bytes(body, BODY_MAX).await.unwrap_or_default();
     let asked = Recorded {
         method: parts.method.to_string(),
-        path: parts.uri.path().to_owned(),
+        path: route_of(parts.uri.path()),
         request: side(&parts.headers, &sent),
         status: 0,
         answer: Side::default(),
@@ -114,4 +114,13 @@ fn side(headers: &HeaderMap, body: &Bytes) -> Side {
 fn media(headers: &HeaderMap) -> String {
     let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     value.split(';').next().unwrap_or_default().trim().to_owned()
+}
+
+/// As the document writes the path: what names one thing is a parameter there.
+fn route_of(path: &str) -> String {
+    if path.starts_with("/log/tile/") {
+        return "/log/tile/{path}".to_owned();
+    }
+    let session = path.strip_prefix("/v1/sessions/").and_then(|rest| rest.strip_suffix("/trail"));
+    session.map_or_else(|| path.to_owned(), |_| "/v1/sessions/{id}/trail".to_owned())
 }
