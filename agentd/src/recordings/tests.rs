@@ -55,7 +55,8 @@ fn names_are_never_used_twice_by_an_agentd_that_comes_back_either() {
     assert_eq!((first.as_str(), second.as_str()), ("sudo-1", "sudo-2"));
     recordings.forget(&(session(), first));
     let again = open();
-    assert_eq!(again.name(&session(), Kind::Tty), "tty-3");
+    assert_eq!(again.name(&session(), Kind::Sudo), "sudo-3");
+    assert_eq!(again.name(&session(), Kind::Tty), "tty-1", "each kind has its own numbers");
     let open = again.wait(Duration::ZERO);
     assert_eq!(open.len(), 1, "one had no end on record");
     assert!(open.iter().all(|((_, name), open)| *name == second && open.taken_up && open.plan.as_deref() == Some("p")));
