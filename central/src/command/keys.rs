@@ -18,7 +18,7 @@ pub(super) enum Command {
     Show,
     /// Make new keys beside those in use; prints the key set, with both, for the root to sign
     Next {
-        /// Which: feed, grant, revocation, token, ca; once for each
+        /// Which: feed, grant, revocation, token, audit, ca; once for each
         #[arg(long = "role", value_name = "ROLE", required = true)]
         roles: Vec<String>,
     },
