@@ -18,13 +18,15 @@ const SWEEP: Duration = Duration::from_secs(600);
 const WAITING_MAX: usize = 64;
 /// How many pieces one record holds.
 const PIECES_MAX: usize = 64;
+/// Up to that many bytes it is read again at each look.
+const SHORT: u64 = 4096;
 /// As good as at once.
 const NOW: Duration = Duration::from_millis(1);
 
 /// Runs for ever.
 pub fn keep(host: &Shared) {
     let recordings = lock(host).recordings.clone();
-    let mut keeper = Keeper { host, recordings, progress: BTreeMap::new() };
+    let mut keeper = Keeper { host, recordings, progress: BTreeMap::new(), idle: BTreeMap::new() };
     let mut sweep = Moment::now();
     loop {
         let now = Moment::now();
@@ -34,6 +36,7 @@ pub fn keep(host: &Shared) {
         }
         let open = keeper.recordings.wait(sweep.since(now));
         keeper.progress.retain(|key, _| open.iter().any(|(other, _)| other == key));
+        keeper.idle.retain(|key, _| open.iter().any(|(other, _)| other == key));
         for (key, open) in open {
             keeper.look(&key, open);
         }
@@ -44,11 +47,14 @@ struct Keeper<'h> {
     host: &'h Shared,
     recordings: Recordings,
     progress: BTreeMap<Key, Progress>,
+    /// How many bytes were counted of the short ones: their files are not held open. An agent may have as many commands
+    /// that show nothing, or that it never lets begin, as it may have commands.
+    idle: BTreeMap<Key, u64>,
 }
 
 impl Keeper<'_> {
     fn look(&mut self, key: &Key, mut open: Open) {
-        let first = !self.progress.contains_key(key);
+        let first = !self.progress.contains_key(key) && !self.idle.contains_key(key);
         if let Err(error) = self.prepare(key, &open) {
             self.end(key, &open, &Lost::Unreadable(error));
             return;
@@ -70,13 +76,18 @@ impl Keeper<'_> {
             return self.end(key, &open, &Lost::Nothing(&progress));
         }
         self.hold(key, &open, &progress, used);
-        self.progress.insert(key.clone(), progress);
+        if progress.total() > SHORT {
+            self.progress.insert(key.clone(), progress);
+        } else {
+            self.idle.insert(key.clone(), progress.total());
+        }
     }
 
     fn prepare(&mut self, key: &Key, open: &Open) -> io::Result<()> {
         if !self.progress.contains_key(key) {
             let path = self.recordings.folder.recording(key);
-            self.progress.insert(key.clone(), Progress::open(&path, open.recorded)?);
+            let counted = self.idle.remove(key).unwrap_or_default();
+            self.progress.insert(key.clone(), Progress::open(&path, open.recorded, counted)?);
         }
         Ok(())
     }

@@ -41,18 +41,18 @@ pub(super) struct Seen {
 }
 
 impl Progress {
-    /// At the beginning of a file of which `recorded` bytes have their digests on record.
-    pub fn open(path: &Path, recorded: u64) -> io::Result<Self> {
+    /// At the beginning of a file of which `recorded` bytes have their digests on record, and `counted` were counted.
+    pub fn open(path: &Path, recorded: u64, counted: u64) -> io::Result<Self> {
         let file = File::open(path)?;
         let (pieces, reader) = (Pieces::new(), Reader::new());
         let (pending, seen) = (Vec::new(), Seen::default());
-        Ok(Self { file, pieces, reader, pending, seen, broken: None, shrank: false, told: recorded, counted: 0 })
+        Ok(Self { file, pieces, reader, pending, seen, broken: None, shrank: false, told: recorded, counted })
     }
 
     /// Reads what was appended since; of a file that grows fast not more than there was at first.
     pub fn read_on(&mut self) -> io::Result<()> {
         let length = self.file.metadata()?.len();
-        self.shrank |= length < self.pieces.total();
+        self.shrank |= length < self.pieces.total().max(self.counted);
         let mut buffer = Vec::new();
         while self.pieces.total() < length {
             buffer.resize(STEP, 0);
@@ -67,7 +67,7 @@ impl Progress {
 
     /// How many bytes more there are than when this was asked last; of what was `known` before, none.
     pub fn grew(&mut self, known: bool) -> u64 {
-        let before = if known { self.total() } else { self.counted };
+        let before = if known { self.total() } else { self.counted.min(self.total()) };
         self.counted = self.total();
         self.counted - before
     }

@@ -76,7 +76,7 @@ fn pieces_go_on_where_an_earlier_agentd_was() {
     wanted.extend(pieces.flush());
     assert_eq!(wanted.len(), 3);
     for recorded in [0, PIECE, 2 * PIECE] {
-        let mut progress = Progress::open(&path, recorded).unwrap();
+        let mut progress = Progress::open(&path, recorded, 0).unwrap();
         progress.read_on().unwrap();
         progress.finish();
         let from = usize::try_from(recorded / PIECE).unwrap();
@@ -93,7 +93,7 @@ fn what_is_wrong_with_a_file_is_said() {
     let recordings = Recordings::open(folder.path(), Settings::default()).unwrap();
     let (name, mut file) = begin(&recordings);
     let path = recordings.folder.recording(&(session(), name));
-    let mut progress = Progress::open(&path, 0).unwrap();
+    let mut progress = Progress::open(&path, 0, 0).unwrap();
     output(&mut file, b"abc");
     progress.read_on().unwrap();
     assert_eq!(progress.trouble(), None, "the control");
@@ -151,7 +151,7 @@ fn whoever_can_still_write_is_seen() {
     let folder = tempfile::tempdir().unwrap();
     let recordings = Recordings::open(folder.path(), Settings::default()).unwrap();
     let (name, file) = begin(&recordings);
-    let progress = Progress::open(&recordings.folder.recording(&(session(), name)), 0).unwrap();
+    let progress = Progress::open(&recordings.folder.recording(&(session(), name)), 0, 0).unwrap();
     let copy = file.try_clone().unwrap();
     drop(file);
     assert!(progress.has_writer(), "a copy is enough");
