@@ -15,13 +15,14 @@ pub(crate) fn run(name: &str, suite: Suite, quick: bool, json: bool) -> Result<E
     let table = match name {
         "host" => host(suite)?,
         "confine" => Bench { bench: "confine", rows: bench_confine::rows(suite)? },
-        "audit" => Bench { bench: "audit", rows: bench_audit::rows()? },
+        "audit" => Bench { bench: "audit", rows: bench_audit::rows(suite)? },
         "central" => bench_central::central(suite, quick, &mut tell)?,
         "revocation" => bench_central::revocation(suite, quick, &mut tell)?,
+        "fleet" => bench_central::fleet(suite, quick, &mut tell)?,
         "recording" => Bench { bench: "recording", rows: recording(suite, quick, &mut tell)? },
         "channels" => bench::channels(suite, &mut tell)?,
         _ => bail!(
-            "there is no bench {name:?}; there are: host, confine, central, revocation, audit, recording, channels"
+            "there is no bench {name:?}; there are: host, confine, central, revocation, fleet, audit, recording, channels"
         ),
     };
     if json {

@@ -34,21 +34,30 @@ pub(crate) fn central(suite: Suite, quick: bool, tell: &mut dyn FnMut(&Row)) -> 
 }
 
 pub(crate) fn revocation(suite: Suite, quick: bool, tell: &mut dyn FnMut(&Row)) -> Result<Bench> {
-    let size = if quick {
+    with_released(suite, |released| of_revocation::bench(suite, released, fleet_size(quick), tell))
+}
+
+/// The row `fleet` of [`revocation`] alone.
+pub(crate) fn fleet(suite: Suite, quick: bool, tell: &mut dyn FnMut(&Row)) -> Result<Bench> {
+    with_released(suite, |released| of_revocation::fleet_alone(suite, released, fleet_size(quick), tell))
+}
+
+fn fleet_size(quick: bool) -> of_revocation::Size {
+    if quick {
         of_revocation::Size { rounds: 10, couriers: 50 }
     } else {
         of_revocation::Size { rounds: 1_000, couriers: 1_000 }
-    };
-    with_released(suite, |released| of_revocation::bench(suite, released, size, tell))
+    }
 }
 
-fn with_released(suite: Suite, measure: impl FnOnce(&Released<'_>) -> Result<Bench>) -> Result<Bench> {
+/// Gives `measure` what was released.
+pub(crate) fn with_released<T>(suite: Suite, measure: impl FnOnce(&Released<'_>) -> Result<T>) -> Result<T> {
     setup::provider()?;
     let package = deb::package()?;
     say("building central, couriers and their load");
     run::run(&mut cargo(&RELEASED))?;
     run::run(&mut cargo(&["build", "--locked", "--package=tether-tests", "--bins"]))?;
     Image::ensure(suite, &mut |line| say(line))?;
-    say("measuring, which takes half an hour");
+    say("measuring, which takes minutes, and with `revocation` half an hour");
     measure(&Released::in_folder(&package, &target().join("release"))?)
 }

@@ -52,7 +52,7 @@ enum Task {
         suite: Suite,
     },
     /// Measure on real hosts, each figure beside what it is compared with: `host`, `confine`, `central`,
-    /// `revocation`
+    /// `revocation`, `fleet` (its second row alone), `audit`, `recording`, `channels`
     Bench {
         /// Which bench
         name: String,
