@@ -3,7 +3,7 @@
 //! Both are read once, at start, and strictly: an unknown setting, a wrong type or a value out of bounds
 //! stops agentd with words that name file, setting and mend. Without agentd no agent logs in.
 
-use crate::redaction::Redaction;
+use crate::redaction::{self, Redaction};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -74,13 +74,19 @@ pub struct Audit {
     pub segment_kib: u64,
     /// How many records one session may cause; then it ends.
     pub session_records: u64,
-    /// Patterns (regex) of arguments that no record shows.
+    /// Patterns (regex) of arguments that no record shows; the usual names of secrets if left out.
     pub redact: Vec<String>,
 }
 
 impl Default for Audit {
     fn default() -> Self {
-        Self { keep_days: 30, max_mib: 1024, segment_kib: 8192, session_records: 100_000, redact: Vec::new() }
+        Self {
+            keep_days: 30,
+            max_mib: 1024,
+            segment_kib: 8192,
+            session_records: 100_000,
+            redact: redaction::USUAL.map(str::to_owned).to_vec(),
+        }
     }
 }
 

@@ -12,6 +12,12 @@ const WHOLE_MAX: usize = 8192;
 /// What hides the argument that follows.
 const AFTER: &str = "after:";
 
+/// What is hidden where `host.toml` says nothing: the usual names of options that carry a secret.
+pub const USUAL: [&str; 2] = [
+    "(?i)^--?([a-z0-9]+[-_])*(password|passwd|passphrase|secret|token|api[-_]?key)=",
+    "after:(?i)^--?([a-z0-9]+[-_])*(password|passwd|passphrase|secret|token|api[-_]?key)$",
+];
+
 /// The patterns.
 #[derive(Debug, Default)]
 pub struct Redaction {
@@ -128,6 +134,21 @@ mod tests {
         assert_eq!(redaction.words(said, &line), "the value (hidden) of (hidden) is not allowed");
         assert_eq!(redaction.line("x --password  secret; y"), "x --password  (hidden) y");
         assert_eq!(Redaction::default().texts(&line), json!(line), "control: without patterns all is shown");
+    }
+
+    #[test]
+    fn the_usual_names_of_secrets_are_hidden_where_nothing_is_said() {
+        let usual = redaction(&USUAL);
+        let hidden = json!({"redacted": true});
+        for word in ["--password=x", "-token=x", "--db-password=x", "--API_KEY=x", "--client-secret=", "--apikey=x"] {
+            assert_eq!(usual.texts(&argv(&["/bin/x", word, "y"])), json!(["/bin/x", hidden, "y"]), "{word}");
+        }
+        for word in ["--password", "--auth-token", "-passphrase"] {
+            assert_eq!(usual.texts(&argv(&["/bin/x", word, "y", "z"])), json!(["/bin/x", word, hidden, "z"]), "{word}");
+        }
+        for word in ["password", "--password-file=/etc/x", "--tokens=3", "--keys=x", "-p", "token=x", "/etc/passwd"] {
+            assert_eq!(usual.texts(&argv(&["/bin/x", word, "y"])), json!(["/bin/x", word, "y"]), "{word}");
+        }
     }
 
     #[test]
