@@ -131,7 +131,7 @@ impl App {
             Ok(ended)
         });
         let ended = self.done(admin, "agent.registered", done)?;
-        ended.hosts.iter().for_each(|host| self.hub.tell(host));
+        self.tell_revoked(&ended);
         Ok(())
     }
 

@@ -9,6 +9,7 @@ mod exchange;
 mod host;
 mod limits;
 mod log;
+mod owed;
 mod people;
 mod reach;
 mod reload;

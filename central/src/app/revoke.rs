@@ -1,11 +1,12 @@
 //! Taking back: what was issued is void here at once, and every host that has something of it is told.
 
+use super::owed::{AT_ONCE, Debt, owe};
 use super::{Admin, App, Failed, people};
 use crate::audit::{HOST, Record, ids_of};
 use crate::clock;
 use crate::store::{Act, Agent, Delegation, Human, Pair, Which};
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use tether_audit::{Ids, Parent};
 use tether_centrallink::wire::{Revoked, Target};
 use tether_identity::{HostId, Name};
@@ -62,7 +63,7 @@ impl App {
         let revoked =
             done.map_err(|failed| self.refuse("revoke.refused", Ids::unknown("nothing was revoked"), failed, about))?;
         self.metrics.count_revocation(kind, revoked.sessions.len());
-        revoked.hosts.iter().for_each(|host| self.hub.tell(host));
+        self.tell_revoked(&revoked);
         Ok(revoked)
     }
 
@@ -84,25 +85,35 @@ impl App {
             "by": by, "target": serde_json::to_value(target).unwrap_or_default(),
             "sessions": touched.len(), "hosts": words.len(),
         });
-        let number = self.write(act, &Record::done("revoked", Ids::unknown("an admin's act"), about))?;
-        for mut delegation in touched.clone() {
-            let why = format!("{} by {by}", name(target));
-            delegation.revoked = Some((now, why.clone()));
-            act.put_delegation(&delegation)?;
+        let parent = self.write(act, &Record::done("revoked", Ids::unknown("an admin's act"), about))?;
+        let mut sessions = VecDeque::new();
+        for delegation in &touched {
             // The statement that the host was told by: with it what the host does then has a cause.
             let said = words.get(&delegation.host).filter(|_| delegation.issued.is_some());
-            let statement = said.and_then(|said| said.iter().find(|(known, _)| *known == word(target, &delegation)));
-            let about = json!({
-                "host": delegation.host.as_str(), "why": why, "statement": statement.map(|(_, number)| number),
-            });
-            let record = Record::done("session.revoked", ids_of(&delegation), about);
-            self.write(act, &record.after(Some(Parent::record(HOST, number))))?;
+            let statement = said.and_then(|said| said.iter().find(|(known, _)| *known == word(target, delegation)));
+            sessions.push_back((delegation.id.clone(), statement.map(|(_, number)| *number)));
         }
-        Ok(Revoked {
-            sessions: touched.into_iter().map(|one| one.session).collect(),
-            hosts: words.into_keys().collect(),
-        })
+        let ended = touched
+            .into_iter()
+            .map(|one| Delegation { revoked: Some((now, format!("{} by {by}", name(target)))), ..one });
+        let ended: Vec<Delegation> = ended.collect();
+        ended.iter().try_for_each(|one| act.put_delegation(one))?;
+        if ended.len() > AT_ONCE {
+            owe(act, Debt { parent, sessions })?;
+        } else {
+            for (one, (_, statement)) in ended.iter().zip(sessions) {
+                self.write(act, &record_of(one, parent, statement))?;
+            }
+        }
+        Ok(Revoked { sessions: ended.into_iter().map(|one| one.session).collect(), hosts: words.into_keys().collect() })
     }
+}
+
+/// What is on record of one session that a revocation ended.
+pub(super) fn record_of(ended: &Delegation, parent: u64, statement: Option<u64>) -> Record {
+    let why = ended.revoked.as_ref().map(|(_, why)| why.as_str());
+    let about = json!({"host": ended.host.as_str(), "why": why, "statement": statement});
+    Record::done("session.revoked", ids_of(ended), about).after(Some(Parent::record(HOST, parent)))
 }
 
 /// Changes what is known of the target, and gives the live delegations that fall under it.

@@ -123,7 +123,7 @@ impl App {
     ) -> Result<T, Problem> {
         match store::act(&*self.store, work) {
             Ok(done) => {
-                done.revoked.hosts.iter().for_each(|host| self.hub.tell(host));
+                self.tell_revoked(&done.revoked);
                 Ok(done.value)
             }
             Err(trouble) => {

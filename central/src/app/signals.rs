@@ -51,7 +51,7 @@ impl App {
             let about = json!({"peer": peer, "issuer": issuer});
             self.refuse_stranger("signal.refused", Ids::unknown("an event was refused"), failed, about, peer)
         })?;
-        revoked.hosts.iter().for_each(|host| self.hub.tell(host));
+        self.tell_revoked(&revoked);
         Ok(())
     }
 

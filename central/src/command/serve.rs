@@ -67,6 +67,7 @@ pub(super) fn run(folder: &Path, wrap: fn(Router) -> Router) -> Result<()> {
         eprintln!("tether-central: stops: what was begun is finished");
         app.hub.stop.send_replace(true);
         serving.await?;
+        app.settle()?;
         app.record(&Record::done("central.stopped", Ids::unknown("of central itself"), serde_json::json!({})))?;
         app.checkpoint()?;
         Ok(())
@@ -80,7 +81,10 @@ async fn keep_log(app: Arc<App>) {
         let (asked, look) = (Arc::clone(&app), turn.is_multiple_of(5));
         let done = tokio::task::spawn_blocking(move || {
             asked.checkpoint()?;
-            if look { asked.look_for_silence() } else { Ok(()) }
+            if look {
+                asked.look_for_silence()?;
+            }
+            asked.settle()
         });
         match done.await {
             Ok(Ok(())) => {}

@@ -15,7 +15,7 @@ mod rotation;
 mod scim;
 mod signals;
 mod strangers;
-mod world;
+pub(crate) mod world;
 
 use crate::app::{App, Parts};
 use crate::command::{Init, init};
