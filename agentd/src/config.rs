@@ -76,6 +76,8 @@ pub struct Audit {
     pub session_records: u64,
     /// Patterns (regex) of arguments that no record shows; the usual names of secrets if left out.
     pub redact: Vec<String>,
+    /// Whether each record is copied into the journal.
+    pub journal: bool,
 }
 
 impl Default for Audit {
@@ -86,6 +88,7 @@ impl Default for Audit {
             segment_kib: 8192,
             session_records: 100_000,
             redact: redaction::USUAL.map(str::to_owned).to_vec(),
+            journal: true,
         }
     }
 }

@@ -8,7 +8,12 @@ use tether_tests::{People, Scene, Trail, on_both_suites};
 
 type Result = anyhow::Result<()>;
 
-on_both_suites!(one_session_is_one_tree, its_files_are_roots_and_the_couriers, a_chain_that_was_put_back_admits_nobody,);
+on_both_suites!(
+    one_session_is_one_tree,
+    the_journal_has_a_copy,
+    its_files_are_roots_and_the_couriers,
+    a_chain_that_was_put_back_admits_nobody,
+);
 
 fn find<'t>(trail: &'t Trail, session: &'t str, event: &str) -> anyhow::Result<&'t Link> {
     trail.of(session).find(|link| link.event.event == event).with_context(|| format!("no {event}"))
@@ -53,6 +58,34 @@ fn one_session_is_one_tree(suite: Suite) -> Result {
     ensure!(bytes[0].event.details["argv"] != bytes[1].event.details["argv"], "two lines have one record");
     let ended = &find(&trail, session, "sudo.ended")?.event.details;
     ensure!(ended["exit"] == 0 && ended["used"]["user_us"].is_u64(), "{ended:?}");
+    Ok(())
+}
+
+/// Who looks in the journal finds what the chain says, by human, session or outcome; and nothing of what was hidden.
+fn the_journal_has_a_copy(suite: Suite) -> Result {
+    let mut scene = Scene::new(suite)?;
+    let (draft, agent) = scene.session()?;
+    let connection = agent.connect()?;
+    ensure!(connection.run("sudo cat /etc/shadow --token=hunter2")?.code != 0, "a secret was read");
+    connection.close();
+    let session = draft.grant.session.as_str();
+    scene.wait_gone(session)?;
+    let trail = scene.trail()?;
+    let numbers: Vec<u64> = trail.of(session).map(|link| link.number).collect();
+    let last = numbers.last().context("no record")?;
+    // The copy comes after the record; nobody waits for it, so the test does.
+    let follow = format!(
+        "timeout 30 journalctl -t tether-audit -n all -f -o cat --output-fields=TETHER_NUMBER | grep -qx {last}"
+    );
+    scene.host.sh(&follow)?;
+    let found = scene.host.sh(&format!("journalctl -o json -t tether-audit TETHER_SESSION={session}"))?;
+    let entries: Vec<serde_json::Value> =
+        found.lines().map(serde_json::from_str).collect::<std::result::Result<_, _>>()?;
+    let copied: Vec<u64> = entries.iter().filter_map(|entry| entry["TETHER_NUMBER"].as_str()?.parse().ok()).collect();
+    ensure!(copied == numbers, "the journal has {copied:?}, the chain {numbers:?}");
+    let refused = scene.host.sh("journalctl -o cat -t tether-audit TETHER_OUTCOME=refused")?;
+    ensure!(refused.contains("alice@example.org by triage: sudo.command refused"), "{refused}");
+    ensure!(refused.contains("/etc/shadow (hidden)") && !found.contains("hunter2"), "{refused}");
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use super::feed::BUNDLES_FILE;
 use super::{Host, HostError, Refusals, Spent, TearDown, ids_of};
 use crate::clock::Moment;
 use crate::config::Config;
-use crate::log::{AUDIT_FOLDER, AuditLog, of_this_host, warn};
+use crate::log::{AUDIT_FOLDER, AuditLog, JOURNAL_SOCKET, Journal, of_this_host, warn};
 use crate::recorders::Recorders;
 use crate::recordings::{FOLDER, Recordings};
 use crate::redaction::Redaction;
@@ -245,7 +245,12 @@ impl Host {
 /// The chain, which the courier reads.
 fn open_log(config: &crate::config::Host, boot: &str) -> Result<AuditLog, HostError> {
     let folder = of_this_host(AUDIT_FOLDER.as_ref()).map_err(|source| system(AUDIT_FOLDER, source))?;
-    Ok(AuditLog::open(Arc::new(folder), config.audit.clone(), config.host.as_str(), boot)?)
+    let log = AuditLog::open(Arc::new(folder), config.audit.clone(), config.host.as_str(), boot)?;
+    let journal = config.audit.journal.then(|| Journal::start(JOURNAL_SOCKET.as_ref(), config.host.as_str()));
+    if let Some(journal) = journal.flatten() {
+        log.copy_to(journal);
+    }
+    Ok(log)
 }
 
 fn read_sessions(store: &Store) -> Result<BTreeMap<SessionId, Session>, HostError> {

@@ -7,6 +7,7 @@
 mod bounded;
 mod countersigned;
 mod disk;
+mod journal;
 mod key;
 mod read;
 mod segments;
@@ -21,6 +22,7 @@ mod tests;
 
 pub use countersigned::Uncountersigned;
 pub use disk::{Access, Disk, DiskFile, Folder, of_this_host};
+pub use journal::{JOURNAL_SOCKET, Journal};
 pub use key::{Committed, START_FILE, make_key};
 pub use ticket::Ticket;
 
@@ -99,6 +101,12 @@ impl AuditLog {
         let spawned = writer.map(|writer| std::thread::Builder::new().name("audit".to_owned()).spawn(|| writer.run()));
         let thread = spawned.transpose().map_err(|source| LogError::disk("a thread", source))?;
         Ok(Self { shared, thread })
+    }
+
+    /// Copies each record into the journal from now on, once it is durable.
+    pub fn copy_to(&self, journal: Journal) {
+        // A second one is dropped, and its thread ends.
+        drop(self.shared.journal.set(journal));
     }
 
     /// Gives the event its place in the chain. It is on stable storage once the ticket says so.

@@ -2,6 +2,7 @@
 //! flush serves them all.
 
 use super::disk::Disk;
+use super::journal::Journal;
 use super::key::KeyFile;
 use super::segments::Segments;
 use super::ticket::{Fate, Ticket};
@@ -9,7 +10,7 @@ use super::{Closed, LogError, Standing, warn};
 use crate::clock::wall_micros;
 use crate::config::Audit;
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use tether_audit::{Chain, Event, HeadAt, Prepared, SignedHead};
 
@@ -51,6 +52,8 @@ pub struct Shared {
     work: Condvar,
     pub disk: Arc<dyn Disk>,
     pub torn: usize,
+    /// Where durable lines are copied.
+    pub journal: OnceLock<Journal>,
 }
 
 #[derive(Debug)]
@@ -67,7 +70,7 @@ pub struct State {
 impl Shared {
     pub fn new(disk: Arc<dyn Disk>, chain: Chain, standing: Standing, marks: VecDeque<Mark>, torn: usize) -> Self {
         let state = State { chain, batch: Batch::default(), closed: None, standing, marks, stop: false, gone: false };
-        Self { state: Mutex::new(state), work: Condvar::new(), disk, torn }
+        Self { state: Mutex::new(state), work: Condvar::new(), disk, torn, journal: OnceLock::new() }
     }
 
     /// A chain that nothing is added to.
@@ -198,6 +201,9 @@ impl Writer {
                 }
                 self.note_standing();
                 batch.fate.tell(Ok(()));
+                if let Some(journal) = self.shared.journal.get() {
+                    journal.take(lines);
+                }
             }
             Err(error) => self.take_back(&batch.fate, batch.unwaited, &error),
         }

@@ -1,28 +1,22 @@
 //! RFC 5424: one line a record, with what is known of it as structured data, and the words for a person after it.
 
-use crate::{Record, rfc3339};
+use crate::{FACILITY, Record, rfc3339};
 use std::fmt::Write;
-use tether_audit::{Known, Outcome};
+use tether_audit::Outcome;
 
 /// The private enterprise number in the name of our structured data. 32473 is set aside for documentation (RFC 5612):
 /// Tether has none of its own yet.
 pub const ENTERPRISE: u32 = 32_473;
-/// Facility 13, log audit.
-const FACILITY: u32 = 13;
 /// The longest text of one parameter.
 const VALUE_MAX: usize = 8192;
 
 /// A record as a line, without its end.
 pub fn syslog(record: &Record<'_>) -> String {
     let (link, event) = (record.link, &record.link.event);
-    let severity = match event.outcome {
-        Outcome::Allowed => 6,
-        Outcome::Refused => 4,
-        Outcome::Error => 3,
-    };
     let host = header(record.chain, 255);
     let id = header(&event.event, 32);
-    let mut out = format!("<{}>1 {} {host} tether - {id} ", FACILITY * 8 + severity, rfc3339(link.time_us));
+    let mut out =
+        format!("<{}>1 {} {host} tether - {id} ", FACILITY * 8 + severity(event.outcome), rfc3339(link.time_us));
     let _ = write!(out, "[tether@{ENTERPRISE}");
     let mut put = |name: &str, value: &str| {
         let _ = write!(out, " {name}=\"{}\"", escaped(value));
@@ -34,17 +28,8 @@ pub fn syslog(record: &Record<'_>) -> String {
     if !event.code.is_empty() {
         put("code", &event.code);
     }
-    let ids = &event.ids;
-    for (name, id) in [
-        ("human", &ids.human),
-        ("agent", &ids.agent),
-        ("instance", &ids.instance),
-        ("delegation", &ids.delegation),
-        ("session", &ids.session),
-    ] {
-        if let Known::Id(id) = id {
-            put(name, id);
-        }
+    for (name, id) in record.ids() {
+        put(name, id);
     }
     if let Some(parent) = &event.parent {
         put("parent", &parent.to_string());
@@ -58,7 +43,16 @@ pub fn syslog(record: &Record<'_>) -> String {
     out
 }
 
-const fn outcome(outcome: Outcome) -> &'static str {
+/// RFC 5424, 6.2.1: informational, warning, error.
+pub(crate) const fn severity(outcome: Outcome) -> u32 {
+    match outcome {
+        Outcome::Allowed => 6,
+        Outcome::Refused => 4,
+        Outcome::Error => 3,
+    }
+}
+
+pub(crate) const fn outcome(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Allowed => "allowed",
         Outcome::Refused => "refused",
@@ -78,24 +72,29 @@ fn parameter(name: &str) -> String {
     name.chars().map(|c| if fits(c) { c } else { '_' }).take(30).collect()
 }
 
-/// A parameter's value: '"', '\' and ']' behind a backslash (RFC 5424, 6.3.3). Control characters, which receivers cut
-/// lines at, and those that turn the direction of writing, become U+FFFD.
+/// A parameter's value: '"', '\' and ']' behind a backslash (RFC 5424, 6.3.3).
 fn escaped(value: &str) -> String {
+    let mut out = String::with_capacity(value.len());
+    for c in flat(value).chars() {
+        if matches!(c, '"' | '\\' | ']') {
+            out.push('\\');
+        }
+        out.push(c);
+    }
+    out
+}
+
+/// A value without control characters, at which receivers cut lines, and without those that turn the direction of
+/// writing: they become U+FFFD. A long one is cut.
+pub(crate) fn flat(value: &str) -> String {
     let mut out = String::with_capacity(value.len());
     for c in value.chars() {
         if out.len() > VALUE_MAX {
             out.push('…');
             break;
         }
-        match c {
-            '"' | '\\' | ']' => out.extend(['\\', c]),
-            c if c.is_control()
-                || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}') =>
-            {
-                out.push('\u{fffd}');
-            }
-            c => out.push(c),
-        }
+        let turns = matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}');
+        out.push(if c.is_control() || turns { '\u{fffd}' } else { c });
     }
     out
 }
