@@ -26,6 +26,7 @@ on_both_suites!(
     sshds_terminal_cannot_be_written_to,
     without_agentd_nothing_is_shown_and_nothing_begins,
     a_recording_goes_on_after_a_restart_of_agentd,
+    who_shows_too_much_is_slowed_and_nobody_else,
 );
 
 /// How bash asks.
@@ -418,5 +419,39 @@ fn lines_of(output: impl Read + Send + 'static) -> mpsc::Receiver<String> {
 fn figures() -> Result {
     let table = tether_tests::bench::channels(Suite::Bookworm, &mut |row| println!("{row:?}"))?;
     assert_eq!(table.rows.len(), 3);
+    Ok(())
+}
+
+/// Five MiB at one MiB a second, of which one at once; nothing is lost, and another session's channel does not wait.
+fn who_shows_too_much_is_slowed_and_nobody_else(suite: Suite) -> Result {
+    const MIB: usize = 1 << 20;
+    let mut scene = Scene::new(suite)?;
+    let shows = "head -c 5242880 /dev/zero";
+    let slowed = |scene: &Scene| -> anyhow::Result<Vec<Option<String>>> {
+        let found = scene.trail()?.0.into_iter().filter(|link| link.event.event == "recording.slowed");
+        Ok(found.map(|link| link.event.ids.session.id().map(str::to_owned)).collect())
+    };
+    let (_, control) = scene.session()?;
+    assert_eq!(control.run(shows)?.out.len(), 5 * MIB);
+    assert_eq!(slowed(&scene)?, [], "the control: without a limit nobody waits");
+    scene.host.sh("printf '[recording]\\nrate_mib = 1\\n' >> /etc/tether/host.toml")?;
+    scene.restart_agentd()?;
+    let ((draft, fast), (_, other)) = (scene.session()?, scene.session()?);
+    let fast = std::thread::spawn(move || {
+        let begun = Instant::now();
+        let ran = fast.run(shows);
+        (begun.elapsed(), ran)
+    });
+    // Short ones meanwhile: each within its own burst.
+    for _ in 0..3 {
+        assert_eq!(other.run("echo hi")?.out, "hi\n");
+    }
+    let (took, ran) = fast.join().map_err(|_| anyhow::anyhow!("it panicked"))?;
+    assert_eq!(ran?.out.len(), 5 * MIB);
+    // Less what was left at once, and the last part, after which nothing comes.
+    assert!(took >= Duration::from_millis(3500), "it took {took:?}");
+    let recorded = scene.recording(draft.grant.session.as_str())?;
+    assert_eq!(recorded.of(Stream::Output).len(), 5 * MIB);
+    assert_eq!(slowed(&scene)?, [Some(draft.grant.session.to_string())]);
     Ok(())
 }

@@ -41,6 +41,14 @@ impl Host {
         self.end_session(id, Reason::Recorder);
     }
 
+    /// A channel shows more than its host allows, and is held to that from now on.
+    pub fn recording_slowed(&mut self, id: &SessionId, name: &str, rate: u64) {
+        let Some(session) = self.sessions.get(id) else { return };
+        let (ids, about) = (ids_of(session), json!({"recording": name, "bytes_a_second": rate}));
+        // Nobody waits for it: whoever shows too much waits anyhow.
+        self.record_refused("recording.slowed", "recording.rate", ids, about);
+    }
+
     /// Nothing more is written to a recording.
     pub fn recording_over(&mut self, id: &SessionId, name: &str) {
         if let Some(recorded) = self.channels.get_mut(id) {

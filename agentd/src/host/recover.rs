@@ -67,7 +67,8 @@ impl Host {
             recordings: Recordings::open(FOLDER, config.host.recording.clone())
                 .map_err(|source| system(FOLDER, source))?,
             plans: BTreeMap::new(),
-            recorders: Recorders::new().map_err(|source| system("an epoll for recorders", source))?,
+            recorders: Recorders::new(config.host.recording.rate_bytes())
+                .map_err(|source| system("an epoll for recorders", source))?,
             channels: BTreeMap::new(),
             refusals: Refusals::default(),
             stuck: BTreeMap::new(),

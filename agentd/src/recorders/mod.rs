@@ -4,19 +4,22 @@
 //! lied for as the agent likes. So each waits only for itself: nothing here waits for a recorder, what is kept of one
 //! is at most a frame, and what it sends is parsed as an enemy's. It cannot name a file, and cannot say what time it is.
 
+mod pace;
 mod recording;
 
 pub use recording::Recording;
 
 use crate::log::warn;
 use crate::server::{Shared, lock};
+use pace::Pace;
 use rustix::event::epoll;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 use tether_recording::{Intake, Stream};
 
 /// How much is read of one recorder before the others have their turn.
@@ -27,6 +30,8 @@ const TURN: usize = 256 * 1024;
 pub struct Recorders {
     epoll: Arc<OwnedFd>,
     live: Arc<Mutex<Live>>,
+    /// Bytes a second of each; 0: any.
+    rate: u64,
 }
 
 #[derive(Debug, Default)]
@@ -42,6 +47,9 @@ struct Recorder {
     stream: OwnedFd,
     intake: Intake,
     frames: u64,
+    pace: Pace,
+    /// That it was too fast is on record.
+    slowed: bool,
 }
 
 /// What a turn came to.
@@ -52,10 +60,10 @@ enum Turn {
 }
 
 impl Recorders {
-    /// None yet.
-    pub fn new() -> io::Result<Self> {
+    /// None yet. Each may show `rate` bytes a second; 0: any.
+    pub fn new(rate: u64) -> io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        Ok(Self { epoll: Arc::new(epoll), live: Arc::default() })
+        Ok(Self { epoll: Arc::new(epoll), live: Arc::default(), rate })
     }
 
     /// A recording was begun, and its recorder told so; without a stream that did not take the answer, and nothing
@@ -66,7 +74,8 @@ impl Recorders {
         let number = live.next;
         live.next += 1;
         let watched = epoll::add(&self.epoll, &stream, epoll::EventData::new_u64(number), epoll::EventFlags::IN);
-        let recorder = Recorder { recording, stream, intake: Intake::new(), frames: 0 };
+        let pace = Pace::new(self.rate, Instant::now());
+        let recorder = Recorder { recording, stream, intake: Intake::new(), frames: 0, pace, slowed: false };
         if let Err(errno) = watched {
             drop(live);
             return lost(host, recorder, &errno.to_string());
@@ -76,28 +85,67 @@ impl Recorders {
 
     /// Takes what comes. Runs for ever.
     pub fn run(&self, host: &Shared) {
-        let mut buffer = vec![0; TURN];
+        let (mut buffer, mut paused) = (vec![0; TURN], BTreeSet::new());
         loop {
             let mut events = Vec::with_capacity(64);
-            match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), None) {
+            let timeout = self.resume(&mut paused);
+            match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), timeout.as_ref()) {
                 Ok(_) | Err(Errno::INTR) => {}
                 // Without it every channel of agents waits, and then ends: closed, and said.
                 Err(errno) => return warn(format_args!("recordings end: epoll: {errno}")),
             }
             for event in events {
-                self.take_turn(host, event.data.u64(), &mut buffer);
+                if let Some(until) = self.take_turn(host, event.data.u64(), &mut buffer) {
+                    paused.insert((until, event.data.u64()));
+                }
             }
         }
     }
 
-    fn take_turn(&self, host: &Shared, number: u64, buffer: &mut [u8]) {
+    /// Lets go on whose pause is over; how long the others have to wait.
+    fn resume(&self, paused: &mut BTreeSet<(Instant, u64)>) -> Option<rustix::event::Timespec> {
+        while let Some((until, number)) = paused.first().copied() {
+            let left = until.saturating_duration_since(Instant::now());
+            if !left.is_zero() {
+                return rustix::event::Timespec::try_from(left).ok();
+            }
+            paused.pop_first();
+            if let Some(recorder) = self.live().by_number.get(&number) {
+                self.watch(recorder, number, epoll::EventFlags::IN);
+            }
+        }
+        None
+    }
+
+    fn watch(&self, recorder: &Recorder, number: u64, what: epoll::EventFlags) {
+        if let Err(errno) = epoll::modify(&self.epoll, &recorder.stream, epoll::EventData::new_u64(number), what) {
+            // It then waits, and shows nothing more: closed.
+            warn(format_args!("recording {}: epoll: {errno}", recorder.recording.name));
+        }
+    }
+
+    /// Until when nothing more is read of it, if it was too fast. It waits with what it has to show, and with it what
+    /// writes to it.
+    fn take_turn(&self, host: &Shared, number: u64, buffer: &mut [u8]) -> Option<Instant> {
         // Out of the map meanwhile: what follows writes to the disk, and adding one must not wait for that.
-        let Some(mut recorder) = self.live().by_number.remove(&number) else { return };
-        match recorder.turn(buffer) {
-            Turn::GoesOn => drop(self.live().by_number.insert(number, recorder)),
+        let mut recorder = self.live().by_number.remove(&number)?;
+        let (turn, bytes) = recorder.turn(buffer);
+        match turn {
+            Turn::GoesOn => {
+                let until = recorder.pace.spend(bytes, Instant::now());
+                if until.is_some() {
+                    self.watch(&recorder, number, epoll::EventFlags::empty());
+                    if !std::mem::replace(&mut recorder.slowed, true) {
+                        lock(host).recording_slowed(&recorder.recording.session, &recorder.recording.name, self.rate);
+                    }
+                }
+                self.live().by_number.insert(number, recorder);
+                return until;
+            }
             Turn::Ended => finish(host, &recorder.recording),
             Turn::Lost(why) => lost(host, recorder, &why),
         }
+        None
     }
 
     fn live(&self) -> MutexGuard<'_, Live> {
@@ -106,14 +154,17 @@ impl Recorders {
 }
 
 impl Recorder {
-    fn turn(&mut self, buffer: &mut [u8]) -> Turn {
-        let count = match recv(&self.stream, &mut *buffer, RecvFlags::DONTWAIT) {
-            Ok((_, 0)) => return Turn::Lost("it closed without an end".to_owned()),
-            Ok((_, count)) => count,
-            Err(Errno::AGAIN | Errno::INTR) => return Turn::GoesOn,
-            Err(errno) => return Turn::Lost(errno.to_string()),
-        };
-        let bytes = buffer.get(..count).unwrap_or_default();
+    /// What came of it, and of how many bytes.
+    fn turn(&mut self, buffer: &mut [u8]) -> (Turn, usize) {
+        match recv(&self.stream, &mut *buffer, RecvFlags::DONTWAIT) {
+            Ok((_, 0)) => (Turn::Lost("it closed without an end".to_owned()), 0),
+            Ok((_, count)) => (self.take(buffer.get(..count).unwrap_or_default()), count),
+            Err(Errno::AGAIN | Errno::INTR) => (Turn::GoesOn, 0),
+            Err(errno) => (Turn::Lost(errno.to_string()), 0),
+        }
+    }
+
+    fn take(&mut self, bytes: &[u8]) -> Turn {
         let taken = self.intake.take(bytes, |stream, data| {
             self.recording.add(stream, data);
             self.frames += 1;

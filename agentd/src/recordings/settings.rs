@@ -19,13 +19,23 @@ pub struct Settings {
     pub session_mib: u64,
     /// With that much on this host, in MiB, nothing more is begun.
     pub host_mib: u64,
+    /// How much a channel may show in a second, in MiB: beyond, it waits. 0: any.
+    pub rate_mib: u64,
     /// After so many days a recording is removed.
     pub keep_days: u64,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { on: true, required: true, command_mib: 1024, session_mib: 4096, host_mib: 10_240, keep_days: 30 }
+        Self {
+            on: true,
+            required: true,
+            command_mib: 1024,
+            session_mib: 4096,
+            host_mib: 10_240,
+            rate_mib: 0,
+            keep_days: 30,
+        }
     }
 }
 
@@ -37,6 +47,11 @@ impl Settings {
             return Err("[recording]: command_mib, session_mib, host_mib and keep_days must be above 0".to_owned());
         }
         Ok(())
+    }
+
+    /// Bytes a second; 0: any.
+    pub const fn rate_bytes(&self) -> u64 {
+        self.rate_mib.saturating_mul(MIB)
     }
 
     pub(super) const fn command_bytes(&self) -> u64 {
