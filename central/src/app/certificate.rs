@@ -62,6 +62,7 @@ impl App {
         let proof = self.prove(proof, "POST", CERTIFICATE_PATH, Some(token))?;
         let claims = self.own_claims(token)?;
         let asker = self.look(|act| self.live(act, &claims, &proof, clock::now()))?;
+        self.nonces.take(&proof, clock::now())?;
         self.admit_agent(&asker.agent, &asker.human)?;
         let prepared = self.act(|act| {
             let now = clock::now();

@@ -229,7 +229,10 @@ impl App {
         });
         signed.map(|resume| Reported { resume }).map_err(|failed| {
             let about = json!({"host": host.as_str(), "number": report.position.number, "uid_mark": report.uid_mark});
-            self.refuse("report.refused", Ids::unknown("of a host"), failed, about)
+            match failed {
+                Failed::Refused(refusal) if !self.is_report_worth_a_record(host) => refusal,
+                failed => self.refuse("report.refused", Ids::unknown("of a host"), failed, about),
+            }
         })
     }
 }

@@ -280,15 +280,16 @@ impl App {
         }
     }
 
-    /// Checks the proof of a key for a request to a path.
+    /// Checks the proof of a key for a request to a path. Whether it is used for the first time is asked, with
+    /// [`Nonces::take`], when it is known whose key it is: keys that are nobody's take no place among the proofs that are
+    /// remembered, else whoever makes keys could fill them, and nobody would be heard.
     pub fn prove(&self, proof: Option<&str>, method: &str, path: &str, token: Option<&str>) -> Result<Proof, Refusal> {
         let proof = self.read_proof(proof, method, path, token)?;
-        self.nonces.take(&proof, crate::clock::now())?;
+        self.nonces.check(&proof, crate::clock::now())?;
         Ok(proof)
     }
 
-    /// The host that proves its key. Keys that are no host's take no place among the proofs that are remembered:
-    /// else whoever makes keys could fill them, and nobody would be heard.
+    /// The host that proves its key, once.
     pub fn prove_host(&self, proof: Option<&str>, method: &str, path: &str) -> Result<HostId, Refusal> {
         let proof = self.read_proof(proof, method, path, None)?;
         let host = self.host_of(&proof)?;

@@ -28,6 +28,11 @@ pub(super) fn unseen(name: &HumanName, now: u64) -> Result<Human, Failed> {
     })
 }
 
+/// A name in small letters; one that has none is its own.
+pub(super) fn small(name: &HumanName) -> HumanName {
+    name.as_str().to_lowercase().parse().unwrap_or_else(|_| name.clone())
+}
+
 /// An id for a record.
 pub(super) fn new_id() -> Result<String, Failed> {
     random::name(26).map_err(|error| fault("random", error).into())

@@ -16,6 +16,7 @@ use crate::config::Settings;
 use crate::store::{self, Act, HostChain, Place, Sqlite, StoreError};
 use anyhow::{Context, Result, ensure};
 use std::io::Write;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use tether_audit::log::{NoteKey, Resource, TileId, WIDTH, bundle};
 use tether_statement::{Role, TrustedKeys};
@@ -26,6 +27,9 @@ const PAGE: usize = 10_000;
 pub(super) fn run(folder: &Path, to: &Path) -> Result<()> {
     ensure!(!to.exists(), "{} is there already", to.display());
     let store = Sqlite::open_to_read(&folder.join(STORE))?;
+    // Everything that anybody did is in it.
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(to);
+    made.with_context(|| format!("cannot make {}", to.display()))?;
     let look = |what: &str| format!("the store: {what}");
     let chains = store::look(&store, |act| -> Result<_, StoreError> { act.host_chains() }).context(look("chains"))?;
     let mut lines = 0;

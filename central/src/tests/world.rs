@@ -270,6 +270,11 @@ impl World {
         }
     }
 
+    /// The session's key, by its thumbprint.
+    pub fn session_key(&self) -> tether_identity::Thumbprint {
+        self.session.thumbprint()
+    }
+
     /// A proof of the session's key.
     pub fn proof(&self, path: &str, token: Option<&str>) -> String {
         let jti = tether_centrallink::random::name(16).unwrap();
