@@ -77,11 +77,16 @@ fn bounded(details: &Value) -> Result<Map<String, Value>, tether_audit::ChainErr
     Ok(host.into_iter().chain([("cut".to_owned(), cut)]).collect())
 }
 
+/// As much of a text as fits, in whole characters.
+pub fn first_of(text: &str, most: usize) -> &str {
+    let end = text.char_indices().map(|(at, one)| at + one.len_utf8()).take_while(|end| *end <= most).last();
+    text.get(..end.unwrap_or(0)).unwrap_or_default()
+}
+
 fn shortened(value: &Value) -> Value {
     match value {
         Value::String(text) if text.len() > TEXT_MAX => {
-            let end = text.floor_char_boundary(TEXT_MAX);
-            format!("{}… ({} bytes)", text.get(..end).unwrap_or_default(), text.len()).into()
+            format!("{}… ({} bytes)", first_of(text, TEXT_MAX), text.len()).into()
         }
         Value::Array(items) => items.iter().map(shortened).collect(),
         Value::Object(members) => {

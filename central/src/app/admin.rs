@@ -48,10 +48,9 @@ fn refuse(code: &str, why: impl std::fmt::Display) -> Failed {
 }
 
 /// Whether a host may have that id: it is a folder's name in exports, and stands in the log beside central's own.
-pub(super) fn is_name(host: &HostId) -> bool {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':');
+pub fn is_name(host: &HostId) -> bool {
     let name = host.as_str();
-    name.bytes().all(plain) && !name.starts_with('.') && !name.eq_ignore_ascii_case(crate::audit::HOST)
+    !name.contains(['/', '@']) && !name.starts_with('.') && !name.eq_ignore_ascii_case(crate::audit::HOST)
 }
 
 impl App {
@@ -172,8 +171,7 @@ impl App {
             let address = new.address.as_deref().unwrap_or(new.host.as_str());
             address.parse::<Address>().map_err(|error| refuse("host.address", error))?;
             if !is_name(&new.host) {
-                let why =
-                    "a host's id has letters, digits and '-', '_', '.', ':' only, no '.' first, and is not \"central\"";
+                let why = "a host's id has no '/' and no '@', begins with no '.', and is not \"central\"";
                 return Err(refuse("host.name", why));
             }
             let secret = random::name(32).map_err(|error| fault("random", error))?;

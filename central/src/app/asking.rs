@@ -2,7 +2,7 @@
 //! delegates itself, which says both.
 
 use super::exchange::TOKEN_PATH;
-use super::{App, Failed, fault, people};
+use super::{App, Failed, fault, people, restored_at};
 use crate::clock;
 use crate::store::{Act, Agent};
 use tether_identity::Name;
@@ -116,7 +116,7 @@ impl App {
         let endpoint = format!("{}{TOKEN_PATH}", self.settings.url);
         let audiences = [self.settings.url.as_str(), endpoint.as_str()];
         let actor = Actor::verify(token, &registered, &audiences, &proof.jkt, clock::now())?;
-        if actor.issued_at < agent.void_until {
+        if actor.issued_at < agent.void_until || actor.issued_at <= restored_at(act)? {
             return Err(void("actor.void", "actor", &agent).into());
         }
         let once = Once {

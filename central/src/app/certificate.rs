@@ -2,7 +2,7 @@
 //! its certificate. So a login never comes before its account.
 
 use super::chains::came_of;
-use super::{App, Failed, fault};
+use super::{App, Failed, fault, restored_at};
 use crate::audit::{Record, ids_of};
 use crate::clock;
 use crate::store::{Act, Delegation, Host, Issued, Seen};
@@ -104,6 +104,9 @@ impl App {
         }
         if let Some((at, why)) = &delegation.revoked {
             return Err(refuse_token("token.revoked", format_args!("the delegation was revoked at {at}: {why}")));
+        }
+        if delegation.issued_at <= restored_at(act)? {
+            return Err(refuse_token("token.revoked", "the delegation is of before central's store was restored"));
         }
         if now >= delegation.expires_at {
             let why = format_args!("the delegation expired at {}", delegation.expires_at);

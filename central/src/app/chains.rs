@@ -376,7 +376,7 @@ impl App {
             return Ok(());
         }
         let room = usize::try_from(EVIDENCE_MAX.saturating_sub(chain.evidence)).unwrap_or_default();
-        let kept = first_of(aside, room);
+        let kept = audit::first_of(aside, room);
         if !kept.is_empty() {
             act.put_evidence(host, chain.generation, now, kept)?;
             chain.evidence += kept.len() as u64;
@@ -650,9 +650,4 @@ pub(super) fn came_of(
 ) -> Result<Option<tether_audit::Parent>, Failed> {
     let number = act.own_record(session, event)?;
     Ok(number.map(|number| tether_audit::Parent::record(audit::HOST, number)))
-}
-/// As much of a text as fits, in whole characters.
-fn first_of(text: &str, most: usize) -> &str {
-    let end = text.char_indices().map(|(at, one)| at + one.len_utf8()).take_while(|end| *end <= most).last();
-    text.get(..end.unwrap_or(0)).unwrap_or_default()
 }

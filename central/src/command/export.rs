@@ -10,7 +10,7 @@
 //! ```
 
 use super::STORE;
-use crate::app::{META_KEYS, META_LOG};
+use crate::app::{META_KEYS, META_LOG, is_name};
 use crate::audit::HOST;
 use crate::config::Settings;
 use crate::store::{self, Act, HostChain, Place, Sqlite, StoreError};
@@ -34,6 +34,8 @@ pub(super) fn run(folder: &Path, to: &Path) -> Result<()> {
     let chains = store::look(&store, |act| -> Result<_, StoreError> { act.host_chains() }).context(look("chains"))?;
     let mut lines = 0;
     for (host, chain) in &chains {
+        // It is about to be a folder's name, and the store may be somebody else's by now.
+        ensure!(is_name(host), "{host}: a host of that name cannot be exported");
         for generation in 0..=chain.generation {
             let name = if generation == chain.generation { host.to_string() } else { format!("{host}@{generation}") };
             let place = to.join("hosts").join(name);

@@ -1,7 +1,8 @@
 //! audit, backup, restore.
 
 use super::{STORE, give};
-use crate::app::META_LOG;
+use crate::app::{META_LOG, META_RESTORED};
+use crate::clock;
 use crate::store::{self, Sqlite, Store, StoreError};
 use anyhow::{Context, Result, bail, ensure};
 use std::os::unix::fs::OpenOptionsExt;
@@ -55,11 +56,15 @@ pub(super) fn restore(folder: &Path, file: &Path) -> Result<()> {
     }
     let beside = folder.join("central.db.restored");
     copy_to(file, &beside).with_context(|| format!("cannot copy {}", file.display()))?;
-    begin_log(&beside)?;
+    begin_anew(&beside)?;
     std::fs::File::open(&beside)?.sync_all()?;
     give(folder, &beside)?;
     std::fs::rename(&beside, &place).with_context(|| format!("cannot replace {}", place.display()))?;
     println!("restored, with {records} audit records");
+    println!(
+        "sign-ins, tokens and enrolments of before are void; what the copy does not know is to be done again: agents,"
+    );
+    println!("humans and hosts that were deactivated since, directories' tokens that were revoked");
     println!("hosts that have read more than this store knows will refuse it (report.fork): enrol those anew");
     Ok(())
 }
@@ -82,11 +87,12 @@ fn copy_to(file: &Path, beside: &Path) -> Result<()> {
 }
 
 /// A copy has less than what was signed after it was made: its tree goes on under another name, so that no name ever
-/// has two trees of one size.
-fn begin_log(file: &Path) -> Result<()> {
+/// has two trees of one size. Nor does it know what was taken back since.
+fn begin_anew(file: &Path) -> Result<()> {
     let store = Sqlite::open(file)?;
     let random = tether_centrallink::random::name(8)?;
     Ok(store::act(&store, |act| -> Result<(), StoreError> {
+        act.set_meta(META_RESTORED, &clock::now().to_string())?;
         let Some(origin) = act.meta(META_LOG)? else { return Ok(()) };
         let name = origin.rsplit_once('/').map_or(origin.as_str(), |(name, _)| name);
         act.set_meta(META_LOG, &format!("{name}/{random}"))

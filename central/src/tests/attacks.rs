@@ -10,7 +10,7 @@ use serde_json::json;
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 use tether_audit::log::ENTRY_MAX;
-use tether_centrallink::wire::Target;
+use tether_centrallink::wire::{EnrolRequest, EnrolToken, NewHost, Target};
 use tether_oauth::issue::PrivateKey;
 use tether_oauth::{ProofRequest, Refusal};
 use tether_statement::{Position, ResumeRequest};
@@ -68,7 +68,7 @@ fn no_host_is_named_as_central_is_in_the_log() {
         got.body["tether_code"].as_str().unwrap_or_default().to_owned()
     };
     // Nor by a name that leads out of the folder of an export, or to another host's in it.
-    for bad in ["central", "../../etc", "a/b", "web-01@0", ".hidden"] {
+    for bad in ["central", "Central", "../../etc", "/etc", "a/b", "web-01@0", ".hidden"] {
         assert_eq!(admit(bad), "host.name", "{bad}");
     }
     for good in ["web-01.example.org", "central-01", "2001:db8::1", "WEB_1"] {
@@ -296,4 +296,94 @@ fn a_restored_copy_is_written_through_no_link() {
     assert_eq!(std::fs::read_to_string(&victim).unwrap(), "precious");
     let store = std::fs::symlink_metadata(folder.path().join("central.db")).unwrap();
     assert_eq!((store.file_type().is_file(), store.permissions().mode() & 0o777), (true, 0o600));
+}
+
+/// What was taken back after a copy was made came back with the copy.
+#[test]
+fn a_restored_store_revives_nothing() {
+    let world = World::new();
+    let (path, copy) = (world.folder().display().to_string(), world.folder().join("copy").display().to_string());
+    let admin = Admin { name: "carol".to_owned() };
+    let sign_in = world.id_token(&world.claims("alice@example.org", &["analysts"], 0));
+    let token = world.exchange_token(&sign_in).unwrap();
+    let new = NewHost { host: "web-02".parse().unwrap(), address: None, labels: Vec::new() };
+    let secret = EnrolToken::parse(&world.app.admit_host(&admin, &new).unwrap().token).unwrap().secret;
+    run_from(&["--folder", &path, "backup", &copy]).unwrap();
+    let enrol = |world: &World, seed: u8| {
+        let key = PrivateKey::from_seed(&[seed; 32]).unwrap();
+        let url = format!("{}{ENROL_PATH}", world.url);
+        let request = ProofRequest { method: "POST", url: &url, access_token: None };
+        let text = key.proof(request, Some(&world.app.nonces.make(clock::now())), "enrol", clock::now());
+        let proof = world.app.prove(Some(&text), "POST", ENROL_PATH, None).unwrap();
+        world.app.enrol(&EnrolRequest { secret: secret.clone(), audit: None }, &proof, "test").map(drop)
+    };
+    // Afterwards: the token is given back, the human revoked, the enrolment used.
+    assert!(enrol(&world, 7).is_ok());
+    world.app.revoke(&admin, &Target::Human("alice@example.org".parse().unwrap())).unwrap();
+    assert_eq!(world.exchange_token(&sign_in), Err("human.revoked".to_owned()));
+    assert_eq!(world.certificate(&token), "token.revoked");
+    let world = world.restored(&copy);
+    // The agent's assertions are new from here on.
+    next_second();
+    assert_eq!(world.certificate(&token), "token.revoked");
+    assert_eq!(world.exchange_token(&sign_in), Err("human.revoked".to_owned()));
+    assert_eq!(code(enrol(&world, 8)), "enrol.revoked");
+    // The controls: it is the copy, and who signs in again gets something.
+    assert_eq!(world.trail("revoked").len(), 0);
+    next_second();
+    let token = world.exchange("alice@example.org", 0).unwrap();
+    world.grant(&token);
+}
+
+/// A host that asked for its feed again and again, and read none of it, kept each of these feeds.
+#[test]
+fn a_feed_that_is_not_read_ends_when_another_takes_over() {
+    let world = World::new();
+    let host: tether_identity::HostId = HOST.parse().unwrap();
+    // More than the kernel keeps for whoever does not read.
+    let text = "x".repeat(1 << 20);
+    world.write(|act| {
+        (1..=64).try_for_each(|number| act.append(&host, &Position { number, hash: String::new() }, &text))
+    });
+    let place = world.app.hub.place(&host);
+    let until = |turn: u64, running: usize| {
+        let begun = std::time::Instant::now();
+        while (*place.turn.borrow(), place.turn.receiver_count()) != (turn, running) {
+            assert!(begun.elapsed() < std::time::Duration::from_secs(30), "{} feeds", place.turn.receiver_count());
+            std::thread::yield_now();
+        }
+    };
+    let unread = world.feed();
+    until(1, 1);
+    let other = world.feed();
+    // The older one has begun, cannot get rid of what it has, and ends all the same.
+    until(2, 1);
+    drop((unread, other));
+}
+
+/// Auditors with long questions kept all places to look at the store, and feeds waited.
+#[test]
+fn auditors_wait_for_each_other_and_nobody_for_them() {
+    let world = World::new();
+    let dave = format!("Bearer {}", world.id_token_of_auditor());
+    let carol = format!("Bearer {}", world.admin_token(&world.claims("carol@example.org", &["admins"], 5)));
+    let asked = std::thread::scope(|threads| {
+        let places = world.app.auditing.try_acquire_many(3).unwrap();
+        assert!(world.app.auditing.try_acquire().is_err(), "these are all");
+        let questions =
+            [("GET", "/v1/audit?outcome=refused", None), ("POST", "/v1/admin/reach", Some(b"{}".as_slice()))];
+        let asked = questions.map(|(method, path, body)| {
+            let (world, dave) = (&world, &dave);
+            threads.spawn(move || world.ask(method, path, &[("authorization", dave)], body).status)
+        });
+        // Who acts, who proves a key, and who is let in.
+        let body = json!({"human": "bob@example.org"}).to_string();
+        let got = world.ask("POST", "/v1/admin/revoke", &[("authorization", &carol)], Some(body.as_bytes()));
+        assert_eq!(got.status, 200, "{got:?}");
+        assert!(world.exchange("alice@example.org", 5).is_ok());
+        assert!(asked.iter().all(|thread| !thread.is_finished()));
+        drop(places);
+        asked.map(|thread| thread.join().unwrap())
+    });
+    assert_eq!(asked, [200, 200]);
 }
