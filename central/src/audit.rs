@@ -136,3 +136,25 @@ pub fn ids_of(delegation: &crate::store::Delegation) -> Ids {
     }
     .or("")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_belongs_to_a_record_has_a_bound() {
+        let short = json!({"host": "web-01", "why": "é".repeat(512), "number": 7, "list": ["a", null]});
+        assert_eq!(Value::Object(bounded(&short).unwrap()), short);
+        let long = bounded(&json!({"why": "é".repeat(600), "deep": {"list": ["x".repeat(2000)]}})).unwrap();
+        assert_eq!(long["why"], format!("{}… (1200 bytes)", "é".repeat(512)));
+        assert_eq!(long["deep"]["list"][0], format!("{}… (2000 bytes)", "x".repeat(1024)));
+        // Each is short, and together they are not: the host still finds it.
+        let many: Vec<String> = (0..200).map(|_| "\u{1}".repeat(1000)).collect();
+        let cut = bounded(&json!({"host": "web-01", "list": many})).unwrap();
+        assert_eq!(
+            (cut.len(), &cut["host"], cut["cut"]["bytes"].as_u64() > Some(1_000_000)),
+            (2, &json!("web-01"), true)
+        );
+        assert!(Value::Object(cut).to_string().len() < 8192);
+    }
+}
