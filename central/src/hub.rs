@@ -14,6 +14,8 @@ pub struct Place {
     pub read: watch::Sender<u64>,
     /// Moves when a newer connection takes over the feed: the older one ends.
     pub turn: watch::Sender<u64>,
+    /// One batch of its chain at a time: others wait before theirs is read.
+    pub batch: tokio::sync::Semaphore,
 }
 
 /// All hosts' places.
@@ -36,7 +38,12 @@ impl Hub {
     /// A host's place.
     pub fn place(&self, host: &HostId) -> Arc<Place> {
         let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = || Place { news: watch::Sender::new(0), read: watch::Sender::new(0), turn: watch::Sender::new(0) };
+        let new = || Place {
+            news: watch::Sender::new(0),
+            read: watch::Sender::new(0),
+            turn: watch::Sender::new(0),
+            batch: tokio::sync::Semaphore::new(1),
+        };
         Arc::clone(places.entry(host.clone()).or_insert_with(|| Arc::new(new())))
     }
 

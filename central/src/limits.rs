@@ -123,7 +123,12 @@ pub struct Limits {
     pub enrol: Limit,
     /// Feed connections, by host.
     pub feed: Limit,
+    /// Refused reports that are put on record, by host.
+    pub refused: Limit,
 }
+
+/// How many of a host's refused reports are on record: no courier that is well has any.
+const REFUSED: Rate = Rate { burst: 20, per_minute: 6 };
 
 impl Limits {
     /// As configured.
@@ -134,6 +139,7 @@ impl Limits {
             pair: Limit::new(settings.pair),
             enrol: Limit::new(settings.enrol),
             feed: Limit::new(settings.feed),
+            refused: Limit::new(REFUSED),
         }
     }
 }

@@ -39,13 +39,18 @@ impl Nonces {
         format!("{now}.{}", Base64UrlUnpadded::encode_string(mark.as_ref()))
     }
 
+    /// Whether a proof carries a good nonce: the nonce's time.
+    pub fn check(&self, proof: &Proof, now: u64) -> Result<u64, Refusal> {
+        let time = self.time_of(&proof.nonce).filter(|time| *time <= now && now - time <= NONCE_SECONDS);
+        time.ok_or_else(|| {
+            let why = "the proof's nonce is too old; use that of the DPoP-Nonce header";
+            Refusal::new(Standard::UseDpopNonce, "proof.nonce", why)
+        })
+    }
+
     /// Whether a proof carries a good nonce and is used for the first time.
     pub fn take(&self, proof: &Proof, now: u64) -> Result<(), Refusal> {
-        let time = self.time_of(&proof.nonce).filter(|time| *time <= now && now - time <= NONCE_SECONDS);
-        let Some(time) = time else {
-            let why = "the proof's nonce is too old; use that of the DPoP-Nonce header";
-            return Err(Refusal::new(Standard::UseDpopNonce, "proof.nonce", why));
-        };
+        let time = self.check(proof, now)?;
         let busy = || Refusal::new(Standard::TemporarilyUnavailable, "proof.busy", "too many proofs; try again later");
         let mut used = self.used.lock().map_err(|_| busy())?;
         let old = used.range(..(now.saturating_sub(NONCE_SECONDS), String::new())).map(|(key, ())| key.clone());

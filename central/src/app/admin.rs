@@ -13,7 +13,7 @@ use tether_accountfile::{UID_FIRST, UID_LAST};
 use tether_audit::Ids;
 use tether_centrallink::random;
 use tether_centrallink::wire::{EnrolToken, HostMark, NewAgent, NewHost, NewHostToken, Revoked, Target};
-use tether_identity::{Address, Name};
+use tether_identity::{Address, HostId, Name};
 use tether_oauth::{Jwk, Refusal, Standard, Subject, TokenType, claimed_issuer};
 
 /// How long an enrolment token is good, in seconds.
@@ -45,6 +45,12 @@ pub struct Standing {
 
 fn refuse(code: &str, why: impl std::fmt::Display) -> Failed {
     Refusal::new(Standard::InvalidRequest, code, why).into()
+}
+
+/// Whether a host may have that id: it is a folder's name in exports, and stands in the log beside central's own.
+pub fn is_name(host: &HostId) -> bool {
+    let name = host.as_str();
+    !name.contains(['/', '@']) && !name.starts_with('.') && !name.eq_ignore_ascii_case(crate::audit::HOST)
 }
 
 impl App {
@@ -164,6 +170,10 @@ impl App {
             // It is what agents connect to, and stands in a command that they run; without one the id does.
             let address = new.address.as_deref().unwrap_or(new.host.as_str());
             address.parse::<Address>().map_err(|error| refuse("host.address", error))?;
+            if !is_name(&new.host) {
+                let why = "a host's id has no '/' and no '@', begins with no '.', and is not \"central\"";
+                return Err(refuse("host.name", why));
+            }
             let secret = random::name(32).map_err(|error| fault("random", error))?;
             let expires_at = clock::now() + ENROL_SECONDS;
             let (root_kid, root) =

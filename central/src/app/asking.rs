@@ -2,7 +2,7 @@
 //! delegates itself, which says both.
 
 use super::exchange::TOKEN_PATH;
-use super::{App, Failed, fault};
+use super::{App, Failed, fault, people, restored_at};
 use crate::clock;
 use crate::store::{Act, Agent};
 use tether_identity::Name;
@@ -27,6 +27,7 @@ pub(super) struct Named {
     instance: Option<Name>,
     /// The provider's names of all who act, the one who acts now first.
     pub(super) chain: Vec<String>,
+    issuer: String,
     issued_at: u64,
     teams: Vec<Name>,
     once: Once,
@@ -74,7 +75,8 @@ impl App {
             code: "delegated.replayed",
         };
         let Delegated { subject, agent, instance, chain, .. } = delegated;
-        let named = Named { agent, instance, chain, once, issued_at: subject.issued_at, teams: may.teams.clone() };
+        let (issued_at, teams) = (subject.issued_at, may.teams.clone());
+        let named = Named { agent, instance, chain, once, issuer, issued_at, teams };
         Ok(Signed { subject, named: Some(named) })
     }
 
@@ -114,7 +116,7 @@ impl App {
         let endpoint = format!("{}{TOKEN_PATH}", self.settings.url);
         let audiences = [self.settings.url.as_str(), endpoint.as_str()];
         let actor = Actor::verify(token, &registered, &audiences, &proof.jkt, clock::now())?;
-        if actor.issued_at < agent.void_until {
+        if actor.issued_at < agent.void_until || actor.issued_at <= restored_at(act)? {
             return Err(void("actor.void", "actor", &agent).into());
         }
         let once = Once {
@@ -134,8 +136,10 @@ impl Named {
             let why = format!("{} is of the team {}, whose agents its provider may not name", agent.name, agent.team);
             return Err(Refusal::request("delegated.team", why).into());
         }
-        // In the same second too: the provider's next one is made for this agent, and a second later.
-        if self.issued_at <= agent.void_until {
+        // In the same second too: the provider's next one is made for this agent, and a second later. By its clock, as in
+        // `people::check_sign_in`.
+        let ahead = people::known_ahead(act, &self.issuer)?;
+        if agent.void_until > 0 && self.issued_at <= agent.void_until.saturating_add(ahead) {
             return Err(void("delegated.void", "subject", &agent).into());
         }
         // The session key is made by the instance, and by no other.

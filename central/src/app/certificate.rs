@@ -2,7 +2,7 @@
 //! its certificate. So a login never comes before its account.
 
 use super::chains::came_of;
-use super::{App, Failed, fault};
+use super::{App, Failed, fault, restored_at};
 use crate::audit::{Record, ids_of};
 use crate::clock;
 use crate::store::{Act, Delegation, Host, Issued, Seen};
@@ -62,6 +62,7 @@ impl App {
         let proof = self.prove(proof, "POST", CERTIFICATE_PATH, Some(token))?;
         let claims = self.own_claims(token)?;
         let asker = self.look(|act| self.live(act, &claims, &proof, clock::now()))?;
+        self.nonces.take(&proof, clock::now())?;
         self.admit_agent(&asker.agent, &asker.human)?;
         let prepared = self.act(|act| {
             let now = clock::now();
@@ -103,6 +104,9 @@ impl App {
         }
         if let Some((at, why)) = &delegation.revoked {
             return Err(refuse_token("token.revoked", format_args!("the delegation was revoked at {at}: {why}")));
+        }
+        if delegation.issued_at <= restored_at(act)? {
+            return Err(refuse_token("token.revoked", "the delegation is of before central's store was restored"));
         }
         if now >= delegation.expires_at {
             let why = format_args!("the delegation expired at {}", delegation.expires_at);

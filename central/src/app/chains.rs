@@ -17,6 +17,8 @@ use tether_statement::{Countersignature, FeedError, JwsError, TrustedKeys, Typ};
 
 /// Where a host's chain goes.
 pub const AUDIT_PATH: &str = "/v1/host/audit";
+/// The most lines of one batch: none that holds is shorter than 256 bytes.
+const LINES_MAX: usize = 16 * 1024;
 /// The most bytes that are kept aside for one host.
 const EVIDENCE_MAX: u64 = 1024 * 1024;
 /// How often a batch is judged anew because another one of the same host came between.
@@ -99,6 +101,15 @@ impl App {
     /// Takes what a host sends of its chain. What is answered as taken is on disk.
     pub fn take_lines(&self, host: &HostId, lines: Lines<'_>) -> Result<Taken, Refusal> {
         let mut text: Vec<&[u8]> = lines.text.split(|byte| *byte == b'\n').collect();
+        // Its lines would be central's own.
+        if host.as_str() == audit::HOST {
+            return Err(Refusal::new(Standard::InvalidRequest, "host.name", "this is no host's name"));
+        }
+        // As many of those that are there are read to compare.
+        if text.len() > LINES_MAX {
+            let why = format!("a batch has {LINES_MAX} lines at most");
+            return Err(Refusal::new(Standard::InvalidRequest, "audit.too_many", why));
+        }
         if text.pop().is_some_and(|rest| !rest.is_empty()) {
             return Err(Refusal::new(Standard::InvalidRequest, "audit.torn", "the last line has no newline"));
         }
@@ -365,7 +376,7 @@ impl App {
             return Ok(());
         }
         let room = usize::try_from(EVIDENCE_MAX.saturating_sub(chain.evidence)).unwrap_or_default();
-        let kept = first_of(aside, room);
+        let kept = audit::first_of(aside, room);
         if !kept.is_empty() {
             act.put_evidence(host, chain.generation, now, kept)?;
             chain.evidence += kept.len() as u64;
@@ -639,9 +650,4 @@ pub(super) fn came_of(
 ) -> Result<Option<tether_audit::Parent>, Failed> {
     let number = act.own_record(session, event)?;
     Ok(number.map(|number| tether_audit::Parent::record(audit::HOST, number)))
-}
-/// As much of a text as fits, in whole characters.
-fn first_of(text: &str, most: usize) -> &str {
-    let end = text.char_indices().map(|(at, one)| at + one.len_utf8()).take_while(|end| *end <= most).last();
-    text.get(..end.unwrap_or(0)).unwrap_or_default()
 }

@@ -50,6 +50,7 @@ impl App {
         trace.ids.agent = signed.named.as_ref().map(|named| named.agent.to_string());
         trace.evidence = Some(subject.digest.clone());
         let acting = self.look(|act| self.acting(act, &request, &signed, &proof))?;
+        self.nonces.take(&proof, clock::now())?;
         let agent = &acting.agent;
         trace.ids.agent = Some(agent.name.to_string());
         trace.ids.instance = Some(acting.instance.to_string());
@@ -163,10 +164,12 @@ fn check_may_act(subject: &Subject, agent: &Agent) -> Result<(), Refusal> {
 fn check_pair(act: &dyn Act, agent: &Agent, subject: &Subject, most: usize, now: u64) -> Result<(), Failed> {
     // By the provider's clock, as in `people::check_sign_in`; this token's own is remembered by now.
     let ahead = people::known_ahead(act, &subject.issuer)?;
-    let pair = act.pair(&agent.name, &subject.human)?;
-    if pair.is_some_and(|pair| pair.signed_in_after.saturating_add(ahead) >= subject.auth_time) {
-        let why = format!("{} acting for {} was revoked; they have to sign in again", agent.name, subject.human);
-        return Err(Refusal::new(Standard::InvalidRequest, "pair.revoked", why).into());
+    for human in [&subject.human, &people::small(&subject.human)] {
+        let pair = act.pair(&agent.name, human)?;
+        if pair.is_some_and(|pair| pair.signed_in_after.saturating_add(ahead) >= subject.auth_time) {
+            let why = format!("{} acting for {} was revoked; they have to sign in again", agent.name, subject.human);
+            return Err(Refusal::new(Standard::InvalidRequest, "pair.revoked", why).into());
+        }
     }
     let which = Which {
         agent: Some(agent.name.clone()),

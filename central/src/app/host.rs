@@ -1,7 +1,7 @@
 //! Hosts: enrolment, what is pushed to them, what they report.
 
 use super::admin::ENROL_SECONDS;
-use super::{App, Failed, META_KEYS, fault};
+use super::{App, Failed, META_KEYS, fault, restored_at};
 use crate::audit::Record;
 use crate::clock;
 use crate::store::{Act, Host, HostKey, Seen};
@@ -105,6 +105,10 @@ impl App {
             let revoked_at = act.host(&enrolment.host)?.map_or(0, |host| host.revoked_at);
             if enrolment.expires_at < revoked_at.saturating_add(ENROL_SECONDS) {
                 return Err(refuse("enrol.revoked", "the host was revoked after the token was made").into());
+            }
+            let restored = restored_at(act)?;
+            if restored > 0 && enrolment.expires_at <= restored.saturating_add(ENROL_SECONDS) {
+                return Err(refuse("enrol.revoked", "the token is of before central's store was restored").into());
             }
             enrolment.used = true;
             act.put_enrolment(&enrolment)?;
@@ -229,7 +233,10 @@ impl App {
         });
         signed.map(|resume| Reported { resume }).map_err(|failed| {
             let about = json!({"host": host.as_str(), "number": report.position.number, "uid_mark": report.uid_mark});
-            self.refuse("report.refused", Ids::unknown("of a host"), failed, about)
+            match failed {
+                Failed::Refused(refusal) if !self.is_report_worth_a_record(host) => refusal,
+                failed => self.refuse("report.refused", Ids::unknown("of a host"), failed, about),
+            }
         })
     }
 }

@@ -64,6 +64,12 @@ impl App {
         self.admit(&self.limits.feed, "feed", host, about).map_err(|held| self.note(held))
     }
 
+    /// Whether a refused report of a host's is written down: a record with its flush for each would leave no turn to others.
+    pub(super) fn is_report_worth_a_record(&self, host: &HostId) -> bool {
+        let about = || json!({"limit": "refused", "host": host.as_str()});
+        self.admit(&self.limits.refused, "refused", host, about).map_err(|held| self.note(held)).is_ok()
+    }
+
     /// Whether an agent, and it for this human, may have something now. Asked only when the agent has proved that it
     /// is the one: nobody can use up another one's share.
     pub(super) fn admit_agent(&self, agent: &Name, human: &Human) -> Result<(), Refusal> {

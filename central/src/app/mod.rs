@@ -20,7 +20,7 @@ mod signals;
 mod standing;
 mod strangers;
 
-pub use admin::{Admin, Standing};
+pub use admin::{Admin, Standing, is_name};
 pub use certificate::{CERTIFICATE_PATH, Prepared};
 pub use chains::{AUDIT_PATH, ChainStanding, Lines};
 pub use exchange::TOKEN_PATH;
@@ -57,8 +57,14 @@ pub const META_KEYS: &str = "keys";
 /// The name under which the break-glass token's hash is kept.
 pub const META_BREAK_GLASS: &str = "break_glass";
 
+/// The name under which it is kept when this store was last put back from a copy.
+pub const META_RESTORED: &str = "restored";
+
 /// How many batches of hosts' chains are judged at a time: after an outage all come at once, and others have work too.
 const JUDGING_MAX: usize = 2;
+
+/// How many questions of auditors are answered at a time: one place to look at the store is left for feeds and proofs.
+const AUDITING_MAX: usize = 3;
 
 /// Central.
 #[derive(Debug)]
@@ -77,6 +83,8 @@ pub struct App {
     pub limits: Limits,
     /// Batches of hosts' chains that are judged at a time.
     pub judging: tokio::sync::Semaphore,
+    /// Questions of auditors that are answered at a time.
+    pub auditing: tokio::sync::Semaphore,
     /// When this central began to listen.
     begun: std::sync::atomic::AtomicU64,
     feeds: Group<Wanted, Result<Batch, Failed>>,
@@ -127,6 +135,12 @@ pub(crate) fn fault(code: &str, why: impl std::fmt::Display) -> Refusal {
     Refusal::new(Standard::ServerError, code, "central cannot do this now; its log says why")
 }
 
+/// When the store was put back from a copy; 0 if it never was. What was taken back or used up after the copy was made is
+/// not known any more, so nothing counts that was signed or issued until then.
+fn restored_at(act: &dyn Act) -> Result<u64, Failed> {
+    Ok(act.meta(META_RESTORED)?.and_then(|time| time.parse().ok()).unwrap_or(0))
+}
+
 /// What a store of before the log does not have: the log's name, and the key set among those that ever were.
 fn furnish(store: &dyn Store, url: &str, keys: &str, version: u64) -> anyhow::Result<()> {
     let random = tether_centrallink::random::name(8)?;
@@ -162,6 +176,7 @@ impl App {
             limits,
             metrics,
             judging: tokio::sync::Semaphore::new(JUDGING_MAX),
+            auditing: tokio::sync::Semaphore::new(AUDITING_MAX),
             begun: crate::clock::now().into(),
             strangers: Strangers::default(),
             feeds: Group::default(),
@@ -281,15 +296,16 @@ impl App {
         }
     }
 
-    /// Checks the proof of a key for a request to a path.
+    /// Checks the proof of a key for a request to a path. Whether it is used for the first time is asked, with
+    /// [`Nonces::take`], when it is known whose key it is: keys that are nobody's take no place among the proofs that are
+    /// remembered, else whoever makes keys could fill them, and nobody would be heard.
     pub fn prove(&self, proof: Option<&str>, method: &str, path: &str, token: Option<&str>) -> Result<Proof, Refusal> {
         let proof = self.read_proof(proof, method, path, token)?;
-        self.nonces.take(&proof, crate::clock::now())?;
+        self.nonces.check(&proof, crate::clock::now())?;
         Ok(proof)
     }
 
-    /// The host that proves its key. Keys that are no host's take no place among the proofs that are remembered:
-    /// else whoever makes keys could fill them, and nobody would be heard.
+    /// The host that proves its key, once.
     pub fn prove_host(&self, proof: Option<&str>, method: &str, path: &str) -> Result<HostId, Refusal> {
         let proof = self.read_proof(proof, method, path, None)?;
         let host = self.host_of(&proof)?;

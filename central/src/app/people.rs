@@ -4,7 +4,7 @@
 //! large and small letters only count as one: a directory may spell a name otherwise than the provider does, and its
 //! word must not miss.
 
-use super::{App, Failed, fault};
+use super::{App, Failed, fault, restored_at};
 use crate::store::{Act, Human, Provisioned};
 use std::collections::BTreeSet;
 use tether_centrallink::random;
@@ -28,6 +28,11 @@ pub(super) fn unseen(name: &HumanName, now: u64) -> Result<Human, Failed> {
     })
 }
 
+/// A name in small letters; one that has none is its own.
+pub(super) fn small(name: &HumanName) -> HumanName {
+    name.as_str().to_lowercase().parse().unwrap_or_else(|_| name.clone())
+}
+
 /// An id for a record.
 pub(super) fn new_id() -> Result<String, Failed> {
     random::name(26).map_err(|error| fault("random", error).into())
@@ -44,6 +49,10 @@ pub(super) fn check_sign_in(act: &dyn Act, subject: &Subject, now: u64) -> Resul
         let why = format!("sign-ins of {name} up to {until} were revoked: they have to sign in again");
         Failed::from(refuse("human.revoked", why))
     };
+    let restored = restored_at(act)?;
+    if restored > 0 && restored.saturating_add(ahead) >= subject.auth_time {
+        return Err(revoked(&subject.human, restored));
+    }
     for known in act.humans_alike(&subject.human)? {
         if !known.active {
             return Err(refuse("human.inactive", format!("{} is deactivated", known.name)).into());

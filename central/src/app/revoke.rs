@@ -6,7 +6,7 @@ use crate::audit::{HOST, Record, ids_of};
 use crate::clock;
 use crate::store::{Act, Agent, Delegation, Human, Pair, Which};
 use serde_json::json;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use tether_audit::{Ids, Parent};
 use tether_centrallink::wire::{Revoked, Target};
 use tether_identity::{HostId, Name};
@@ -45,6 +45,9 @@ impl App {
     pub fn give_back(&self, body: &[u8], proof: &Proof) -> Result<(), Refusal> {
         let form = Form::parse(body)?;
         let Ok(claims) = self.own_claims(form.need("token")?) else { return Ok(()) };
+        if self.look(|act| self.live(act, &claims, proof, clock::now())).is_ok() {
+            self.nonces.take(proof, clock::now())?;
+        }
         let done = self.act(|act| match self.live(act, &claims, proof, clock::now()) {
             Ok(delegation) => self.take_back(act, &Target::Delegation(delegation.id), "its holder"),
             Err(Failed::Refused(refusal)) if refusal.code == "token.other_key" => Err(refusal.into()),
@@ -138,7 +141,10 @@ fn mark(act: &mut dyn Act, target: &Target, now: u64) -> Result<Vec<Delegation>,
         }
         Target::Pair { agent, human } => {
             act.agent(agent)?.ok_or_else(|| unknown("agent"))?;
-            act.put_pair(&Pair { agent: agent.clone(), human: human.clone(), signed_in_after: now })?;
+            // In small letters too: by that it is found whatever spelling comes later.
+            for human in BTreeSet::from([human.clone(), people::small(human)]) {
+                act.put_pair(&Pair { agent: agent.clone(), human, signed_in_after: now })?;
+            }
             Which { agent: Some(agent.clone()), human: Some(human.clone()), ..live }
         }
         Target::Host(host) => {

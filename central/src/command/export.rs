@@ -10,12 +10,13 @@
 //! ```
 
 use super::STORE;
-use crate::app::{META_KEYS, META_LOG};
+use crate::app::{META_KEYS, META_LOG, is_name};
 use crate::audit::HOST;
 use crate::config::Settings;
 use crate::store::{self, Act, HostChain, Place, Sqlite, StoreError};
 use anyhow::{Context, Result, ensure};
 use std::io::Write;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use tether_audit::log::{NoteKey, Resource, TileId, WIDTH, bundle};
 use tether_statement::{Role, TrustedKeys};
@@ -26,10 +27,15 @@ const PAGE: usize = 10_000;
 pub(super) fn run(folder: &Path, to: &Path) -> Result<()> {
     ensure!(!to.exists(), "{} is there already", to.display());
     let store = Sqlite::open_to_read(&folder.join(STORE))?;
+    // Everything that anybody did is in it.
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(to);
+    made.with_context(|| format!("cannot make {}", to.display()))?;
     let look = |what: &str| format!("the store: {what}");
     let chains = store::look(&store, |act| -> Result<_, StoreError> { act.host_chains() }).context(look("chains"))?;
     let mut lines = 0;
     for (host, chain) in &chains {
+        // It is about to be a folder's name, and the store may be somebody else's by now.
+        ensure!(is_name(host), "{host}: a host of that name cannot be exported");
         for generation in 0..=chain.generation {
             let name = if generation == chain.generation { host.to_string() } else { format!("{host}@{generation}") };
             let place = to.join("hosts").join(name);

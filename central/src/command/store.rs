@@ -1,9 +1,11 @@
 //! audit, backup, restore.
 
 use super::{STORE, give};
-use crate::app::META_LOG;
+use crate::app::{META_LOG, META_RESTORED};
+use crate::clock;
 use crate::store::{self, Sqlite, Store, StoreError};
 use anyhow::{Context, Result, bail, ensure};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// How many records are read at a time.
@@ -31,6 +33,8 @@ pub(super) fn audit(folder: &Path) -> Result<()> {
 pub(super) fn back_up(folder: &Path, file: &Path) -> Result<()> {
     ensure!(!file.exists(), "{} is there already", file.display());
     let store = Sqlite::open(&folder.join(STORE))?;
+    // Everything that anybody did is in it.
+    private(file)?;
     store.back_up(file)?;
     let found = Sqlite::open_to_read(file)?.check()?;
     ensure!(found == "ok", "the copy is damaged: {found}");
@@ -51,22 +55,44 @@ pub(super) fn restore(folder: &Path, file: &Path) -> Result<()> {
         }
     }
     let beside = folder.join("central.db.restored");
-    std::fs::copy(file, &beside).with_context(|| format!("cannot copy {}", file.display()))?;
-    begin_log(&beside)?;
+    copy_to(file, &beside).with_context(|| format!("cannot copy {}", file.display()))?;
+    begin_anew(&beside)?;
     std::fs::File::open(&beside)?.sync_all()?;
     give(folder, &beside)?;
     std::fs::rename(&beside, &place).with_context(|| format!("cannot replace {}", place.display()))?;
     println!("restored, with {records} audit records");
+    println!(
+        "sign-ins, tokens and enrolments of before are void; what the copy does not know is to be done again: agents,"
+    );
+    println!("humans and hosts that were deactivated since, directories' tokens that were revoked");
     println!("hosts that have read more than this store knows will refuse it (report.fork): enrol those anew");
     Ok(())
 }
 
+/// A new file that only its owner may read.
+fn private(path: &Path) -> Result<std::fs::File> {
+    let made = std::fs::File::options().write(true).create_new(true).mode(0o600).open(path);
+    made.with_context(|| format!("cannot make {}", path.display()))
+}
+
+/// The folder is the user's that central runs as, and root copies: what lies in wait there under the name is removed,
+/// never followed.
+fn copy_to(file: &Path, beside: &Path) -> Result<()> {
+    match std::fs::remove_file(beside) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+        _ => {}
+    }
+    std::io::copy(&mut std::fs::File::open(file)?, &mut private(beside)?)?;
+    Ok(())
+}
+
 /// A copy has less than what was signed after it was made: its tree goes on under another name, so that no name ever
-/// has two trees of one size.
-fn begin_log(file: &Path) -> Result<()> {
+/// has two trees of one size. Nor does it know what was taken back since.
+fn begin_anew(file: &Path) -> Result<()> {
     let store = Sqlite::open(file)?;
     let random = tether_centrallink::random::name(8)?;
     Ok(store::act(&store, |act| -> Result<(), StoreError> {
+        act.set_meta(META_RESTORED, &clock::now().to_string())?;
         let Some(origin) = act.meta(META_LOG)? else { return Ok(()) };
         let name = origin.rsplit_once('/').map_or(origin.as_str(), |(name, _)| name);
         act.set_meta(META_LOG, &format!("{name}/{random}"))

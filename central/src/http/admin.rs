@@ -17,6 +17,7 @@ use std::sync::Arc;
 use tether_centrallink::wire::{AccessQuestion, HostMark, NewAgent, NewHost, ReachQuestion, SignedText, Target};
 use tether_identity::{HostId, Human, Name};
 use tether_oauth::{Refusal, Standard};
+use tokio::sync::SemaphorePermit;
 
 /// The most sessions of one answer.
 const SESSIONS_MAX: usize = 1000;
@@ -40,6 +41,7 @@ async fn reads(
         Ok(body) => body,
         Err(refused) => return refused,
     };
+    let _place = place(&app, action).await;
     let asked = Arc::clone(&app);
     let done = blocking(move || work(&asked, &admin, &body)).await;
     done.unwrap_or_else(|refusal| answer::<()>(&app, Err(refusal)))
@@ -53,11 +55,22 @@ pub(super) async fn as_admin<T: serde::Serialize + Send + 'static>(
     work: impl FnOnce(&App, &Admin) -> Result<T, Refusal> + Send + 'static,
 ) -> Response {
     let asked = Arc::clone(&app);
-    let done = blocking(move || {
-        let admin = asked.admin(authorization(&headers, "Bearer"), action, &peer.0.to_string())?;
-        work(&asked, &admin)
-    });
-    answer(&app, done.await)
+    let known = blocking(move || asked.admin(authorization(&headers, "Bearer"), action, &peer.0.to_string())).await;
+    let done = match known {
+        Ok(admin) => {
+            let _place = place(&app, action).await;
+            let asked = Arc::clone(&app);
+            blocking(move || work(&asked, &admin)).await
+        }
+        Err(refusal) => Err(refusal),
+    };
+    answer(&app, done)
+}
+
+/// Who only looks waits for their turn: what they ask may take long. Who acts does not.
+async fn place<'a>(app: &'a App, action: &str) -> Option<SemaphorePermit<'a>> {
+    // It is never closed.
+    if action == "audit" { app.auditing.acquire().await.ok() } else { None }
 }
 
 /// Handlers that read a body, act, and answer with what came of it.

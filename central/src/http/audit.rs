@@ -55,6 +55,9 @@ pub(super) async fn lines(
     });
     let done = match proved.await {
         Ok((host, from)) => {
+            let place = app.hub.place(&host);
+            // Never closed, either. However many a host sends, it holds the memory and the place of one.
+            let _turn = place.batch.acquire().await;
             // Only of a host that is known: it may be long.
             let body = match read(body, LINES_MAX, ADMINS_PATIENCE).await {
                 Ok(body) => body,

@@ -82,8 +82,11 @@ async fn run(app: Arc<App>, host: HostId, after: u64, events: mpsc::Sender<Bytes
         (all, head_due) = (false, if batch.head.is_some() { Instant::now() + head_every } else { head_due });
         let whole = batch.whole;
         for event in sent.events(batch) {
-            if events.send(event).await.is_err() {
-                return;
+            // Who does not read is not waited for once another connection has taken over.
+            tokio::select! {
+                sent = events.send(event) => if sent.is_err() { return },
+                _ = turn.changed() => return,
+                _ = stop.wait_for(|stop| *stop) => return,
             }
         }
         if !whole {

@@ -61,6 +61,7 @@ pub(super) async fn enrol(
     let asked = Arc::clone(&app);
     let done = blocking(move || {
         let (proof, peer) = (header(&headers, "dpop"), peer.0.to_string());
+        // Not remembered: the secret of the body is good once.
         let proof = asked.prove(proof, "POST", ENROL_PATH, None);
         let proof = proof.map_err(|refusal| asked.note_stranger("enrol.refused", refusal, &peer))?;
         let request: EnrolRequest = read(&body)?;

@@ -85,6 +85,11 @@ impl Cache {
         kept
     }
 
+    /// Whether the keys are of that time or later.
+    pub(super) fn is_of(&self, time: Instant) -> bool {
+        self.lock().keys.as_ref().is_some_and(|(_, at)| *at >= time)
+    }
+
     fn wait(&self, mut state: MutexGuard<'_, State>) -> Result<JwkSet> {
         let turn = state.turn;
         state.waiting += 1;

@@ -10,7 +10,7 @@ use crate::delegating::MayDelegate;
 use anyhow::{Context, Result};
 use cache::Cache;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tether_centrallink::{Http, SYSTEM_AUTHORITIES};
 use tether_oauth::{JwkSet, Provider, Refusal, Standard, Transmitter, parse_json};
 
@@ -48,9 +48,16 @@ pub struct Sender<'p> {
 }
 
 impl Sender<'_> {
-    /// Its keys, with the one that is named, if it has it.
+    /// Its keys, with the one that is named, if it has it. An event is not sent again once it was refused, so whether it
+    /// has it must be its own word of now: else strangers who use up what may be asked could have one lost.
     pub fn keys(&self, kid: Option<&str>) -> Result<JwkSet, Refusal> {
-        self.signals.keys.get(kid)
+        let begun = Instant::now();
+        let keys = self.signals.keys.get(kid)?;
+        if kid.is_none_or(|kid| keys.names(kid)) || self.signals.keys.cache.is_of(begun) {
+            return Ok(keys);
+        }
+        let why = "the sender could not be asked for this key now";
+        Err(Refusal::new(Standard::TemporarilyUnavailable, "provider.keys", why))
     }
 }
 

@@ -210,12 +210,14 @@ fn humans_are_found_by_everything(made: Made) {
         sub: "u-1".to_owned(),
         ..human("alice@example.org", "h-1")
     };
+    let earlier = Human { sub: "u-0".to_owned(), ..alice.clone() };
     let large = human("Alice@Example.org", "h-2");
     let accented = human("\u{c9}va@example.org", "h-3");
     write(&made, |act| {
         act.put_human(&human("alice@example.org", "h-0"))?;
         act.put_human(&large)?;
         act.put_human(&accented)?;
+        act.put_human(&earlier)?;
         act.put_human(&alice)?;
         act.set_void_until("https://idp", "u-1", 5)?;
         act.set_void_until("https://idp", "u-1", 7)
@@ -226,6 +228,7 @@ fn humans_are_found_by_everything(made: Made) {
         assert_eq!(act.humans_of_external("e-1")?, std::slice::from_ref(&alice));
         assert_eq!(act.humans_of_external("e-2")?, []);
         assert_eq!(act.humans_of_sub("https://idp", "u-1")?, std::slice::from_ref(&alice));
+        assert_eq!(act.humans_of_sub("https://idp", "u-0")?, std::slice::from_ref(&alice), "by an earlier one, too");
         assert_eq!(act.humans_of_sub("https://other", "u-1")?, []);
         assert_eq!(act.humans_alike(&"ALICE@example.org".parse().unwrap())?, [large.clone(), alice.clone()]);
         assert_eq!(act.humans_alike(&"\u{e9}va@example.org".parse().unwrap())?, std::slice::from_ref(&accented));

@@ -80,7 +80,7 @@ pub trait Act: Trail {
     fn human_of_id(&self, id: &str) -> Result<Option<Human>, StoreError>;
     /// Humans by the directory's own name for them: it need not be unique among directories.
     fn humans_of_external(&self, external_id: &str) -> Result<Vec<Human>, StoreError>;
-    /// Humans whom a provider calls so: several, if it has given one another name.
+    /// Humans whom a provider calls so, or ever did: several, if it has given one another name.
     fn humans_of_sub(&self, issuer: &str, sub: &str) -> Result<Vec<Human>, StoreError>;
     /// Humans with this name in any spelling of its letters, large or small.
     fn humans_alike(&self, name: &HumanName) -> Result<Vec<Human>, StoreError>;

@@ -64,6 +64,12 @@ const MIGRATIONS: &[&str] = &[
     CREATE TABLE scim_tokens (hash TEXT PRIMARY KEY, name TEXT NOT NULL, doc TEXT NOT NULL) STRICT, WITHOUT ROWID;
 ",
     trail::TABLES,
+    "
+    CREATE TABLE subs (
+        issuer TEXT, sub TEXT, human TEXT, PRIMARY KEY (issuer, sub, human)
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO subs SELECT issuer, sub, name FROM humans WHERE issuer <> '';
+",
 ];
 
 /// How long an act waits for another process (a backup, an admin's `audit`) that holds the file.
@@ -275,7 +281,9 @@ impl Act for Inside<'_> {
     }
 
     fn humans_of_sub(&self, issuer: &str, sub: &str) -> Result<Vec<Human>, StoreError> {
-        self.all("humans", "SELECT doc FROM humans WHERE issuer = ?1 AND sub = ?2 ORDER BY name", [issuer, sub])
+        let query = "SELECT doc FROM humans JOIN subs ON subs.human = humans.name
+            WHERE subs.issuer = ?1 AND subs.sub = ?2 ORDER BY name";
+        self.all("humans", query, [issuer, sub])
     }
 
     fn humans_alike(&self, name: &HumanName) -> Result<Vec<Human>, StoreError> {
@@ -301,7 +309,11 @@ impl Act for Inside<'_> {
                 external_id = excluded.external_id, issuer = excluded.issuer, sub = excluded.sub";
         let alike = human.name.as_str().to_lowercase();
         let Human { name, id, external_id, issuer, sub, .. } = human;
-        self.write(query, params![name.as_str(), doc(human)?, id, alike, external_id, issuer, sub]).map(drop)
+        self.write(query, params![name.as_str(), doc(human)?, id, alike, external_id, issuer, sub])?;
+        if !issuer.is_empty() {
+            self.write("INSERT OR IGNORE INTO subs VALUES (?1, ?2, ?3)", [issuer, sub, name.as_str()])?;
+        }
+        Ok(())
     }
 
     fn pair(&self, agent: &Name, human: &HumanName) -> Result<Option<Pair>, StoreError> {

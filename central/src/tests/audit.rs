@@ -24,7 +24,12 @@ pub struct HostWriter {
 
 impl HostWriter {
     pub fn new(host: &str) -> Self {
-        let chain = Chain::after(host, "boot", Verified { records: 0, head: String::new() });
+        Self::after(host, 0, "")
+    }
+
+    /// One that goes on after a record.
+    pub fn after(host: &str, records: u64, head: &str) -> Self {
+        let chain = Chain::after(host, "boot", Verified { records, head: head.to_owned() });
         Self { host: host.to_owned(), chain, index: 0, seed: [5; 32], previous: String::new(), lines: Vec::new() }
     }
 

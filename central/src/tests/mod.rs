@@ -2,6 +2,7 @@
 //! The real provider stands in `tests/`.
 
 mod admin;
+mod attacks;
 mod audit;
 mod bounds;
 mod client;

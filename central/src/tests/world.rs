@@ -73,10 +73,8 @@ impl World {
     pub fn with_signals(lines: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().display().to_string();
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let bind = || {
             let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-            listener.set_nonblocking(true).unwrap();
             let port = listener.local_addr().unwrap().port();
             (listener, format!("https://localhost:{port}"))
         };
@@ -90,18 +88,31 @@ impl World {
         let settings = format!("{}\n{provider}", settings.replace("providers = []\n", ""));
         std::fs::write(folder.path().join("central.toml"), settings).unwrap();
         std::fs::write(folder.path().join("policies.cedar"), POLICIES).unwrap();
+        let world = Self::serving(folder, (ours, theirs), (&url, &issuer));
+        world.furnish();
+        world
+    }
+
+    fn serving(
+        folder: tempfile::TempDir,
+        (ours, theirs): (std::net::TcpListener, std::net::TcpListener),
+        (url, issuer): (&str, &str),
+    ) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        theirs.set_nonblocking(true).unwrap();
         let (app, acceptor) = run::load(folder.path()).unwrap();
         let app = Arc::new(app);
         let their_tls = tls(&folder.path().join("tls/chain.pem"), &folder.path().join("tls/key.pem")).unwrap();
-        let (routes, provider) = (router(Arc::clone(&app)), publisher(&issuer));
+        let (routes, provider) = (router(Arc::clone(&app)), publisher(issuer));
         runtime.spawn(async move { serve(tokio::net::TcpListener::from_std(ours).unwrap(), acceptor, routes).await });
         runtime
             .spawn(async move { serve(tokio::net::TcpListener::from_std(theirs).unwrap(), their_tls, provider).await });
         let store: Arc<dyn Store> = Arc::new(crate::store::Sqlite::open(&folder.path().join("central.db")).unwrap());
         let client = client(&std::fs::read(folder.path().join("tls/authority.pem")).unwrap());
-        let world = Self {
-            url,
-            issuer,
+        Self {
+            url: url.to_owned(),
+            issuer: issuer.to_owned(),
             app,
             store,
             provider: key(1),
@@ -110,9 +121,7 @@ impl World {
             client,
             runtime: Some(runtime),
             folder,
-        };
-        world.furnish();
-        world
+        }
     }
 
     fn furnish(&self) {
@@ -169,6 +178,37 @@ impl World {
         };
         self.write(|act| act.put_scim_token(&token));
         secret
+    }
+
+    /// The host's feed, as it begins.
+    pub fn feed(&self) -> ureq::http::Response<ureq::Body> {
+        let url = format!("{}/v1/host/feed", self.url);
+        let request = ProofRequest { method: "GET", url: &url, access_token: None };
+        let jti = tether_centrallink::random::name(16).unwrap();
+        let proof = key(9).proof(request, Some(&self.app.nonces.make(clock::now())), &jti, clock::now());
+        let response = self.client.get(format!("{url}?after=0")).header("dpop", proof).call().unwrap();
+        assert_eq!(response.status().as_u16(), 200);
+        response
+    }
+
+    /// The same world with a copy of the store in the place of its own.
+    pub fn restored(mut self, copy: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["tls", "keys"] {
+            std::fs::create_dir(folder.path().join(name)).unwrap();
+            for file in std::fs::read_dir(self.folder.path().join(name)).unwrap().flatten() {
+                std::fs::copy(file.path(), folder.path().join(name).join(file.file_name())).unwrap();
+            }
+        }
+        for name in ["central.toml", "policies.cedar"] {
+            std::fs::copy(self.folder.path().join(name), folder.path().join(name)).unwrap();
+        }
+        run_from(&["--folder", &folder.path().display().to_string(), "restore", copy]).unwrap();
+        self.runtime.take().unwrap().shutdown_timeout(Duration::from_secs(20));
+        let bind =
+            |url: &str| std::net::TcpListener::bind(("127.0.0.1", url.rsplit(':').next().unwrap().parse().unwrap()));
+        let listeners = (bind(&self.url).unwrap(), bind(&self.issuer).unwrap());
+        Self::serving(folder, listeners, (&self.url, &self.issuer))
     }
 
     /// Any request.
@@ -268,6 +308,11 @@ impl World {
             Some(token) => Ok(token.to_owned()),
             None => Err(got.body["tether_code"].as_str().unwrap_or_default().to_owned()),
         }
+    }
+
+    /// The session's key, by its thumbprint.
+    pub fn session_key(&self) -> tether_identity::Thumbprint {
+        self.session.thumbprint()
     }
 
     /// A proof of the session's key.
