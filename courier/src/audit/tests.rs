@@ -166,7 +166,7 @@ fn everything_that_is_signed_goes_once() {
     for cut in 0..=host.lines.len() {
         let mut central = Central::default();
         let whole: String = host.lines[..cut].iter().map(|line| format!("{line}\n")).collect();
-        central.take(&Ask { after: Place::default(), end: false, lines: whole.as_bytes() });
+        central.take(&Ask { after: Place::default(), end: false, gap: false, lines: whole.as_bytes() });
         assert_eq!(central.lines.len(), cut);
         ship(&mut shipper(host.folder.path()), &mut central).unwrap();
         assert_eq!((central.lines.len(), central.trouble), (host.lines.len(), None), "from line {cut}");
@@ -241,7 +241,7 @@ fn what_is_missing_is_no_secret() {
     // Control: a central that had it goes on.
     let mut central = Central::default();
     let whole: String = host.lines[..3].iter().map(|line| format!("{line}\n")).collect();
-    central.take(&Ask { after: Place::default(), end: false, lines: whole.as_bytes() });
+    central.take(&Ask { after: Place::default(), end: false, gap: false, lines: whole.as_bytes() });
     ship(&mut shipper(host.folder.path()), &mut central).unwrap();
     assert_eq!((central.lines.len(), central.trouble), (6, None));
     // All of it is gone.
