@@ -641,3 +641,54 @@ fn a_restored_log_has_another_name() {
     let after = checkpoint();
     assert_eq!((after.origin, after.size > before.size), (origin(), true));
 }
+
+/// What follows lines that are damaged, from the next head on, is another chain; what is missing is on record once.
+#[test]
+fn damage_holds_up_neither_the_rest_nor_others() {
+    let (world, mut writer) = setup(4);
+    let host = host(&world);
+    writer.record("sudo.command", None).head().record("sudo.ended", Some("s-00000000000000009")).head();
+    // Five records and a head are 0 to 4, 5 and 6, 7 and 8. Record 3 is damaged.
+    let mut wrong = writer.clone();
+    wrong.lines[2] = wrong.lines[2].replace("/id", "/ls");
+    assert_eq!(host.told("after=0&gap=true", &wrong.text(0)), bad(2, 0, "broken", "audit.changed", 3));
+    // Not without a head, not with one that is none, not with one of another place, and never where nothing is wrong.
+    let gap = |number: u64, lines: u64| format!("after={number}&lines={lines}&gap=true");
+    let is_broken = bad(2, 0, "broken", "audit.changed", 3);
+    assert_eq!(host.told(&gap(3, 0), &writer.text(3)), bad(2, 0, "broken", "audit.changed", 3), "a record");
+    let mut forged = writer.clone();
+    forged.lines[6] = forged.lines[6].replace("boot", "toob");
+    assert_eq!(host.told(&gap(5, 0), &forged.text(6)).0, 2, "a head that nobody signed");
+    assert_eq!(host.told(&gap(6, 0), &writer.text(6)).0, 2, "another place");
+    assert_eq!(host.told("after=5", &writer.text(6)).0, 2, "without saying so");
+    assert_eq!(chain(&world).generation, 0);
+    assert_eq!(host.told(&gap(4, 0), &writer.text(4)), fine(6, 1), "from the first head after it");
+    let now = chain(&world);
+    assert_eq!((now.generation, now.start.is_none(), now.gaps, now.trouble), (1, true, 1, None));
+    assert_eq!(kept(&world), writer.lines[4..]);
+    let before = world.read(|act| act.lines(HOST, 0, crate::store::Place::default(), 1000));
+    assert_eq!(before.len(), 2, "what came before stays");
+    assert_eq!(alarms(&world).first().map(String::as_str), Some("audit.changed 3"), "{is_broken:?}");
+    let begun = world.trail("audit.begun").pop().unwrap().event.details;
+    assert_eq!((&begun["missing"]["from"], &begun["missing"]["to"]), (&json!(3), &json!(4)));
+    assert!(world.read(|act| act.evidence()).iter().any(|(_, _, _, text)| text.contains("/ls")), "kept aside");
+    // It goes on, is countersigned, and is found.
+    writer.record("sudo.command", None).head();
+    assert_eq!(host.told("after=6&lines=1", &writer.text(9)), fine(7, 1));
+    assert_eq!(host.told(&gap(9, 0), &writer.text(9)).2, "broken", "only after trouble that is on record");
+    let found = world.app.search(&Search { session: Some("s-00000000000000009".to_owned()), ..Search::default() });
+    assert_eq!(found.unwrap().lines.len(), 1);
+}
+
+/// A host that has two pasts gets rid of neither by telling of a gap.
+#[test]
+fn a_gap_does_not_end_a_fork() {
+    let (world, writer) = setup(2);
+    let host = host(&world);
+    assert_eq!(host.told("after=0", &writer.text(0)), fine(2, 1));
+    let mut other = HostWriter::new(HOST);
+    other.record("another", None).record("past", None).head().record("c", None).head();
+    assert_eq!(host.told("after=0", &other.text(0)).2, "forked");
+    assert_eq!(host.told("after=3&lines=0&gap=true", &other.text(4)).2, "forked");
+    assert_eq!(chain(&world).generation, 0);
+}

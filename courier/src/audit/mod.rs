@@ -108,7 +108,7 @@ impl Shipper {
         let bad = taken_place(taken);
         let Some(batch) = self.segments.after_gap(bad)? else { return Ok(false) };
         let taken = send(&Ask { after: batch.after, end: false, gap: true, lines: &batch.lines })?;
-        if taken_place(&taken) <= batch.after {
+        if taken_place(&taken) <= bad {
             return Ok(false);
         }
         let (from, to) = (bad.number + 1, batch.after.number);

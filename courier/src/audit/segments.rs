@@ -182,12 +182,10 @@ impl Segments {
                         at = Cursor { segment: next, offset: 0, ..at };
                         file = self.open(at)?;
                     }
+                    // So many lines did not follow that record: central has some that are not here.
+                    _ if at.place.number > from.number => return Ok(Err(Place { number: from.number, marks: 0 })),
                     _ => return Ok(Err(at.place)),
                 },
-            }
-            if at.place.number > from.number {
-                // So many lines did not follow that record: central has some that are not here.
-                return Ok(Err(Place { number: from.number, marks: 0 }));
             }
         }
         Ok(Ok(at))
@@ -285,10 +283,12 @@ fn after_any(at: Cursor, line: &[u8]) -> Cursor {
         let Place { number, marks } = at_head(at.place, number);
         return Cursor { offset, place: Place { number, marks: marks + 1 }, ..at };
     }
-    match record_of(line) {
-        Some(number) => Cursor { offset, place: Place { number, marks: 0 }, ..at },
-        None => after(at, line),
-    }
+    let Place { number, marks } = at.place;
+    let place = match record_of(line) {
+        Some(number) => Place { number, marks: 0 },
+        None => Place { number, marks: marks + 1 },
+    };
+    Cursor { offset, place, ..at }
 }
 
 /// Before a head over a record: where it was counted to be, unless something before it is damaged.
