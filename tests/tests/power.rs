@@ -16,16 +16,24 @@ use tether_tests::on_both_suites;
 use tether_tests::power::HostDisk;
 use tether_tests::provider::ALICE;
 use tether_tests::realm::{Opened, Realm};
-use tether_tests::{Agent, Trail};
+use tether_tests::{Agent, People, Trail};
 
 type Result<T = ()> = anyhow::Result<T>;
 
-on_both_suites!(what_was_acknowledged_survives_every_power_cut, without_fsync_loss_is_found,);
+on_both_suites!(
+    what_was_acknowledged_survives_every_power_cut,
+    without_fsync_loss_is_found,
+    a_slow_disk_is_agents_alone,
+);
 
 /// How often the power is cut.
 const CUTS: usize = 6;
 /// Sessions that work at a time.
 const WORKING: usize = 3;
+/// How long a flush takes on a disk that is somewhat slow.
+const SLOWISH: Duration = Duration::from_millis(300);
+/// How long it takes on a slow one: longer than anything that people do.
+const SLOW: Duration = Duration::from_secs(3);
 /// Seeds whose first cuts leave a part of what was not flushed.
 const SEED: u64 = 1;
 
@@ -57,6 +65,7 @@ fn what_was_acknowledged_survives_every_power_cut(suite: Suite) -> Result {
         HostDisk::start(realm.host()?)?;
         admits(&realm).with_context(|| format!("after cut {cut}"))?;
         nothing_is_there_twice(&told, realm.host()?)?;
+        every_recording_has_an_end(realm.host()?)?;
         central_has_the_same(&realm).with_context(|| format!("after cut {cut}"))?;
     }
     let (ran, sessions) = (told.values().map(|told| told.ran).sum::<usize>(), told.len());
@@ -65,6 +74,57 @@ fn what_was_acknowledged_survives_every_power_cut(suite: Suite) -> Result {
     let alarms = realm.central.trail()?.into_iter().filter(|link| link.event.event == "audit.alarm").count();
     ensure!(alarms == 0, "central has heard two pasts");
     Ok(())
+}
+
+/// People notice nothing of it; agents wait or are refused, within a bound; what ran is on record, once.
+fn a_slow_disk_is_agents_alone(suite: Suite) -> Result {
+    let realm = Realm::new(suite)?;
+    let people = People::new(&realm.lab, realm.host()?)?;
+    let disk = HostDisk::under(realm.host()?, SEED)?;
+    admits(&realm)?;
+    let alice = realm.provider.sign_in(&ALICE)?;
+    let (opened, agent) = realm.open(realm.host()?, &alice)?;
+    let connection = agent.connect()?;
+    ensure!(connection.run("sudo uptime >/dev/null && echo in")?.out == "in\n", "control: no command");
+    people.day(realm.host()?).context("control: people")?;
+    // Somewhat slow: they wait.
+    let (mut ran, mut asked) = (1, 1);
+    disk.disk.set_slow(SLOWISH);
+    for _ in 0..3 {
+        let begun = Instant::now();
+        let done = connection.run("sudo uptime >/dev/null && echo in")?;
+        (ran, asked) = (ran + 1, asked + 1);
+        ensure!(done.out == "in\n" && begun.elapsed() >= SLOWISH, "after {:?}: {done:?}", begun.elapsed());
+    }
+    disk.disk.set_slow(SLOW);
+    let (flushes, over) = (disk.disk.flushes(), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        let agents = scope.spawn(|| {
+            let mut longest = Duration::ZERO;
+            while !over.load(Ordering::SeqCst) {
+                let begun = Instant::now();
+                let done = connection.run("sudo uptime >/dev/null && echo in")?;
+                (ran, asked) = (ran + usize::from(done.out == "in\n"), asked + 1);
+                longest = longest.max(begun.elapsed());
+                ensure!(done.out == "in\n" || done.err.contains("refused"), "refused without a word: {done:?}");
+            }
+            Ok(longest)
+        });
+        let day = people.day(realm.host()?).context("people, beside a slow disk")?;
+        over.store(true, Ordering::SeqCst);
+        let longest = agents.join().map_err(|_| anyhow::anyhow!("the agent panicked"))??;
+        eprintln!("{}: a flush takes {SLOW:?}; people's deeds {day:?}, an agent's command {longest:?}", suite.name());
+        ensure!(day.iter().all(|(_, took)| *took < SLOW), "people wait for the disk: {day:?}");
+        ensure!(longest < 10 * SLOW, "an agent waits for {longest:?}");
+        Ok::<_, anyhow::Error>(())
+    })?;
+    ensure!(disk.disk.flushes() > flushes, "nothing was flushed meanwhile");
+    disk.disk.set_slow(Duration::ZERO);
+    admits(&realm)?;
+    let told = All::from([(opened.session, Told { ran, asked })]);
+    let found = losses(&told, &on_disk(realm.host()?)?);
+    ensure!(found.is_empty(), "{found:?}");
+    nothing_is_there_twice(&told, realm.host()?)
 }
 
 /// The control.
@@ -204,6 +264,26 @@ fn nothing_is_there_twice(told: &All, host: &Host) -> Result {
         ensure!(uids.insert(uid), "uid {uid} was given twice");
     }
     Ok(())
+}
+
+/// What was recorded when the power went has an end on record, and where its mark is lost, a gap before it.
+fn every_recording_has_an_end(host: &Host) -> Result {
+    let begun = Instant::now();
+    loop {
+        let trail = Trail::read(host)?;
+        let named = |event: &str| -> BTreeSet<(String, String)> {
+            let all = trail.0.iter().filter(|link| link.event.event == event);
+            let name = |link: &Link| Some(link.event.details.get("recording")?.as_str()?.to_owned());
+            all.filter_map(|link| Some((link.event.ids.session.id()?.to_owned(), name(link)?))).collect()
+        };
+        let (started, ended) = (named("recording.started"), named("recording.ended"));
+        let open: Vec<_> = started.difference(&ended).collect();
+        if open.is_empty() {
+            return Ok(());
+        }
+        ensure!(begun.elapsed() < Duration::from_secs(10), "recordings without an end: {open:?}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
 
 /// What central was sent before the cut is what the host has after it, and it goes on from there.
