@@ -24,10 +24,13 @@ on_both_suites!(
     what_was_acknowledged_survives_every_power_cut,
     without_fsync_loss_is_found,
     a_slow_disk_is_agents_alone,
+    what_was_acknowledged_survives_every_kill,
 );
 
 /// How often the power is cut.
 const CUTS: usize = 6;
+/// How often somebody is killed.
+const KILLS: usize = 18;
 /// Sessions that work at a time.
 const WORKING: usize = 3;
 /// How long a flush takes on a disk that is somewhat slow.
@@ -73,6 +76,71 @@ fn what_was_acknowledged_survives_every_power_cut(suite: Suite) -> Result {
     ensure!(ran > 3 * cuts && sessions > WORKING * cuts, "too little was done: {sessions} sessions, {ran} commands");
     let alarms = realm.central.trail()?.into_iter().filter(|link| link.event.event == "audit.alarm").count();
     ensure!(alarms == 0, "central has heard two pasts");
+    Ok(())
+}
+
+/// agentd, courier and central are killed by turns, each at any moment, while agents work: what was acknowledged is
+/// there, once, and central has it.
+fn what_was_acknowledged_survives_every_kill(suite: Suite) -> Result {
+    let mut realm = Realm::new(suite)?;
+    let alice = realm.provider.sign_in(&ALICE)?;
+    let working: Vec<(Opened, Agent)> =
+        (0..WORKING).map(|_| realm.open(realm.host()?, &alice)).collect::<Result<_>>()?;
+    let kills = if std::env::var_os("TETHER_TEST_LONG").is_some() { 10 * KILLS } else { KILLS };
+    let (told, stop) = (Mutex::new(All::new()), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = working
+            .iter()
+            .map(|(opened, agent)| scope.spawn(|| work_through(opened, agent, &told, &stop)))
+            .collect();
+        let killed = kill_by_turns(&mut realm, kills);
+        stop.store(true, Ordering::SeqCst);
+        for worker in workers {
+            worker.join().map_err(|_| anyhow::anyhow!("a worker panicked"))??;
+        }
+        killed
+    })?;
+    let told = told.into_inner().expect("no panic");
+    admits(&realm)?;
+    let found = losses(&told, &on_disk(realm.host()?)?);
+    ensure!(found.is_empty(), "{found:?}");
+    nothing_is_there_twice(&told, realm.host()?)?;
+    every_recording_has_an_end(realm.host()?)?;
+    central_has_the_same(&realm)?;
+    let ran = told.values().map(|told| told.ran).sum::<usize>();
+    eprintln!("{}: {kills} kills, {ran} commands acknowledged, nothing lost", suite.name());
+    ensure!(ran > kills, "too little was done: {told:?}");
+    let alarms = realm.central.trail()?.into_iter().filter(|link| link.event.event == "audit.alarm").count();
+    ensure!(alarms == 0, "central has heard two pasts");
+    Ok(())
+}
+
+fn kill_by_turns(realm: &mut Realm, kills: usize) -> Result {
+    for kill in 0..kills {
+        let random = u64::from(u16::from_le_bytes(seed()?[..2].try_into()?));
+        std::thread::sleep(Duration::from_millis(100) + Duration::from_micros(random * 10));
+        match kill % 3 {
+            0 => drop(realm.host()?.sh("systemctl kill --signal=KILL tether-courier")?),
+            1 => drop(realm.host()?.sh("systemctl kill --signal=KILL tether-agentd")?),
+            _ => {
+                realm.central.kill();
+                realm.central.serve()?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Commands one after the other, whatever becomes of them; the connection too may end with who let it in.
+fn work_through(opened: &Opened, agent: &Agent, told: &Mutex<All>, stop: &AtomicBool) -> Result {
+    let connection = agent.connect()?;
+    let mut count = Told::default();
+    while !stop.load(Ordering::SeqCst) {
+        count.asked += 1;
+        let ran = connection.run("sudo uptime >/dev/null && echo in")?;
+        count.ran += usize::from(ran.out == "in\n");
+    }
+    told.lock().expect("no panic").insert(opened.session.clone(), count);
     Ok(())
 }
 

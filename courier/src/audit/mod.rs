@@ -6,7 +6,7 @@
 
 mod segments;
 
-pub use segments::{Place, Segments};
+pub use segments::{Batch, Place, Segments};
 
 use anyhow::{Result, bail};
 use tether_centrallink::wire::Taken;
