@@ -22,6 +22,7 @@ use tether_tests::chain::ChainWriter;
 use tether_tests::courier::Courier;
 use tether_tests::papers::{AGENT, HOST, World, opened};
 use tether_tests::power::FolderDisk;
+use tether_tests::programs::built;
 use tether_tests::realm::Realm;
 
 /// How often it is killed.
@@ -173,6 +174,50 @@ fn without_fsync_loss_is_found() -> Result<()> {
     let lost = log_is_there(&sent.1, &realm.central.path("central.db")).err();
     eprintln!("and of its log: {:#}", lost.context("lost lines of a host's chain are not noticed")?);
     Ok(())
+}
+
+/// What `init` has printed a token for is there whatever happens then; the control is the same with an fsync that lies.
+#[test]
+fn what_init_made_survives_a_power_cut() -> Result<()> {
+    private_mounts()?;
+    let lost = |fsync: Fsync, seed: u64| -> Result<bool> {
+        let folder = tempfile::tempdir()?;
+        let mut disk = FolderDisk::under(folder.path(), seed)?;
+        disk.disk.set_fsync(fsync);
+        let init = ["init", "--url", "https://central.example.org:8443", "--namespace", "@example.org"];
+        let central = |arguments: &[&str]| {
+            let mut command = std::process::Command::new(built("test-central")?);
+            Ok::<_, anyhow::Error>(command.arg("--folder").arg(folder.path().join("c")).args(arguments).output()?)
+        };
+        let made = central(&init)?;
+        ensure!(made.status.success(), "{made:?}");
+        let before = files(&folder.path().join("c"))?;
+        ensure!(before.len() > 10, "{before:?}");
+        disk.cut();
+        disk.mount()?;
+        let after = files(&folder.path().join("c")).unwrap_or_default();
+        Ok(after != before || !central(&["check"])?.status.success())
+    };
+    for seed in 0..12 {
+        ensure!(!lost(Fsync::Works, seed)?, "something is lost with seed {seed}");
+    }
+    ensure!(lost(Fsync::Lies, SEED)?, "a loss is not noticed");
+    Ok(())
+}
+
+/// Every file but those that SQLite makes anew, with its bytes and mode.
+fn files(folder: &Path) -> Result<BTreeMap<std::path::PathBuf, (u32, Vec<u8>)>> {
+    use std::os::unix::fs::MetadataExt;
+    let mut found = BTreeMap::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            found.extend(files(&path)?);
+        } else if !path.display().to_string().contains("central.db-") {
+            found.insert(path.clone(), (path.metadata()?.mode(), std::fs::read(&path)?));
+        }
+    }
+    Ok(found)
 }
 
 fn on_a_forgetful_disk(realm: &mut Realm) -> Result<FolderDisk> {

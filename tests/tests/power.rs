@@ -11,6 +11,7 @@ use tether_audit::{Line, Link, Outcome, Reached, Verifier};
 use tether_central::store::{self, Place, Sqlite};
 use tether_forgetful::Fsync;
 use tether_testhost::{Host, Suite};
+use tether_tests::agent::Connection;
 use tether_tests::central::seed;
 use tether_tests::on_both_suites;
 use tether_tests::power::HostDisk;
@@ -86,12 +87,16 @@ fn what_was_acknowledged_survives_every_kill(suite: Suite) -> Result {
     let alice = realm.provider.sign_in(&ALICE)?;
     let working: Vec<(Opened, Agent)> =
         (0..WORKING).map(|_| realm.open(realm.host()?, &alice)).collect::<Result<_>>()?;
+    let connections: Vec<_> = working
+        .iter()
+        .map(|(opened, agent)| Ok((opened.session.clone(), agent.connect()?)))
+        .collect::<Result<_>>()?;
     let kills = if std::env::var_os("TETHER_TEST_LONG").is_some() { 10 * KILLS } else { KILLS };
     let (told, stop) = (Mutex::new(All::new()), AtomicBool::new(false));
     std::thread::scope(|scope| {
-        let workers: Vec<_> = working
-            .iter()
-            .map(|(opened, agent)| scope.spawn(|| work_through(opened, agent, &told, &stop)))
+        let workers: Vec<_> = connections
+            .into_iter()
+            .map(|(session, connection)| scope.spawn(|| work_through(session, connection, &told, &stop)))
             .collect();
         let killed = kill_by_turns(&mut realm, kills);
         stop.store(true, Ordering::SeqCst);
@@ -131,16 +136,15 @@ fn kill_by_turns(realm: &mut Realm, kills: usize) -> Result {
     Ok(())
 }
 
-/// Commands one after the other, whatever becomes of them; the connection too may end with who let it in.
-fn work_through(opened: &Opened, agent: &Agent, told: &Mutex<All>, stop: &AtomicBool) -> Result {
-    let connection = agent.connect()?;
+/// Commands one after the other, whatever becomes of them.
+fn work_through(session: String, connection: Connection<'_>, told: &Mutex<All>, stop: &AtomicBool) -> Result {
     let mut count = Told::default();
     while !stop.load(Ordering::SeqCst) {
         count.asked += 1;
         let ran = connection.run("sudo uptime >/dev/null && echo in")?;
         count.ran += usize::from(ran.out == "in\n");
     }
-    told.lock().expect("no panic").insert(opened.session.clone(), count);
+    told.lock().expect("no panic").insert(session, count);
     Ok(())
 }
 
