@@ -8,8 +8,14 @@ use proptest::prelude::*;
 use seeds::{changed, seeds};
 
 const WORDS: &[&str] = &[
-    "\n", "\0", "\u{1e}3\n", "{\"hash\":\"a\",\"record\":{\"number\":3}}\n", "{\"head\":{\"number\":2}}\n",
-    "{\"countersigned\":\"a.b.c\"}\n", "18446744073709551615", "-1",
+    "\n",
+    "\0",
+    "\u{1e}3\n",
+    "{\"hash\":\"a\",\"record\":{\"number\":3}}\n",
+    "{\"head\":{\"number\":2}}\n",
+    "{\"countersigned\":\"a.b.c\"}\n",
+    "18446744073709551615",
+    "-1",
 ];
 
 proptest! {

@@ -87,10 +87,8 @@ fn what_was_acknowledged_survives_every_kill(suite: Suite) -> Result {
     let alice = realm.provider.sign_in(&ALICE)?;
     let working: Vec<(Opened, Agent)> =
         (0..WORKING).map(|_| realm.open(realm.host()?, &alice)).collect::<Result<_>>()?;
-    let connections: Vec<_> = working
-        .iter()
-        .map(|(opened, agent)| Ok((opened.session.clone(), agent.connect()?)))
-        .collect::<Result<_>>()?;
+    let connections: Vec<_> =
+        working.iter().map(|(opened, agent)| Ok((opened.session.clone(), agent.connect()?))).collect::<Result<_>>()?;
     let kills = if std::env::var_os("TETHER_TEST_LONG").is_some() { 10 * KILLS } else { KILLS };
     let (told, stop) = (Mutex::new(All::new()), AtomicBool::new(false));
     std::thread::scope(|scope| {
@@ -375,9 +373,8 @@ fn central_has_the_same(realm: &Realm) -> Result {
         std::thread::sleep(Duration::from_millis(50));
     }
     let store = Sqlite::open_to_read(&realm.central.path("central.db"))?;
-    let lines = store::look(&store, |act| {
-        Ok::<_, anyhow::Error>(act.lines(host.name(), 0, Place::default(), usize::MAX)?)
-    })?;
+    let lines =
+        store::look(&store, |act| Ok::<_, anyhow::Error>(act.lines(host.name(), 0, Place::default(), usize::MAX)?))?;
     let text = Trail::text(host)?;
     let mut here = text.lines();
     for (number, line) in lines {

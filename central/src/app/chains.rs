@@ -164,7 +164,16 @@ impl App {
             let aside = if bad.is_some() { lossy(text.get(new.len()..).unwrap_or_default()) } else { String::new() };
             // What does not even hold at its own beginning begins nothing.
             if !new.is_empty() {
-                return Ok(Judged { before, known: was_known, start, new, reached, bad, aside, after_gap: Some(lines.after.marks) });
+                return Ok(Judged {
+                    before,
+                    known: was_known,
+                    start,
+                    new,
+                    reached,
+                    bad,
+                    aside,
+                    after_gap: Some(lines.after.marks),
+                });
             }
         }
         if lines.after > place_of(&before) {

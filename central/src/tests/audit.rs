@@ -696,3 +696,84 @@ fn a_gap_does_not_end_a_fork() {
     assert_eq!(host.told("after=3&lines=0&gap=true", &other.text(4)).2, "forked");
     assert_eq!(chain(&world).generation, 0);
 }
+
+/// Before each line of a chain.
+fn places(lines: &[String]) -> Vec<Place> {
+    let mut at = Place::default();
+    let next = |line: &String| {
+        let before = at;
+        let is_record = line.starts_with("{\"hash\"");
+        at = if is_record { Place { number: at.number + 1, marks: 0 } } else { Place { marks: at.marks + 1, ..at } };
+        before
+    };
+    lines.iter().map(next).collect()
+}
+
+/// Lines from anywhere, again and again, with flipped bits, beyond gaps, with an end that is none: what is kept is what
+/// the host wrote, each chain without a hole, and the true lines come in afterwards.
+#[test]
+fn no_batches_make_another_past() {
+    use proptest::prelude::*;
+    use proptest::sample::Index;
+    let world = World::new();
+    let batch = (any::<(Index, Index)>(), proptest::option::weighted(0.5, any::<(Index, u8)>()), any::<(bool, bool)>());
+    let batches = proptest::collection::vec(batch, 1..8);
+    let mut hosts = 0;
+    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(60));
+    let shape = proptest::collection::vec(0..4_usize, 1..6);
+    let counted = std::cell::RefCell::new(&mut hosts);
+    let done = runner.run(&(shape, batches), |(shape, batches)| {
+        let name = {
+            let mut hosts = counted.borrow_mut();
+            **hosts += 1;
+            format!("any-{hosts}")
+        };
+        let id: tether_identity::HostId = name.parse().unwrap();
+        let mut writer = HostWriter::new(&name);
+        for records in shape {
+            (0..records).for_each(|_| drop(writer.record("a", None)));
+            writer.head();
+        }
+        let start = HostChain {
+            start: Some(writer.start()),
+            reached: tether_audit::Reached {
+                key: Some((0, tether_audit::HeadKey(writer.start().public))),
+                ..tether_audit::Reached::default()
+            },
+            ..HostChain::default()
+        };
+        world.write(|act| act.put_host_chain(&id, &start));
+        let places = places(&writer.lines);
+        let send = |after: Place, text: &[u8], gap: bool, end: bool| {
+            world.app.take_lines(&id, crate::app::Lines { after, end, gap, text })
+        };
+        for ((from, length), flip, (gap, end)) in batches {
+            let from = from.index(writer.lines.len());
+            let to = from + length.index(writer.lines.len() - from + 1);
+            let mut text: Vec<u8> =
+                writer.lines[from..to].iter().flat_map(|line| format!("{line}\n").into_bytes()).collect();
+            if let (Some((at, bit)), false) = (flip, text.is_empty()) {
+                let at = at.index(text.len());
+                text[at] ^= 1 << (bit % 8);
+            }
+            let _ = send(places[from], &text, gap, end);
+            let chain = world.read(|act| act.host_chain(&id)).unwrap();
+            for generation in 0..=chain.generation {
+                let kept = world.read(|act| act.lines(&name, generation, Place::default(), 1000));
+                let kept: Vec<&str> = kept.iter().map(|(_, line)| line.as_str()).collect();
+                prop_assert!(writer.lines.windows(kept.len().max(1)).any(|window| window == kept) || kept.is_empty());
+            }
+        }
+        let chain = world.read(|act| act.host_chain(&id)).unwrap();
+        let at = Place { number: chain.reached.number, marks: chain.marks };
+        let rest = places.iter().position(|place| *place == at).unwrap_or(writer.lines.len());
+        if rest < writer.lines.len() {
+            let taken = send(at, writer.text(rest).as_bytes(), false, false).unwrap();
+            prop_assert!(taken.trouble.is_none_or(|trouble| trouble.state == "forked"), "the truth does not come in");
+        }
+        let kept = world.read(|act| act.lines(&name, chain.generation, Place::default(), 1000));
+        prop_assert_eq!(kept.last().map(|(_, line)| line), writer.lines.last());
+        Ok(())
+    });
+    done.unwrap();
+}

@@ -96,13 +96,16 @@ impl Central {
         let known = self.places.iter().position(|place| *place == ask.after).map_or(0, |at| at + 1);
         let text = String::from_utf8_lossy(ask.lines).into_owned();
         let begins = text.lines().next().and_then(|line| serde_json::from_str::<SignedHead>(line).ok());
-        if let (true, true, Some(SignedHead { head, .. })) = (ask.gap && self.takes_gaps, self.trouble == Some("broken"), begins) {
+        if let (true, true, Some(SignedHead { head, .. })) =
+            (ask.gap && self.takes_gaps, self.trouble == Some("broken"), begins)
+        {
             // Another chain: what was before stays as it is.
             self.older.append(&mut self.lines);
             self.places.clear();
             (self.base, self.trouble) = (ask.after, None);
             let key = Some((head.key, head.public));
-            self.reached = Reached { number: head.number, hash: head.hash, key, head: head.previous, ..Reached::default() };
+            self.reached =
+                Reached { number: head.number, hash: head.hash, key, head: head.previous, ..Reached::default() };
         }
         if ask.after > self.place() && !text.is_empty() {
             self.trouble = Some(if self.takes_gaps { "broken" } else { "gap" });

@@ -31,10 +31,8 @@ pub fn private_mounts() -> io::Result<()> {
 pub fn mount(disk: &Disk, folder: &Path, of: Option<i32>) -> io::Result<Mount> {
     let device = File::options().read(true).write(true).open("/dev/fuse")?;
     let root = disk.tree().mode();
-    let options = format!(
-        "fd={},rootmode={root:o},user_id=0,group_id=0,allow_other,default_permissions",
-        device.as_raw_fd()
-    );
+    let options =
+        format!("fd={},rootmode={root:o},user_id=0,group_id=0,allow_other,default_permissions", device.as_raw_fd());
     let namespace = of.map(|pid| File::open(format!("/proc/{pid}/ns/mnt"))).transpose()?;
     let (at, flags) = (folder.to_owned(), MsFlags::MS_NOSUID | MsFlags::MS_NODEV);
     within(namespace.as_ref(), move || {
@@ -66,7 +64,8 @@ impl Drop for Mount {
     fn drop(&mut self) {
         // Of a host whose power was cut the namespace is gone, and the mount with it.
         let folder = self.folder.clone();
-        let _ = within(self.namespace.as_ref(), move || Ok(umount2(&folder, MntFlags::MNT_DETACH | MntFlags::MNT_FORCE)?));
+        let _ =
+            within(self.namespace.as_ref(), move || Ok(umount2(&folder, MntFlags::MNT_DETACH | MntFlags::MNT_FORCE)?));
         // An open namespace keeps its mounts.
         self.namespace = None;
         if let Some(session) = self.session.take() {

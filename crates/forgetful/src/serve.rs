@@ -160,7 +160,16 @@ impl Filesystem for Served {
         }
     }
 
-    fn mknod(&self, request: &Request, parent: INodeNo, name: &OsStr, mode: u32, umask: u32, _: u32, reply: ReplyEntry) {
+    fn mknod(
+        &self,
+        request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        umask: u32,
+        _: u32,
+        reply: ReplyEntry,
+    ) {
         let about = about(request, mode, umask);
         if mode & 0o170_000 != 0o100_000 {
             return reply.error(Errno::EPERM);
