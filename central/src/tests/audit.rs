@@ -731,7 +731,9 @@ fn no_batches_make_another_past() {
         let id: tether_identity::HostId = name.parse().unwrap();
         let mut writer = HostWriter::new(&name);
         for records in shape {
-            (0..records).for_each(|_| drop(writer.record("a", None)));
+            for _ in 0..records {
+                writer.record("a", None);
+            }
             writer.head();
         }
         let start = HostChain {
