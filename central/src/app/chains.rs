@@ -94,7 +94,7 @@ fn after_gap(before: &HostChain, lines: &Lines<'_>, text: &[&[u8]]) -> Option<Re
         return None;
     }
     let SignedHead { head, .. } = serde_json::from_slice(text.first()?).ok()?;
-    (head.number == lines.after.number).then(|| Reached {
+    (head.number == lines.after.number).then_some(Reached {
         number: head.number,
         hash: head.hash,
         signed: head.number,
