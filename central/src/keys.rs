@@ -3,6 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use base64ct::{Base64UrlUnpadded, Encoding};
 use serde::{Deserialize, Serialize};
+use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -62,13 +63,15 @@ pub fn make(folder: &Path, name: &str) -> Result<Signing> {
 
 /// Writes a new file that only its owner may read.
 pub fn write_secret(path: &Path, bytes: &[u8]) -> Result<()> {
-    let mut file = std::fs::File::options()
+    let mut file = File::options()
         .write(true)
         .create_new(true)
         .mode(0o600)
         .open(path)
         .with_context(|| format!("cannot make {}", path.display()))?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).with_context(|| format!("cannot write {}", path.display()))
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let flushed = file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| File::open(folder)?.sync_all());
+    flushed.with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// Reads a key.

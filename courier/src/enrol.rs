@@ -156,17 +156,26 @@ fn write_key(seed: &[u8; 32]) -> Result<()> {
         _ => {}
     }
     let mut file = std::fs::File::options().write(true).create_new(true).mode(0o600).open(&beside)?;
-    file.write_all(seed).and_then(|()| file.sync_all())?;
+    file.write_all(seed)?;
     rustix::fs::fchown(&file, owner.0, owner.1)?;
-    std::fs::rename(&beside, KEY_FILE).with_context(|| format!("cannot place {KEY_FILE}"))
+    file.sync_all()?;
+    place(&beside, KEY_FILE)
+}
+
+/// The token is used up by now: what it was for must outlive a power cut.
+fn place(beside: &str, path: &str) -> Result<()> {
+    let folder = Path::new(path).parent().unwrap_or(Path::new("/"));
+    let placed = std::fs::rename(beside, path).and_then(|()| std::fs::File::open(folder)?.sync_all());
+    placed.with_context(|| format!("cannot place {path}"))
 }
 
 fn write(path: &str, text: &str) -> Result<()> {
     let beside = format!("{path}.new");
     let mut file = std::fs::File::create(&beside).with_context(|| format!("cannot write {beside}"))?;
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all())?;
-    std::fs::set_permissions(&beside, std::fs::Permissions::from_mode(0o644))?;
-    std::fs::rename(&beside, path).with_context(|| format!("cannot place {path}"))
+    file.write_all(text.as_bytes())?;
+    file.set_permissions(std::fs::Permissions::from_mode(0o644))?;
+    file.sync_all()?;
+    place(&beside, path)
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ pub mod more;
 pub mod papers;
 pub mod payloads;
 pub mod people;
+pub mod power;
 pub mod programs;
 pub mod provider;
 pub mod realm;

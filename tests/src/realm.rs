@@ -19,7 +19,7 @@ use tether_identity::HostId;
 use tether_testhost::{Host, HostSpec, Image, Lab, Storage, Suite};
 
 /// How long a host may take to be ready.
-const READY: Duration = Duration::from_secs(60);
+pub(crate) const READY: Duration = Duration::from_secs(60);
 /// Where central listens.
 const PORT: u16 = 8443;
 /// Analysts may have the agent on hosts with the label; admins administer.

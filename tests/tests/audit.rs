@@ -5,14 +5,14 @@ use anyhow::{Context, ensure};
 use serde_json::Value;
 use std::time::{Duration, Instant};
 use tether_centrallink::{Central, Credential};
-use tether_testhost::Suite;
+use tether_testhost::{Host, Suite};
 use tether_tests::on_both_suites;
 use tether_tests::provider::ALICE;
 use tether_tests::realm::Realm;
 
 type Result<T = ()> = anyhow::Result<T>;
 
-on_both_suites!(a_chain_comes_in_and_a_fork_shows);
+on_both_suites!(a_chain_comes_in_and_a_fork_shows, damage_on_a_disk_holds_up_nothing_else);
 
 /// How the host's chain stands, once that holds; polled, since central is another process.
 fn wait(realm: &Realm, what: &str, until: impl Fn(&Value) -> bool) -> Result<Value> {
@@ -106,5 +106,74 @@ fn a_chain_comes_in_and_a_fork_shows(suite: Suite) -> Result {
     ensure!(found["bad"].as_u64() <= at["number"].as_u64().map(|number| number + 1), "{found} {at}");
     let alarms = realm.central.trail()?.into_iter().filter(|link| link.event.event == "audit.alarm").count();
     ensure!((1..=2).contains(&alarms), "{alarms} alarms");
+    Ok(())
+}
+
+/// One bit of a segment flips before central had it. What was before is there, what is after the next head comes in, the
+/// alarm names the record, and another host notices nothing.
+fn damage_on_a_disk_holds_up_nothing_else(suite: Suite) -> Result {
+    let realm = Realm::with_hosts(suite, &["web-01", "web-02"])?;
+    let host = realm.host()?;
+    // So small that a few commands fill one.
+    host.sh("printf '[audit]\nsegment_kib = 2\n' >> /etc/tether/host.toml; systemctl restart tether-agentd")?;
+    realm.wait(host, "the host to admit", |status| status.state == "admitting")?;
+    let alice = realm.provider.sign_in(&ALICE)?;
+    let (opened, agent) = realm.open(host, &alice)?;
+    let connection = agent.connect()?;
+    let works = || -> Result {
+        ensure!(connection.run("sudo uptime >/dev/null && echo in")?.out == "in\n", "no command");
+        Ok(())
+    };
+    works()?;
+    wait(&realm, "a signed chain", |chain| chain["state"] == "ok" && chain["signed"].as_u64() > Some(0))?;
+    host.sh("systemctl stop tether-courier")?;
+    let had = wait(&realm, "central's place", |_| true)?["number"].as_u64().context("a number")?;
+    for _ in 0..8 {
+        works()?;
+    }
+    let first = second_after(host, had)?;
+    flip(host, first)?;
+    host.sh("systemctl start tether-courier")?;
+
+    let chain = wait(&realm, "the rest", |chain| chain["state"] == "ok" && chain["generation"] == 1)?;
+    ensure!(chain["anchored"] == false && chain["number"].as_u64() > Some(first), "{chain}");
+    let trail = realm.central.trail()?;
+    let of = |event: &str| -> Vec<_> {
+        trail.iter().filter(|link| link.event.event == event).map(|link| &link.event.details).collect()
+    };
+    let alarms = of("audit.alarm");
+    ensure!(alarms.len() == 1 && alarms[0]["number"] == first && alarms[0]["host"] == "web-01", "{alarms:?}");
+    let begun = of("audit.begun").into_iter().find(|about| about["generation"] == 1).context("no other chain")?;
+    ensure!(begun["missing"]["from"] == first, "{begun:?}");
+    works()?;
+    let before = count(&events(&realm, &opened.session)?, "web-01 sudo.command");
+    works()?;
+    let since = Instant::now();
+    while count(&events(&realm, &opened.session)?, "web-01 sudo.command") <= before {
+        ensure!(since.elapsed() < Duration::from_secs(30), "the chain does not go on");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    let hosts = realm.central.administer(&["hosts", "list"])?;
+    ensure!(hosts[1]["audit"]["state"] == "ok" && hosts[1]["audit"]["generation"] == 0, "{hosts}");
+    Ok(())
+}
+
+/// The first record of the second whole segment after a record.
+fn second_after(host: &Host, number: u64) -> Result<u64> {
+    let names = host.sh("ls /var/lib/tether/audit | grep jsonl")?;
+    let mut firsts: Vec<u64> = names.lines().filter_map(|name| name.strip_suffix(".jsonl")?.parse().ok()).collect();
+    // The last one is written to.
+    firsts.pop();
+    firsts.into_iter().filter(|first| *first > number).nth(1).context("too few segments")
+}
+
+/// Flips one bit in the middle of a segment's first line.
+fn flip(host: &Host, first: u64) -> Result {
+    let path = format!("/var/lib/tether/audit/{first:020}.jsonl");
+    let text = host.read_file(&path)?;
+    let at = text.iter().position(|byte| *byte == b'\n').context("no line")? / 2;
+    let other = text[at] ^ 1;
+    host.sh(&format!("printf '\\{other:o}' | dd of={path} bs=1 seek={at} conv=notrunc status=none"))?;
+    ensure!(host.read_file(&path)?[at] == other, "nothing was flipped");
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! Central is killed with -9 at any moment while agents and admins work: what it acknowledged is there afterwards.
+//! Central is killed with -9, or its power is cut, at any moment while agents and admins work: what it acknowledged is
+//! there afterwards.
 
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
@@ -12,6 +13,7 @@ use tether_audit::log::{Checkpoint, Edge, SignedNote};
 use tether_central::store::{self, Delegation, Place, Sqlite, Which};
 use tether_centrallink::wire::{Certified, Exchanged, Revoked, Target};
 use tether_centrallink::{Caller, Central, Credential, Http};
+use tether_forgetful::{Fsync, private_mounts};
 use tether_oauth::issue::{Assertion, PrivateKey};
 use tether_oauth::{GRANT_TYPE, TOKEN_TYPE_ID, TOKEN_TYPE_JWT};
 use tether_statement::Position;
@@ -19,10 +21,16 @@ use tether_tests::central::{now, random_name, seed};
 use tether_tests::chain::ChainWriter;
 use tether_tests::courier::Courier;
 use tether_tests::papers::{AGENT, HOST, World, opened};
+use tether_tests::power::FolderDisk;
+use tether_tests::programs::built;
 use tether_tests::realm::Realm;
 
 /// How often it is killed.
 const KILLS: usize = 20;
+/// How often its power is cut.
+const CUTS: usize = 20;
+/// The first cut of such a disk leaves a part of what was not flushed.
+const SEED: u64 = 1;
 /// The most clients at a time.
 const CLIENTS: usize = 6;
 
@@ -122,21 +130,123 @@ impl Load<'_> {
 
 #[test]
 fn what_was_acknowledged_survives_every_kill() -> Result<()> {
+    survives(Realm::without_hosts()?, KILLS, |realm| {
+        realm.central.kill();
+        Ok(())
+    })
+}
+
+/// The same with central's folder on a disk that forgets what was not flushed.
+#[test]
+fn what_was_acknowledged_survives_every_power_cut() -> Result<()> {
+    private_mounts()?;
     let mut realm = Realm::without_hosts()?;
+    let mut disk = on_a_forgetful_disk(&mut realm)?;
+    survives(realm, CUTS, move |realm| {
+        disk.cut();
+        realm.central.kill();
+        disk.mount()
+    })
+}
+
+/// The control: a disk whose flushes do nothing.
+#[test]
+fn without_fsync_loss_is_found() -> Result<()> {
+    private_mounts()?;
+    let mut realm = Realm::without_hosts()?;
+    let mut disk = on_a_forgetful_disk(&mut realm)?;
+    disk.disk.set_fsync(Fsync::Lies);
     let chain = ChainWriter::new(HOST, seed()?);
     let courier = Courier::admitted_with(&realm, HOST, Some(chain.start()))?;
     let world = World::new(&realm)?;
-    let kills = if std::env::var_os("TETHER_TEST_LONG").is_some() { 10 * KILLS } else { KILLS };
-    let load = Load {
-        world: &world,
+    let load = load(&realm, &world)?;
+    load.working.store(CLIENTS, Ordering::SeqCst);
+    let (sent, _) = work(&load, &mut realm, &courier, chain, |realm| {
+        std::thread::sleep(Duration::from_secs(1));
+        disk.cut();
+        realm.central.kill();
+        Ok(())
+    })?;
+    disk.mount()?;
+    ensure!(load.told().len() > CLIENTS && sent.1.acknowledged > 10, "too little was done for this to mean anything");
+    let lost = everything_is_there(&load.told(), &realm.central.path("central.db"), &[], None).err();
+    eprintln!("without fsync: {:#}", lost.context("a loss is not noticed")?);
+    let lost = log_is_there(&sent.1, &realm.central.path("central.db")).err();
+    eprintln!("and of its log: {:#}", lost.context("lost lines of a host's chain are not noticed")?);
+    Ok(())
+}
+
+/// What `init` has printed a token for is there whatever happens then; the control is the same with an fsync that lies.
+#[test]
+fn what_init_made_survives_a_power_cut() -> Result<()> {
+    private_mounts()?;
+    let lost = |fsync: Fsync, seed: u64| -> Result<bool> {
+        let folder = tempfile::tempdir()?;
+        let mut disk = FolderDisk::under(folder.path(), seed)?;
+        disk.disk.set_fsync(fsync);
+        let init = ["init", "--url", "https://central.example.org:8443", "--namespace", "@example.org"];
+        let central = |arguments: &[&str]| {
+            let mut command = std::process::Command::new(built("test-central")?);
+            Ok::<_, anyhow::Error>(command.arg("--folder").arg(folder.path().join("c")).args(arguments).output()?)
+        };
+        let made = central(&init)?;
+        ensure!(made.status.success(), "{made:?}");
+        let before = files(&folder.path().join("c"))?;
+        ensure!(before.len() > 10, "{before:?}");
+        disk.cut();
+        disk.mount()?;
+        let after = files(&folder.path().join("c")).unwrap_or_default();
+        Ok(after != before || !central(&["check"])?.status.success())
+    };
+    for seed in 0..12 {
+        ensure!(!lost(Fsync::Works, seed)?, "something is lost with seed {seed}");
+    }
+    ensure!(lost(Fsync::Lies, SEED)?, "a loss is not noticed");
+    Ok(())
+}
+
+/// Every file but those that SQLite makes anew, with its bytes and mode.
+fn files(folder: &Path) -> Result<BTreeMap<std::path::PathBuf, (u32, Vec<u8>)>> {
+    use std::os::unix::fs::MetadataExt;
+    let mut found = BTreeMap::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            found.extend(files(&path)?);
+        } else if !path.display().to_string().contains("central.db-") {
+            found.insert(path.clone(), (path.metadata()?.mode(), std::fs::read(&path)?));
+        }
+    }
+    Ok(found)
+}
+
+fn on_a_forgetful_disk(realm: &mut Realm) -> Result<FolderDisk> {
+    realm.central.stop()?;
+    let disk = FolderDisk::under(&realm.central.path(""), SEED)?;
+    realm.central.serve()?;
+    Ok(disk)
+}
+
+fn load<'w>(realm: &Realm, world: &'w World) -> Result<Load<'w>> {
+    Ok(Load {
+        world,
         url: realm.central.url(),
         authority: std::fs::read(realm.central.authority())?,
         break_glass: realm.central.break_glass().to_owned(),
         told: Mutex::default(),
         stop: AtomicBool::new(false),
         working: AtomicUsize::new(0),
-    };
-    let (early, read, sent) = kill_under(&load, &mut realm, &courier, chain, kills)?;
+    })
+}
+
+/// `die` ends central in one way or another; what it leaves is what the next one finds.
+fn survives(mut realm: Realm, kills: usize, mut die: impl FnMut(&mut Realm) -> Result<()> + Send) -> Result<()> {
+    let chain = ChainWriter::new(HOST, seed()?);
+    let courier = Courier::admitted_with(&realm, HOST, Some(chain.start()))?;
+    let world = World::new(&realm)?;
+    let kills = if std::env::var_os("TETHER_TEST_LONG").is_some() { 10 * kills } else { kills };
+    let load = load(&realm, &world)?;
+    let (early, read, sent) = kill_under(&load, &mut realm, &courier, chain, kills, &mut die)?;
     let told = load.told();
     let mut counts = [0; 3];
     for told in &told {
@@ -175,34 +285,47 @@ fn kill_under(
     courier: &Courier,
     chain: ChainWriter,
     kills: usize,
+    die: &mut (dyn FnMut(&mut Realm) -> Result<()> + Send),
 ) -> Result<((std::path::PathBuf, Vec<Link>), Read, Sent)> {
-    let lab = realm.lab.clone();
     let copy = realm.files.path().join("early.db");
+    let mut trail = Vec::new();
+    let (sent, ()) = work(load, realm, courier, chain, |realm| {
+        for kill in 0..kills {
+            load.working.store(1 + kill % CLIENTS, Ordering::SeqCst);
+            if kill + 1 == kills {
+                realm.central.command(&["backup", &copy.display().to_string()])?;
+                trail = realm.central.trail()?;
+            }
+            let random = u64::from(u16::from_le_bytes(seed()?[..2].try_into()?));
+            std::thread::sleep(Duration::from_millis(60) + Duration::from_micros(random * 6));
+            die(realm)?;
+            // Whoever was not answered tries again; six of them would only make the start slow.
+            load.working.store(1, Ordering::SeqCst);
+            realm.central.serve()?;
+        }
+        // The last life ends without a kill: the courier hears of everything.
+        load.working.store(0, Ordering::SeqCst);
+        wait_for_the_courier(realm)
+    })?;
+    Ok(((copy, trail), sent.0, sent.1))
+}
+
+/// Does something to central while clients work, a courier listens and a host's chain comes in. What the courier has
+/// read, and what was sent.
+fn work<T: Send>(
+    load: &Load<'_>,
+    realm: &mut Realm,
+    courier: &Courier,
+    chain: ChainWriter,
+    deed: impl FnOnce(&mut Realm) -> Result<T> + Send,
+) -> Result<((Read, Sent), T)> {
+    let lab = realm.lab.clone();
     lab.on_switch(move || {
         std::thread::scope(|scope| {
             let clients: Vec<_> = (0..CLIENTS).map(|number| scope.spawn(move || load.client(number))).collect();
             let listener = scope.spawn(|| courier.carry(&load.stop));
             let sender = scope.spawn(|| send_chain(load, courier, chain));
-            let killed = (|| {
-                let mut trail = Vec::new();
-                for kill in 0..kills {
-                    load.working.store(1 + kill % CLIENTS, Ordering::SeqCst);
-                    if kill + 1 == kills {
-                        realm.central.command(&["backup", &copy.display().to_string()])?;
-                        trail = realm.central.trail()?;
-                    }
-                    let random = u64::from(u16::from_le_bytes(seed()?[..2].try_into()?));
-                    std::thread::sleep(Duration::from_millis(60) + Duration::from_micros(random * 6));
-                    realm.central.kill();
-                    // Whoever was not answered tries again; six of them would only make the start slow.
-                    load.working.store(1, Ordering::SeqCst);
-                    realm.central.serve()?;
-                }
-                // The last life ends without a kill: the courier hears of everything.
-                load.working.store(0, Ordering::SeqCst);
-                wait_for_the_courier(realm)?;
-                Ok::<_, anyhow::Error>((copy, trail))
-            })();
+            let done = deed(realm);
             load.stop.store(true, Ordering::SeqCst);
             // Its connection ends, so that it looks whether it may stop.
             realm.central.kill();
@@ -211,7 +334,7 @@ fn kill_under(
             for client in clients {
                 client.join().map_err(|_| anyhow::anyhow!("a client panicked"))??;
             }
-            Ok((killed?, read, sent))
+            Ok(((read, sent), done?))
         })
     })?
 }

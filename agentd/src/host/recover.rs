@@ -95,6 +95,7 @@ impl Host {
             let about = json!({"bytes": self.log.torn(), "kept": "/var/lib/tether/audit/torn"});
             self.record_error("audit.torn", "audit.torn", Ids::unknown("of the host"), about);
         }
+        self.take_up_recordings();
         self.write_ca_keys().map_err(|source| system(paths::USER_CA_KEYS, source))?;
         self.write_question().map_err(|source| system("the resume request", source))?;
         self.sweep();
@@ -107,6 +108,17 @@ impl Host {
             self.ground.want();
         }
         Ok(self)
+    }
+
+    /// What began to be recorded has an end on record, whatever a power cut took of it.
+    fn take_up_recordings(&mut self) {
+        for ((session, name), ids) in self.log.unended().clone() {
+            let Ok(id) = session.parse() else { continue };
+            if self.recordings.take_up(&id, &name, ids.clone()) {
+                let why = "the machine ended while it was recorded: its file may hold less than was shown";
+                self.record_error("recording.gap", "recording.gap", ids, json!({"recording": name, "why": why}));
+            }
+        }
     }
 
     /// The same question with how far this host has come: central notes it, against a disk that is put back.

@@ -27,11 +27,12 @@ pub use key::{Committed, START_FILE, make_key};
 pub use ticket::Ticket;
 
 use crate::config::Audit;
+use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use tether_audit::{ChainError, Event};
+use tether_audit::{ChainError, Event, Ids};
 use tether_statement::Countersignature;
 use writer::Shared;
 
@@ -132,6 +133,12 @@ impl AuditLog {
     /// How many bytes a crash had cut short at the last start.
     pub fn torn(&self) -> usize {
         self.shared.torn
+    }
+
+    /// Recordings that had begun when the chain was taken up, and had no end on record, by session and name; and whom
+    /// they are about. Of a chain that is not checked whole, those of the part that is.
+    pub fn unended(&self) -> &BTreeMap<(String, String), Ids> {
+        &self.shared.unended
     }
 
     /// How the chain stands.

@@ -47,7 +47,8 @@ pub fn open(
         bytes: segments.bytes(),
     };
     let chain = Chain::after(host, boot, Verified { records: reached.number, head: reached.hash.clone() });
-    let shared = Shared::new(disk, chain.clone(), standing, checked.marks, checked.torn.len());
+    let mut shared = Shared::new(disk, chain.clone(), standing, checked.marks, checked.torn.len());
+    shared.unended = checked.unended;
     let shared = Arc::new(shared);
     let writer = Writer {
         shared: Arc::clone(&shared),

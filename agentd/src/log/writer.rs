@@ -9,10 +9,10 @@ use super::ticket::{Fate, Ticket};
 use super::{Closed, LogError, Standing, warn};
 use crate::clock::wall_micros;
 use crate::config::Audit;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
-use tether_audit::{Chain, Event, HeadAt, Prepared, SignedHead};
+use tether_audit::{Chain, Event, HeadAt, Ids, Prepared, SignedHead};
 
 /// How many bytes may wait for the disk.
 const WAITING_MAX: usize = 8 << 20;
@@ -54,6 +54,8 @@ pub struct Shared {
     pub torn: usize,
     /// Where durable lines are copied.
     pub journal: OnceLock<Journal>,
+    /// Recordings that had begun when it was taken up, and had no end.
+    pub unended: BTreeMap<(String, String), Ids>,
 }
 
 #[derive(Debug)]
@@ -70,7 +72,14 @@ pub struct State {
 impl Shared {
     pub fn new(disk: Arc<dyn Disk>, chain: Chain, standing: Standing, marks: VecDeque<Mark>, torn: usize) -> Self {
         let state = State { chain, batch: Batch::default(), closed: None, standing, marks, stop: false, gone: false };
-        Self { state: Mutex::new(state), work: Condvar::new(), disk, torn, journal: OnceLock::new() }
+        Self {
+            state: Mutex::new(state),
+            work: Condvar::new(),
+            disk,
+            torn,
+            journal: OnceLock::new(),
+            unended: BTreeMap::new(),
+        }
     }
 
     /// A chain that nothing is added to.

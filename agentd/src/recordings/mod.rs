@@ -190,6 +190,23 @@ impl Recordings {
         self.wake();
     }
 
+    /// One that has no end on record, and of which nothing else is known any more: a power cut took its mark. Its end is
+    /// told. Whether that is news.
+    pub fn take_up(&self, session: &SessionId, name: &str, ids: Ids) -> bool {
+        let of = name.rsplit_once('-').map(|(of, _)| of);
+        let Some(kind) = KINDS.into_iter().find(|kind| of == Some(kind.as_str())) else { return false };
+        let over = Some(Over { writer: None, unused: false });
+        let open = Open { ids, kind, plan: None, recorded: 0, chunks: 0, over, taken_up: true };
+        let mut state = self.state();
+        let std::collections::btree_map::Entry::Vacant(place) = state.open.entry((session.clone(), name.to_owned()))
+        else {
+            return false;
+        };
+        place.insert(open);
+        state.news = true;
+        true
+    }
+
     /// Those of channels that an earlier agentd was writing.
     pub fn left_by_channels(&self) -> Vec<Key> {
         let is_left = |open: &Open| open.taken_up && open.plan.is_none() && open.over.is_none();

@@ -21,6 +21,8 @@ pub const AUDIT_PATH: &str = "/v1/host/audit";
 const LINES_MAX: usize = 16 * 1024;
 /// The most bytes that are kept aside for one host.
 const EVIDENCE_MAX: u64 = 1024 * 1024;
+/// How often a host's chain may go on after a gap, until it is enrolled anew: each makes two records.
+const GAPS_MAX: u64 = 64;
 /// How often a batch is judged anew because another one of the same host came between.
 const TURNS: usize = 4;
 
@@ -31,6 +33,8 @@ pub struct Lines<'b> {
     pub after: Place,
     /// Whether the host says that it has nothing beyond these.
     pub end: bool,
+    /// Whether the host says that what is before them is damaged or missing there.
+    pub gap: bool,
     /// The lines, each with its newline.
     pub text: &'b [u8],
 }
@@ -66,6 +70,8 @@ struct Judged {
     bad: Option<Bad>,
     /// Lines that are to be kept aside.
     aside: String,
+    /// The lines begin another chain, after a gap, with so many lines that are no records before them.
+    after_gap: Option<u64>,
 }
 
 fn broken(code: &'static str, number: u64, why: impl ToString) -> Bad {
@@ -80,6 +86,24 @@ fn code_of(error: &ChainError) -> &'static str {
         ChainError::HeadBroken(_) => "audit.head_broken",
         ChainError::HeadKey(_) => "audit.head_key",
     }
+}
+
+/// Where lines begin that follow a gap: at a signed head, which says itself where it is. Only after trouble that is on
+/// record, and never beside another past.
+fn after_gap(before: &HostChain, lines: &Lines<'_>, text: &[&[u8]]) -> Option<Reached> {
+    let is_broken = before.trouble.as_ref().is_some_and(|trouble| trouble.kind == TroubleKind::Broken);
+    if !lines.gap || !is_broken || lines.after <= place_of(before) || before.gaps >= GAPS_MAX {
+        return None;
+    }
+    let SignedHead { head, .. } = serde_json::from_slice(text.first()?).ok()?;
+    (head.number == lines.after.number).then_some(Reached {
+        number: head.number,
+        hash: head.hash,
+        signed: head.number,
+        key: Some((head.key, head.public)),
+        head: head.previous,
+        head_time_us: 0,
+    })
 }
 
 /// Where a chain begins that was committed to.
@@ -144,7 +168,25 @@ impl App {
             before: before.clone(),
             bad,
             aside,
+            after_gap: None,
         };
+        if let Some(start) = after_gap(&before, lines, text) {
+            let (new, reached, bad) = self.read(host, start.clone(), text);
+            let aside = if bad.is_some() { lossy(text.get(new.len()..).unwrap_or_default()) } else { String::new() };
+            // What does not even hold at its own beginning begins nothing.
+            if !new.is_empty() {
+                return Ok(Judged {
+                    before,
+                    known: was_known,
+                    start,
+                    new,
+                    reached,
+                    bad,
+                    aside,
+                    after_gap: Some(lines.after.marks),
+                });
+            }
+        }
         if lines.after > place_of(&before) {
             return self.judge_gap(host, &before, was_known, lines, text);
         }
@@ -166,7 +208,7 @@ impl App {
         let (new, reached, bad) = self.read(host, start.clone(), fresh);
         let rest = fresh.get(new.len()..).unwrap_or_default();
         let aside = if bad.is_some() { lossy(rest) } else { String::new() };
-        Ok(Judged { known: was_known, start, new, reached, bad, aside, before })
+        Ok(Judged { known: was_known, start, new, reached, bad, aside, before, after_gap: None })
     }
 
     /// Whether what the host has ends before what it has sent.
@@ -203,7 +245,7 @@ impl App {
             bad = Some(broken("audit.gap", next, why));
         }
         let aside = if bad.is_some() { lossy(text.get(new.len()..).unwrap_or_default()) } else { String::new() };
-        Ok(Judged { before: before.clone(), known, start, new, reached, bad, aside })
+        Ok(Judged { before: before.clone(), known, start, new, reached, bad, aside, after_gap: None })
     }
 
     /// Another line than the one that is there. If it holds in that place the host has two pasts.
@@ -303,6 +345,10 @@ impl App {
                 return Ok(None);
             }
             let mut chain = judged.before.clone();
+            if let Some(marks) = judged.after_gap {
+                let before = Place { number: judged.start.number, marks };
+                self.begin_after_gap(act, host, &mut chain, before)?;
+            }
             let generation = chain.generation;
             let mut place = Place { number: judged.start.number, marks: chain.marks };
             let mut head = None;
@@ -329,6 +375,28 @@ impl App {
             act.put_host_chain(host, &chain)?;
             Ok(Some(taken(&chain)))
         })
+    }
+
+    /// What came before stays as it is, with what is wrong with it on record; this is another chain of the host's, which
+    /// nobody has committed to.
+    fn begin_after_gap(
+        &self,
+        act: &mut dyn Act,
+        host: &HostId,
+        chain: &mut HostChain,
+        before: Place,
+    ) -> Result<(), Failed> {
+        let missing = json!({"from": chain.reached.number + 1, "to": before.number});
+        chain.generation += 1;
+        chain.gaps += 1;
+        chain.start = None;
+        chain.marks = before.marks;
+        let about = json!({
+            "host": host.as_str(), "generation": chain.generation, "anchored": false, "number": before.number,
+            "missing": missing,
+        });
+        self.write(act, &Record::done("audit.begun", Ids::unknown("after a gap"), about))?;
+        Ok(())
     }
 
     fn countersign(&self, host: &HostId, head: &SignedHead, now: u64) -> Result<String, Failed> {

@@ -77,9 +77,13 @@ pub(crate) fn run(folder: &Path, init: &Init) -> Result<()> {
     })?;
     drop(store);
     std::fs::write(folder.join(rules::POLICIES), POLICIES)?;
+    flush(folder)?;
     // Last: a folder without it is not a central's.
     std::fs::write(folder.join(FILE), toml::to_string(&settings)?)?;
     give_all(folder)?;
+    // The token is shown once, and what it belongs to is there from then on.
+    flush(folder)?;
+    std::fs::File::open(folder.join(".."))?.sync_all()?;
     println!("central's folder    {}", folder.display());
     println!("take away           {}", offline.display());
     println!("                    the root's key, the security team's bundle key, the TLS authority's key:");
@@ -101,6 +105,19 @@ fn give_all(folder: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Puts a folder and all that is in it on stable storage.
+fn flush(folder: &Path) -> Result<()> {
+    for entry in std::fs::read_dir(folder).with_context(|| format!("{}", folder.display()))? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            flush(&entry.path())?;
+        } else {
+            std::fs::File::open(entry.path())?.sync_all()?;
+        }
+    }
+    Ok(std::fs::File::open(folder)?.sync_all()?)
 }
 
 fn make_private(path: &Path) -> Result<()> {

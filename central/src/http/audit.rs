@@ -32,6 +32,9 @@ pub(super) struct From {
     /// The host has nothing beyond these lines.
     #[serde(default)]
     end: bool,
+    /// What is before these lines is damaged or missing on the host; the first of them is a signed head.
+    #[serde(default)]
+    gap: bool,
 }
 
 fn query<T>(found: Result<Query<T>, QueryRejection>) -> Result<T, Refusal> {
@@ -68,7 +71,7 @@ pub(super) async fn lines(
             let asked = Arc::clone(&app);
             blocking(move || {
                 let after = Place { number: from.after, marks: from.lines };
-                asked.take_lines(&host, Lines { after, end: from.end, text: &body })
+                asked.take_lines(&host, Lines { after, end: from.end, gap: from.gap, text: &body })
             })
             .await
         }

@@ -29,6 +29,9 @@ pub struct HostChain {
     pub silent: Option<UnixTime>,
     /// How many bytes of it are kept aside.
     pub evidence: u64,
+    /// How many of its generations began after a gap, since the host enrolled.
+    #[serde(default)]
+    pub gaps: u64,
 }
 
 /// What is wrong with a chain.

@@ -1,7 +1,7 @@
 //! Hosts' chains come in: in order, once, signed, and nothing else. Real chains, made as agentd makes them.
 
 use super::world::{Got, HOST, World};
-use crate::store::{Entry, HostChain, Search};
+use crate::store::{Entry, HostChain, Place, Search};
 use base64ct::{Base64, Encoding};
 use serde_json::{Value, json};
 use tether_audit::log::{Checkpoint, Hash, NoteKey, TileId, inclusion_proof, leaf_hash, verify_consistency};
@@ -144,7 +144,7 @@ fn host(world: &World) -> Host<'_> {
 /// All lines of the host that central has, in the chain's order.
 fn kept(world: &World) -> Vec<String> {
     let generation = chain(world).generation;
-    let lines = world.read(|act| act.lines(HOST, generation, crate::store::Place::default(), 1000));
+    let lines = world.read(|act| act.lines(HOST, generation, Place::default(), 1000));
     lines.into_iter().map(|(_, line)| line).collect()
 }
 
@@ -645,4 +645,142 @@ fn a_restored_log_has_another_name() {
     assert!(origin().starts_with("localhost:1/log/"), "{}", origin());
     let after = checkpoint();
     assert_eq!((after.origin, after.size > before.size), (origin(), true));
+}
+
+/// What follows lines that are damaged, from the next head on, is another chain; what is missing is on record once.
+#[test]
+fn damage_holds_up_neither_the_rest_nor_others() {
+    let (world, mut writer) = setup(4);
+    let host = host(&world);
+    writer.record("sudo.command", None).head().record("sudo.ended", Some("s-00000000000000009")).head();
+    // Five records and a head are 0 to 4, 5 and 6, 7 and 8. Record 3 is damaged.
+    let mut wrong = writer.clone();
+    wrong.lines[2] = wrong.lines[2].replace("/id", "/ls");
+    assert_eq!(host.told("after=0&gap=true", &wrong.text(0)), bad(2, 0, "broken", "audit.changed", 3));
+    // Another host's chain has nothing to do with it.
+    let mut other = HostWriter::new("web-02");
+    let text = other.record("a", None).head().text(0);
+    let lines = crate::app::Lines { after: Place::default(), end: false, gap: false, text: text.as_bytes() };
+    assert_eq!(world.app.take_lines(&"web-02".parse().unwrap(), lines).unwrap().number, 1);
+    // Not without a head, not with one that is none, not with one of another place, and never where nothing is wrong.
+    let gap = |number: u64, lines: u64| format!("after={number}&lines={lines}&gap=true");
+    assert_eq!(host.told(&gap(3, 0), &writer.text(3)), bad(2, 0, "broken", "audit.changed", 3), "a record");
+    let mut forged = writer.clone();
+    forged.lines[6] = forged.lines[6].replace("boot", "toob");
+    assert_eq!(host.told(&gap(5, 0), &forged.text(6)).0, 2, "a head that nobody signed");
+    assert_eq!(host.told(&gap(6, 0), &writer.text(6)).0, 2, "another place");
+    assert_eq!(host.told("after=5", &writer.text(6)).0, 2, "without saying so");
+    assert_eq!(chain(&world).generation, 0);
+    assert_eq!(host.told(&gap(4, 0), &writer.text(4)), fine(6, 1), "from the first head after it");
+    let now = chain(&world);
+    assert_eq!((now.generation, now.start.is_none(), now.gaps, now.trouble), (1, true, 1, None));
+    assert_eq!(kept(&world), writer.lines[4..]);
+    let before = world.read(|act| act.lines(HOST, 0, Place::default(), 1000));
+    assert_eq!(before.len(), 2, "what came before stays");
+    assert_eq!(alarms(&world).first().map(String::as_str), Some("audit.changed 3"));
+    let begun = world.trail("audit.begun").pop().unwrap().event.details;
+    assert_eq!((&begun["missing"]["from"], &begun["missing"]["to"]), (&json!(3), &json!(4)));
+    assert!(world.read(|act| act.evidence()).iter().any(|(_, _, _, text)| text.contains("/ls")), "kept aside");
+    // It goes on, is countersigned, and is found.
+    writer.record("sudo.command", None).head();
+    assert_eq!(host.told("after=6&lines=1", &writer.text(9)), fine(7, 1));
+    assert_eq!(host.told(&gap(9, 0), &writer.text(9)).2, "broken", "only after trouble that is on record");
+    let found = world.app.search(&Search { session: Some("s-00000000000000009".to_owned()), ..Search::default() });
+    assert_eq!(found.unwrap().lines.len(), 1);
+}
+
+/// A host that has two pasts gets rid of neither by telling of a gap.
+#[test]
+fn a_gap_does_not_end_a_fork() {
+    let (world, writer) = setup(2);
+    let host = host(&world);
+    assert_eq!(host.told("after=0", &writer.text(0)), fine(2, 1));
+    let mut other = HostWriter::new(HOST);
+    other.record("another", None).record("past", None).head().record("c", None).head();
+    assert_eq!(host.told("after=0", &other.text(0)).2, "forked");
+    assert_eq!(host.told("after=3&lines=0&gap=true", &other.text(4)).2, "forked");
+    assert_eq!(chain(&world).generation, 0);
+}
+
+/// Before each line of a chain.
+fn places(lines: &[String]) -> Vec<Place> {
+    let mut at = Place::default();
+    let next = |line: &String| {
+        let before = at;
+        let is_record = line.starts_with("{\"hash\"");
+        at = if is_record { Place { number: at.number + 1, marks: 0 } } else { Place { marks: at.marks + 1, ..at } };
+        before
+    };
+    lines.iter().map(next).collect()
+}
+
+/// Lines from anywhere, again and again, with flipped bits, beyond gaps, with an end that is none: what is kept is what
+/// the host wrote, each chain without a hole, and the true lines come in afterwards.
+#[test]
+fn no_batches_make_another_past() {
+    use proptest::prelude::*;
+    use proptest::sample::Index;
+    let world = World::new();
+    let batch = (any::<(Index, Index)>(), proptest::option::weighted(0.5, any::<(Index, u8)>()), any::<(bool, bool)>());
+    let batches = proptest::collection::vec(batch, 1..8);
+    let mut hosts = 0;
+    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(60));
+    let shape = proptest::collection::vec(0..4_usize, 1..6);
+    let counted = std::cell::RefCell::new(&mut hosts);
+    let done = runner.run(&(shape, batches), |(shape, batches)| {
+        let name = {
+            let mut hosts = counted.borrow_mut();
+            **hosts += 1;
+            format!("any-{hosts}")
+        };
+        let id: tether_identity::HostId = name.parse().unwrap();
+        let mut writer = HostWriter::new(&name);
+        for records in shape {
+            for _ in 0..records {
+                writer.record("a", None);
+            }
+            writer.head();
+        }
+        let start = HostChain {
+            start: Some(writer.start()),
+            reached: tether_audit::Reached {
+                key: Some((0, tether_audit::HeadKey(writer.start().public))),
+                ..tether_audit::Reached::default()
+            },
+            ..HostChain::default()
+        };
+        world.write(|act| act.put_host_chain(&id, &start));
+        let places = places(&writer.lines);
+        let send = |after: Place, text: &[u8], gap: bool, end: bool| {
+            world.app.take_lines(&id, crate::app::Lines { after, end, gap, text })
+        };
+        for ((from, length), flip, (gap, end)) in batches {
+            let from = from.index(writer.lines.len());
+            let to = from + length.index(writer.lines.len() - from + 1);
+            let mut text: Vec<u8> =
+                writer.lines[from..to].iter().flat_map(|line| format!("{line}\n").into_bytes()).collect();
+            if let (Some((at, bit)), false) = (flip, text.is_empty()) {
+                let at = at.index(text.len());
+                text[at] ^= 1 << (bit % 8);
+            }
+            let _ = send(places[from], &text, gap, end);
+            let chain = world.read(|act| act.host_chain(&id)).unwrap();
+            for generation in 0..=chain.generation {
+                let kept = world.read(|act| act.lines(&name, generation, Place::default(), 1000));
+                let kept: Vec<&str> = kept.iter().map(|(_, line)| line.as_str()).collect();
+                prop_assert!(writer.lines.windows(kept.len().max(1)).any(|window| window == kept) || kept.is_empty());
+            }
+        }
+        let chain = world.read(|act| act.host_chain(&id)).unwrap();
+        let at = Place { number: chain.reached.number, marks: chain.marks };
+        let rest = places.iter().position(|place| *place == at).unwrap_or(writer.lines.len());
+        if rest < writer.lines.len() {
+            let taken = send(at, writer.text(rest).as_bytes(), false, false).unwrap();
+            prop_assert!(taken.trouble.is_none_or(|trouble| trouble.state == "forked"), "the truth does not come in");
+        }
+        let kept = world.read(|act| act.lines(&name, chain.generation, Place::default(), 1000));
+        prop_assert_eq!(kept.last().map(|(_, line)| line), writer.lines.last());
+        Ok(())
+    });
+    done.unwrap();
 }

@@ -6,7 +6,7 @@
 
 mod segments;
 
-pub use segments::{Place, Segments};
+pub use segments::{Batch, Place, Segments};
 
 use anyhow::{Result, bail};
 use tether_centrallink::wire::Taken;
@@ -23,6 +23,8 @@ pub struct Ask<'b> {
     pub after: Place,
     /// Whether there is nothing beyond them.
     pub end: bool,
+    /// Whether what is before them is damaged or missing here: they begin with a signed head.
+    pub gap: bool,
     /// The lines.
     pub lines: &'b [u8],
 }
@@ -32,7 +34,8 @@ impl Ask<'_> {
     pub fn path(&self) -> String {
         let Place { number, marks } = self.after;
         let end = if self.end { "&end=true" } else { "" };
-        format!("/v1/host/audit?after={number}&lines={marks}{end}")
+        let gap = if self.gap { "&gap=true" } else { "" };
+        format!("/v1/host/audit?after={number}&lines={marks}{end}{gap}")
     }
 }
 
@@ -67,7 +70,7 @@ impl Shipper {
         place: &mut dyn FnMut(&str) -> Result<()>,
     ) -> Result<Step> {
         let Some(at) = self.at else {
-            let taken = send(&Ask { after: Place::default(), end: false, lines: &[] })?;
+            let taken = send(&Ask { after: Place::default(), end: false, gap: false, lines: &[] })?;
             self.heard(&taken, place)?;
             return Ok(Step::Sent);
         };
@@ -78,9 +81,12 @@ impl Shipper {
         }
         // Whatever comes of it, central is asked anew where it is.
         self.at = None;
-        let taken = send(&Ask { after: batch.after, end: less, lines: &batch.lines })?;
+        let taken = send(&Ask { after: batch.after, end: less, gap: false, lines: &batch.lines })?;
         self.heard(&taken, place)?;
         if let (true, Some(trouble)) = (taken_place(&taken) != batch.next, &taken.trouble) {
+            if trouble.state == "broken" && self.send_after_gap(&taken, send, place)? {
+                return Ok(Step::Sent);
+            }
             self.at = None;
             bail!("central says that the chain is {}: {} [{}]", trouble.state, trouble.why, trouble.code);
         }
@@ -89,6 +95,26 @@ impl Shipper {
             bail!("the chain ends at record {}, before record {} that central has", batch.after.number, at.number);
         }
         Ok(Step::Sent)
+    }
+
+    /// Lines that central does not take are on record there and kept aside. They do not hold up what comes after them.
+    fn send_after_gap(
+        &mut self,
+        taken: &Taken,
+        send: &mut dyn FnMut(&Ask<'_>) -> Result<Taken>,
+        place: &mut dyn FnMut(&str) -> Result<()>,
+    ) -> Result<bool> {
+        self.at = None;
+        let bad = taken_place(taken);
+        let Some(batch) = self.segments.after_gap(bad)? else { return Ok(false) };
+        let taken = send(&Ask { after: batch.after, end: false, gap: true, lines: &batch.lines })?;
+        if taken_place(&taken) <= bad {
+            return Ok(false);
+        }
+        let (from, to) = (bad.number + 1, batch.after.number);
+        eprintln!("<4>central does not take record {from} as it is here; it goes on after record {to}");
+        self.heard(&taken, place)?;
+        Ok(true)
     }
 
     fn heard(&mut self, taken: &Taken, place: &mut dyn FnMut(&str) -> Result<()>) -> Result<()> {

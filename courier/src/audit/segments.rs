@@ -40,6 +40,11 @@ struct Cursor {
 }
 
 impl Cursor {
+    /// The beginning of a segment, whatever is before it.
+    fn start_of(segment: u64) -> Self {
+        Self { segment, offset: 0, place: Place { number: segment.saturating_sub(1), marks: 0 } }
+    }
+
     fn is_after(&self, other: Self) -> bool {
         (self.segment, self.offset) > (other.segment, other.offset)
     }
@@ -99,6 +104,45 @@ impl Segments {
         Ok(batch)
     }
 
+    /// What follows lines that central does not take, the first of them after `bad`: from the next signed head on.
+    /// None if there is none yet.
+    pub fn after_gap(&mut self, bad: Place) -> Result<Option<Batch>> {
+        let all = self.list()?;
+        let found = match self.seek(bad, &all)? {
+            Ok(begin) => self.next_head(begin, true, &all)?,
+            // It is not here; what is here later is.
+            Err(_) => match following(&all, bad.number) {
+                Some(segment) => self.next_head(Cursor::start_of(segment), false, &all)?,
+                None => None,
+            },
+        };
+        let Some(head) = found else { return Ok(None) };
+        (self.at, self.signed) = (Some(head), None);
+        let batch = self.next(head.place)?;
+        Ok((!batch.lines.is_empty()).then_some(batch))
+    }
+
+    /// Where the next head begins; after the first line, if that one is bad.
+    fn next_head(&self, begin: Cursor, is_bad: bool, all: &[u64]) -> Result<Option<Cursor>> {
+        let (mut at, mut skips) = (begin, is_bad);
+        let mut file = self.open(at)?;
+        loop {
+            match read_line(&mut file)? {
+                Read1::Line(line) | Read1::Unfinished(line) => {
+                    if let (false, Some(number)) = (std::mem::take(&mut skips), head_of(&line)) {
+                        return Ok(Some(Cursor { place: at_head(at.place, number), ..at }));
+                    }
+                    at = after_any(at, &line);
+                }
+                Read1::None => {
+                    let Some(next) = following(all, at.segment) else { return Ok(None) };
+                    at = Cursor::start_of(next);
+                    file = self.open(at)?;
+                }
+            }
+        }
+    }
+
     fn list(&self) -> Result<Vec<u64>> {
         let mut all = Vec::new();
         for entry in std::fs::read_dir(&self.folder).with_context(|| format!("{}", self.folder.display()))? {
@@ -132,18 +176,16 @@ impl Segments {
         let mut file = self.open(at)?;
         while at.place != from {
             match read_line(&mut file)? {
-                Read1::Line(line) => at = after(at, &line),
+                Read1::Line(line) => at = after_any(at, &line),
                 Read1::Unfinished(_) | Read1::None => match following(all, at.segment) {
                     Some(next) if next == at.place.number + 1 => {
                         at = Cursor { segment: next, offset: 0, ..at };
                         file = self.open(at)?;
                     }
+                    // So many lines did not follow that record: central has some that are not here.
+                    _ if at.place.number > from.number => return Ok(Err(Place { number: from.number, marks: 0 })),
                     _ => return Ok(Err(at.place)),
                 },
-            }
-            if at.place.number > from.number {
-                // So many lines did not follow that record: central has some that are not here.
-                return Ok(Err(Place { number: from.number, marks: 0 }));
             }
         }
         Ok(Ok(at))
@@ -160,7 +202,8 @@ impl Segments {
                 Read1::Line(line) => {
                     at = after(at, &line);
                     read += line.len();
-                    if line.starts_with(b"{\"head\"") || line.starts_with(b"{\"countersigned\"") || is_cut(&line) {
+                    // Not a countersignature: it may be seen before a power cut takes it back, with records before it.
+                    if line.starts_with(b"{\"head\"") || is_cut(&line) {
                         signed = Some(at);
                     }
                     if is_cut(&line) {
@@ -231,6 +274,50 @@ fn after(at: Cursor, line: &[u8]) -> Cursor {
     let is_record = line.starts_with(b"{\"hash\"");
     let place = if is_record { Place { number: number + 1, marks: 0 } } else { Place { number, marks: marks + 1 } };
     Cursor { offset: at.offset + line.len() as u64, place, ..at }
+}
+
+/// The same where lines may be damaged: records and heads say themselves where they are.
+fn after_any(at: Cursor, line: &[u8]) -> Cursor {
+    let offset = at.offset + line.len() as u64;
+    if let Some(number) = head_of(line) {
+        let Place { number, marks } = at_head(at.place, number);
+        return Cursor { offset, place: Place { number, marks: marks + 1 }, ..at };
+    }
+    let Place { number, marks } = at.place;
+    let place = match record_of(line) {
+        Some(number) => Place { number, marks: 0 },
+        None => Place { number, marks: marks + 1 },
+    };
+    Cursor { offset, place, ..at }
+}
+
+/// Before a head over a record: where it was counted to be, unless something before it is damaged.
+fn at_head(counted: Place, number: u64) -> Place {
+    if counted.number == number { counted } else { Place { number, marks: 0 } }
+}
+
+fn record_of(line: &[u8]) -> Option<u64> {
+    number_in(line, b"{\"hash\"", |line: &Numbered| line.record.as_ref())
+}
+
+fn head_of(line: &[u8]) -> Option<u64> {
+    number_in(line, b"{\"head\"", |line: &Numbered| line.head.as_ref())
+}
+
+#[derive(serde::Deserialize)]
+struct Numbered {
+    record: Option<Number>,
+    head: Option<Number>,
+}
+
+#[derive(serde::Deserialize)]
+struct Number {
+    number: u64,
+}
+
+fn number_in(line: &[u8], begin: &[u8], part: impl Fn(&Numbered) -> Option<&Number>) -> Option<u64> {
+    let line = line.starts_with(begin).then(|| serde_json::from_slice::<Numbered>(line).ok())??;
+    part(&line).map(|found| found.number)
 }
 
 /// Too long to be a line.

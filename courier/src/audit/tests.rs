@@ -1,6 +1,6 @@
 use super::*;
 use std::path::Path;
-use tether_audit::{Chain, Event, HeadAt, HeadSigner, Ids, Outcome, Reached, Verified, Verifier};
+use tether_audit::{Chain, Event, HeadAt, HeadSigner, Ids, Outcome, Reached, SignedHead, Verified, Verifier};
 use tether_centrallink::wire::ChainTrouble;
 
 /// A host's chain in segments, as agentd writes it.
@@ -76,19 +76,39 @@ struct Central {
     reached: Reached,
     asked: Vec<(Place, bool, usize)>,
     trouble: Option<&'static str>,
+    /// Whether it goes on after a gap, and then: lines of before, and where the chain of now begins.
+    takes_gaps: bool,
+    older: Vec<String>,
+    base: Place,
 }
 
 impl Central {
+    fn taking_gaps() -> Self {
+        Self { takes_gaps: true, ..Self::default() }
+    }
+
     fn place(&self) -> Place {
-        self.places.last().copied().unwrap_or_default()
+        self.places.last().copied().unwrap_or(self.base)
     }
 
     fn take(&mut self, ask: &Ask<'_>) -> Taken {
         self.asked.push((ask.after, ask.end, ask.lines.len()));
         let known = self.places.iter().position(|place| *place == ask.after).map_or(0, |at| at + 1);
         let text = String::from_utf8_lossy(ask.lines).into_owned();
+        let begins = text.lines().next().and_then(|line| serde_json::from_str::<SignedHead>(line).ok());
+        if let (true, true, Some(SignedHead { head, .. })) =
+            (ask.gap && self.takes_gaps, self.trouble == Some("broken"), begins)
+        {
+            // Another chain: what was before stays as it is.
+            self.older.append(&mut self.lines);
+            self.places.clear();
+            (self.base, self.trouble) = (ask.after, None);
+            let key = Some((head.key, head.public));
+            self.reached =
+                Reached { number: head.number, hash: head.hash, key, head: head.previous, ..Reached::default() };
+        }
         if ask.after > self.place() && !text.is_empty() {
-            self.trouble = Some("gap");
+            self.trouble = Some(if self.takes_gaps { "broken" } else { "gap" });
         } else if ask.end && ask.after < self.place() {
             self.trouble = Some("rewound");
         } else {
@@ -166,7 +186,7 @@ fn everything_that_is_signed_goes_once() {
     for cut in 0..=host.lines.len() {
         let mut central = Central::default();
         let whole: String = host.lines[..cut].iter().map(|line| format!("{line}\n")).collect();
-        central.take(&Ask { after: Place::default(), end: false, lines: whole.as_bytes() });
+        central.take(&Ask { after: Place::default(), end: false, gap: false, lines: whole.as_bytes() });
         assert_eq!(central.lines.len(), cut);
         ship(&mut shipper(host.folder.path()), &mut central).unwrap();
         assert_eq!((central.lines.len(), central.trouble), (host.lines.len(), None), "from line {cut}");
@@ -241,11 +261,131 @@ fn what_is_missing_is_no_secret() {
     // Control: a central that had it goes on.
     let mut central = Central::default();
     let whole: String = host.lines[..3].iter().map(|line| format!("{line}\n")).collect();
-    central.take(&Ask { after: Place::default(), end: false, lines: whole.as_bytes() });
+    central.take(&Ask { after: Place::default(), end: false, gap: false, lines: whole.as_bytes() });
     ship(&mut shipper(host.folder.path()), &mut central).unwrap();
     assert_eq!((central.lines.len(), central.trouble), (6, None));
     // All of it is gone.
     std::fs::remove_file(host.folder.path().join(format!("{:020}.jsonl", 3))).unwrap();
     assert!(ship(&mut shipper(host.folder.path()), &mut central).is_err());
     assert_eq!(central.trouble, Some("rewound"));
+}
+
+/// A countersignature can be seen before a power cut takes it back, with the records before it.
+#[test]
+fn only_a_head_says_that_what_is_before_it_stays() {
+    let (mut host, mut central) = (Host::new(), Central::default());
+    host.records(2);
+    host.head();
+    host.records(1);
+    host.line(tether_audit::countersigned_line("a.b.c"));
+    host.records(1);
+    ship(&mut shipper(host.folder.path()), &mut central).unwrap();
+    assert_eq!(central.lines, host.lines[..3]);
+    host.head();
+    ship(&mut shipper(host.folder.path()), &mut central).unwrap();
+    assert_eq!(central.lines, host.lines);
+}
+
+/// Four segments of three records and a head each; what is done to one line of the second.
+fn damaged(at: usize, damage: impl Fn(&mut Vec<u8>)) -> Host {
+    let mut host = Host::new();
+    for _ in 0..4 {
+        host.records(3);
+        host.head();
+        host.new_segment();
+    }
+    let path = host.folder.path().join(format!("{:020}.jsonl", 4));
+    let mut lines: Vec<Vec<u8>> =
+        std::fs::read(&path).unwrap().split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
+    damage(&mut lines[at - 4]);
+    std::fs::write(path, lines.concat()).unwrap();
+    host
+}
+
+#[test]
+fn a_damaged_line_does_not_hold_up_what_comes_after_it() {
+    type Damage = (&'static str, fn(&mut Vec<u8>));
+    let ways: [Damage; 6] = [
+        ("a bit", |line| {
+            let middle = line.len() / 2;
+            line[middle] ^= 1;
+        }),
+        ("its beginning", |line| line[3] ^= 1),
+        ("no longer text", |line| line[9] = 0xff),
+        ("its newline", |line| *line.last_mut().unwrap() = b' '),
+        ("zeros", |line| line.fill(0)),
+        ("very long", |line| line.splice(5..5, [b'x'; 200_000]).for_each(drop)),
+    ];
+    for (what, way) in ways {
+        // The first record of a segment, one within, its last, its head.
+        for at in 4..8 {
+            let mut host = damaged(at, way);
+            let (mut central, mut one) = (Central::taking_gaps(), shipper(host.folder.path()));
+            ship(&mut one, &mut central).unwrap();
+            let next = if at < 7 && what != "zeros" && what != "its newline" { 7 } else { 11 };
+            let begun = host.lines.iter().position(|line| Some(line) == central.lines.first()).unwrap();
+            assert!(begun == next || begun == 7 && at < 7, "{what} at {at}: it goes on at line {begun}");
+            assert_eq!(central.older, host.lines[..at], "{what} at {at}: what is before it is there");
+            assert_eq!(central.lines, host.lines[begun..], "{what} at {at}: what is after it is there");
+            // It goes on, and so does a courier that is started anew.
+            for _ in 0..2 {
+                host.records(2);
+                host.head();
+                ship(&mut one, &mut central).unwrap();
+                one = shipper(host.folder.path());
+            }
+            assert_eq!((&*central.lines, central.trouble), (&host.lines[begun..], None), "{what} at {at}");
+        }
+    }
+}
+
+#[test]
+fn a_missing_segment_does_not_hold_up_what_comes_after_it() {
+    let host = damaged(4, |_| {});
+    std::fs::remove_file(host.folder.path().join(format!("{:020}.jsonl", 4))).unwrap();
+    let mut central = Central::taking_gaps();
+    ship(&mut shipper(host.folder.path()), &mut central).unwrap();
+    assert_eq!((central.older, central.lines), (host.lines[..4].to_vec(), host.lines[11..].to_vec()));
+    // The control: a central that takes no gaps is told the same thing again and again.
+    let mut strict = Central::default();
+    assert!(ship(&mut shipper(host.folder.path()), &mut strict).is_err());
+    assert_eq!(strict.lines, host.lines[..4]);
+}
+
+#[test]
+fn what_is_damaged_at_the_end_waits_for_a_head() {
+    for junk in ["{\"hash\":damaged\n", "junk\n"] {
+        let mut host = Host::new();
+        host.records(2);
+        host.head();
+        host.append(junk.as_bytes());
+        host.append(b"{\"head\":");
+        let mut central = Central::taking_gaps();
+        let mut one = shipper(host.folder.path());
+        ship(&mut one, &mut central).unwrap();
+        assert_eq!((&*central.lines, central.trouble), (&host.lines[..3], None), "nothing is signed after it");
+        host.append(b"\n");
+        host.records(1);
+        host.head();
+        ship(&mut one, &mut central).unwrap();
+        assert_eq!(central.lines, host.lines[4..], "{junk:?}");
+    }
+}
+
+#[test]
+fn a_line_that_is_none_hides_nothing() {
+    for junk in ["{\"hash\":damaged\n", "junk\n"] {
+        let (mut host, mut central) = (Host::new(), Central::taking_gaps());
+        host.records(2);
+        host.head();
+        host.append(junk.as_bytes());
+        host.head();
+        ship(&mut shipper(host.folder.path()), &mut central).unwrap();
+        assert_eq!((&*central.older, &*central.lines), (&host.lines[..3], &host.lines[3..]));
+        // A courier that begins anew finds where central is.
+        host.records(1);
+        host.head();
+        ship(&mut shipper(host.folder.path()), &mut central).unwrap();
+        assert_eq!((&*central.lines, central.trouble), (&host.lines[3..], None), "{junk:?}");
+    }
 }

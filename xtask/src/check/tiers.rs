@@ -24,7 +24,7 @@ enum Tier {
     Tool,
 }
 
-const MEMBERS: [(&str, Tier); 27] = [
+const MEMBERS: [(&str, Tier); 28] = [
     ("tether-identity", Tier::Pure),
     ("tether-accountfile", Tier::Pure),
     ("tether-statement", Tier::Pure),
@@ -49,6 +49,7 @@ const MEMBERS: [(&str, Tier); 27] = [
     ("tether-courier", Tier::Daemon),
     ("tether-agent", Tier::Command),
     ("tether", Tier::Command),
+    ("tether-forgetful", Tier::Tool),
     ("tether-testhost", Tier::Tool),
     ("tether-tests", Tier::Tool),
     ("xtask", Tier::Tool),

@@ -130,6 +130,7 @@ pub(super) fn the_rest_of_the_log_reads_back(made: Made) {
         trouble: Some(trouble),
         silent: Some(8),
         evidence: 7,
+        gaps: 1,
     };
     write(&made, |act| {
         act.put_host_chain(&host_id("web-01"), &HostChain::default())?;
