@@ -93,7 +93,12 @@ fn a_host_writes_nothing_into_centrals_own_chain() {
     world.write(|act| act.put_host(&host));
     let (before, head) = world.read(|act| act.audit_end());
     let forged = HostWriter::after("central", before, &head).record("token.issued", None).lines[0].clone() + "\n";
-    let lines = crate::app::Lines { after: Place { number: before, marks: 0 }, end: false, text: forged.as_bytes() };
+    let lines = crate::app::Lines {
+        after: Place { number: before, marks: 0 },
+        end: false,
+        gap: false,
+        text: forged.as_bytes(),
+    };
     assert_eq!(code(world.app.take_lines(&host.id, lines)), "host.name");
     assert_eq!(world.read(|act| act.audit_end()).0, before);
     assert_eq!(world.trail("token.issued").len(), 0);
@@ -195,7 +200,7 @@ fn a_batch_has_so_many_lines() {
     let world = World::new();
     let take = |count: usize| {
         let text = "\n".repeat(count);
-        let lines = crate::app::Lines { after: Place::default(), end: false, text: text.as_bytes() };
+        let lines = crate::app::Lines { after: Place::default(), end: false, gap: false, text: text.as_bytes() };
         world.app.take_lines(&HOST.parse().unwrap(), lines).map_err(|refusal| refusal.code)
     };
     assert_eq!(take(4 * 1024 * 1024).unwrap_err(), "audit.too_many");
