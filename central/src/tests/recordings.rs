@@ -22,7 +22,6 @@ const OTHER: &str = "web-02";
 /// A host with a chain of its own.
 struct Side<'w> {
     world: &'w World,
-    name: &'static str,
     key: u8,
     writer: HostWriter,
     sent: usize,
@@ -70,7 +69,7 @@ impl<'w> Side<'w> {
             act.put_host(&host)?;
             act.put_host_chain(&host.id, &chain)
         });
-        Self { world, name, key, writer, sent: 0 }
+        Self { world, key, writer, sent: 0 }
     }
 
     fn proof(&self, method: &str, path: &str) -> String {
@@ -157,7 +156,7 @@ fn setup() -> (World, String) {
 
 /// With lines of `[recordings]`.
 fn limited(lines: &str) -> (World, String) {
-    let world = World::with_signals(&format!("\n[recordings]\nfree_mib = 0\n{lines}"));
+    let world = World::with_recordings(lines);
     let session = session(&world);
     (world, session)
 }
@@ -352,7 +351,7 @@ fn what_is_too_long_or_has_no_room_is_not_taken() {
     host.tell(&session, "sudo-1", &large).send();
     host.put(&session, "sudo-1", 0, &large[..MIB]).unwrap();
     assert_eq!(host.put(&session, "sudo-1", MIB, &large[MIB..2 * MIB]), refused(503, "recording.quota"));
-    let world = World::with_signals("\n[recordings]\nfree_mib = 900000000000\n");
+    let world = World::with_recordings("free_mib = 900000000000\n");
     let (session, mut host) = (super::recordings::session(&world), Side::new(&world, HOST, 9));
     host.tell(&session, "sudo-1", &large).send();
     assert_eq!(host.put(&session, "sudo-1", 0, &large[..MIB]), refused(503, "recording.disk_full"));
@@ -383,7 +382,7 @@ fn who_is_slow_holds_up_nobody_but_itself() {
         loop {
             let got = host.look(&session, "sudo-1");
             if wanted(&got) {
-                return got;
+                return;
             }
             assert!(begun.elapsed() < Duration::from_secs(20), "{got:?}");
         }
