@@ -7,7 +7,7 @@ use super::program::Program;
 
 /// Programs on hosts that take longest, longest first: a long one that is started last keeps one lane busy while
 /// the other is idle. One that is not listed is taken for long.
-const LONGEST: [&str; 32] = [
+const LONGEST: [&str; 33] = [
     "install",
     "inhost",
     "strangers",
@@ -30,6 +30,7 @@ const LONGEST: [&str; 32] = [
     "revocation",
     "central",
     "chain",
+    "shipped",
     "central_package",
     "clock",
     "lab",
