@@ -99,7 +99,7 @@ fn ask_everything(realm: &Realm, alice: &str) -> Result {
 fn curl(realm: &Realm, path: &str, data: Option<&str>) -> Result {
     let text = "import ssl, sys, urllib.request as u, urllib.error as e\n\
         data = sys.argv[3].encode() if len(sys.argv) > 3 else None\n\
-        method = "PUT" if "/recording/" in sys.argv[1] else None\n\
+        method = 'PUT' if '/recording/' in sys.argv[1] else None\n\
         asked = u.Request(sys.argv[1], data, method=method)\n\
         try: u.urlopen(asked, context=ssl.create_default_context(cafile=sys.argv[2])).read()\n\
         except e.HTTPError as error: error.read()\n";

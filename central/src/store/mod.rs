@@ -10,7 +10,7 @@ mod records;
 mod sqlite;
 mod trail;
 
-pub use recordings::{Aside, Recording, Recordings, Use};
+pub use recordings::{Aside, OfHost, Recording, Recordings, Use};
 pub use records::{
     Agent, BundleText, Delegation, Enrolment, Host, HostKey, Human, Issued, Pair, Provisioned, ScimToken, Seen,
 };

@@ -50,6 +50,15 @@ pub struct Use {
     pub total: u64,
 }
 
+/// A host's, for people.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct OfHost {
+    /// How many bytes are here.
+    pub bytes: u64,
+    /// How many recordings there are that the host had otherwise than its chain says, and not as it says.
+    pub differ: u64,
+}
+
 /// What a store keeps of them.
 pub trait Recordings {
     /// What central has of one.
@@ -64,6 +73,8 @@ pub trait Recordings {
     fn put_recording(&mut self, recording: &Recording) -> Result<(), StoreError>;
     /// How many bytes there are, a host's and all.
     fn recordings_use(&self, host: Option<&HostId>) -> Result<Use, StoreError>;
+    /// A host's, for people.
+    fn recordings_of_host(&self, host: &HostId) -> Result<OfHost, StoreError>;
     /// The records about recordings of a session, or about one of them, in the log's order, at most `most`.
     fn told_of_recordings(
         &self,

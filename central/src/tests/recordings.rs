@@ -265,11 +265,14 @@ fn what_the_chain_does_not_say_is_refused_and_kept_aside_once() {
         world.app.recordings_of(&session.parse().unwrap()).unwrap().iter().map(|one| one.state).collect()
     };
     assert_eq!(states(&world), ["differs", "differs"]);
+    let listed = |world: &World| serde_json::to_value(&world.app.hosts().unwrap()[0]).unwrap()["recordings"].clone();
+    assert_eq!(listed(&world), json!({"bytes": MIB, "differ": 2}));
     // Control: the true bytes are taken for all that, and the same changed bytes are where the chain has their digest.
     assert!(host.put(&session, "sudo-1", 0, &small).unwrap().whole);
     host.tell(&session, "sudo-3", &swapped).send();
     assert!(host.put(&session, "sudo-3", 0, &swapped).unwrap().whole);
     assert_eq!(states(&world), ["whole", "differs", "whole"]);
+    assert_eq!(listed(&world), json!({"bytes": MIB + 2000, "differ": 1}));
     // And nothing replaces what is whole.
     assert!(host.put(&session, "sudo-1", 0, &swapped).unwrap().whole);
     assert_eq!(std::fs::read(path(&world, &session, "sudo-1")).unwrap(), small);
@@ -437,6 +440,17 @@ fn auditors_read_them_and_that_is_on_record() {
         }
     }
     assert_eq!(world.trail("recording.read").len(), 2);
+    // An export names them, and has them if it is asked to; of what is not whole, what was compared.
+    let (folder, out) = (world.folder().display().to_string(), tempfile::tempdir().unwrap());
+    for (name, more) in [("without", &[][..]), ("with", &["--recordings"])] {
+        let to = out.path().join(name);
+        let arguments = [&["--folder", &folder, "audit", "export", to.to_str().unwrap()], more].concat();
+        crate::command::run_from(&arguments).unwrap();
+        let index = std::fs::read_to_string(to.join("recordings/index.jsonl")).unwrap();
+        assert_eq!(index.lines().count(), 2, "{index}");
+        let copy = std::fs::read(to.join(format!("recordings/{session}/sudo-2.rec"))).ok();
+        assert_eq!(copy, (name == "with").then(|| large[..3 * MIB].to_vec()), "{name}");
+    }
     // What was read agrees with the chain, as the command line finds out.
     let mut told = Told::default();
     told.take("recording.ended", ended("sudo-1", &small).as_object().unwrap());

@@ -2,7 +2,7 @@
 
 use super::trail::entry;
 use super::{Inside, doc, integer, natural};
-use crate::store::{Entry, Recording, Recordings, StoreError, Use};
+use crate::store::{Entry, OfHost, Recording, Recordings, StoreError, Use};
 use rusqlite::params;
 use tether_identity::{HostId, SessionId};
 use tether_statement::UnixTime;
@@ -10,10 +10,12 @@ use tether_statement::UnixTime;
 /// Its tables. `recording_use` is kept with each change: adding up all recordings for each piece would take ever longer.
 pub(super) const TABLES: &str = "
     CREATE TABLE recordings (
-        session TEXT, name TEXT, host TEXT NOT NULL, bytes INTEGER NOT NULL, taken INTEGER NOT NULL, doc TEXT NOT NULL,
+        session TEXT, name TEXT, host TEXT NOT NULL, bytes INTEGER NOT NULL, taken INTEGER NOT NULL,
+        differs INTEGER NOT NULL, doc TEXT NOT NULL,
         PRIMARY KEY (session, name)
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX recordings_by_time ON recordings (taken) WHERE bytes > 0;
+    CREATE INDEX recordings_that_differ ON recordings (host) WHERE differs = 1;
     CREATE TABLE recording_use (host TEXT PRIMARY KEY, bytes INTEGER NOT NULL) STRICT, WITHOUT ROWID;
     CREATE INDEX entries_of_recordings ON entries (session, json_extract(line, '$.record.details.recording'))
         WHERE event IN ('recording.started', 'recording.chunk', 'recording.ended');
@@ -49,9 +51,10 @@ impl Recordings for Inside<'_> {
             one.host.as_str(),
             integer(one.bytes),
             integer(one.taken),
+            one.aside.is_some() && one.receipt.is_none(),
             doc(one)?
         ];
-        self.write("INSERT OR REPLACE INTO recordings VALUES (?1, ?2, ?3, ?4, ?5, ?6)", values)?;
+        self.write("INSERT OR REPLACE INTO recordings VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)", values)?;
         let query = "INSERT INTO recording_use VALUES (?1, ?2)
             ON CONFLICT (host) DO UPDATE SET bytes = bytes + excluded.bytes";
         self.write(query, params![one.host.as_str(), integer(one.bytes) - before]).map(drop)
@@ -61,6 +64,12 @@ impl Recordings for Inside<'_> {
         let query = "SELECT coalesce(sum(iif(host = ?1, bytes, 0)), 0), coalesce(sum(bytes), 0) FROM recording_use";
         let row = |row: &rusqlite::Row<'_>| Ok(Use { host: natural(row.get(0)?), total: natural(row.get(1)?) });
         Ok(self.0.prepare_cached(query)?.query_row([host.map(HostId::as_str)], row)?)
+    }
+
+    fn recordings_of_host(&self, host: &HostId) -> Result<OfHost, StoreError> {
+        let query = "SELECT count(*) FROM recordings WHERE host = ?1 AND differs = 1";
+        let differ: i64 = self.0.prepare_cached(query)?.query_row([host.as_str()], |row| row.get(0))?;
+        Ok(OfHost { bytes: self.recordings_use(Some(host))?.host, differ: natural(differ) })
     }
 
     fn told_of_recordings(
