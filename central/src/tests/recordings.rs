@@ -91,6 +91,13 @@ impl<'w> Side<'w> {
         said(self.ask(session, name, &format!("?offset={offset}"), body))
     }
 
+    /// The head of a request with a piece of that length.
+    fn head(&self, session: &str, name: &str, length: usize) -> String {
+        let path = format!("/v1/host/recording/{session}/{name}");
+        let proof = self.proof("PUT", &path);
+        format!("PUT {path}?offset=0 HTTP/1.1\r\nHost: central\r\nDPoP: {proof}\r\nContent-Length: {length}\r\n\r\n")
+    }
+
     fn look(&self, session: &str, name: &str) -> Result<Shipped, (u16, String)> {
         said(self.ask(session, name, "", b""))
     }
@@ -127,6 +134,14 @@ impl<'w> Side<'w> {
         self.sent = self.writer.lines.len();
         self
     }
+}
+
+/// A connection that is written to by hand.
+async fn connect(world: &World) -> Client {
+    let port: u16 = world.url.trim_start_matches("https://localhost:").parse().unwrap();
+    let authority = world.folder().join("tls/authority.pem");
+    let connecting = Client::connect_as("localhost", ([127, 0, 0, 1], port).into(), [127, 0, 0, 1].into(), &authority);
+    connecting.await.unwrap()
 }
 
 fn said(got: Got) -> Result<Shipped, (u16, String)> {
@@ -342,8 +357,15 @@ fn what_is_too_long_or_has_no_room_is_not_taken() {
     let mut host = Side::new(&world, HOST, 9);
     let large = bytes(2 * MIB + 1);
     host.tell(&session, "sudo-1", &large).send();
-    let long = host.put(&session, "sudo-1", 0, &large[..=MIB]);
-    assert_eq!(long, refused(413, "request.too_long"));
+    // What says that it is too long is refused before a byte of it is read.
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let mut long = runtime.block_on(connect(&world));
+    let head = host.head(&session, "sudo-1", MIB + 1);
+    let answer = runtime.block_on(async {
+        long.send(&head).await.unwrap();
+        long.answer().await.unwrap()
+    });
+    assert_eq!((answer.status, &answer.body["tether_code"]), (413, &json!("request.too_long")));
     assert_eq!(host.put(&session, "sudo-1", 0, &large[..MIB]), part(MIB, Some(MIB)));
     assert_eq!(host.put(&session, "sudo-1", MIB, &large[MIB..2 * MIB]), part(2 * MIB, Some(1)));
     assert_eq!(host.put(&session, "sudo-1", 2 * MIB, &large[2 * MIB..]), refused(503, "recording.host_quota"));
@@ -370,15 +392,8 @@ fn who_is_slow_holds_up_nobody_but_itself() {
     host.tell(&session, "sudo-1", &small).send();
     let other = Side::new(&world, OTHER, 10);
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let address = world.url.trim_start_matches("https://localhost:").parse().map(|port: u16| ([127, 0, 0, 1], port));
-    let authority = world.folder().join("tls/authority.pem");
-    let path = format!("/v1/host/recording/{session}/sudo-1");
-    let head = format!(
-        "PUT {path}?offset=0 HTTP/1.1\r\nHost: central\r\nDPoP: {}\r\nContent-Length: 1000\r\n\r\nhalf of",
-        host.proof("PUT", &path)
-    );
-    let connect = Client::connect_as("localhost", address.unwrap().into(), [127, 0, 0, 1].into(), &authority);
-    let mut slow = runtime.block_on(connect).unwrap();
+    let mut slow = runtime.block_on(connect(&world));
+    let head = host.head(&session, "sudo-1", 1000) + "half of";
     runtime.block_on(slow.send(&head)).unwrap();
     let until = |wanted: &dyn Fn(&Result<Shipped, (u16, String)>) -> bool| {
         let begun = Instant::now();
