@@ -3,7 +3,7 @@
 use super::film::Film;
 use crate::central::Link;
 use crate::render::{moment, printable};
-use crate::trail::recordings::{Fetched, Listed, Recordings};
+use crate::trail::shipped::{Fetched, Listed, Recordings};
 use anyhow::{Context, Result, bail, ensure};
 use std::fs;
 use std::io::ErrorKind;

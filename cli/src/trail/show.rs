@@ -2,7 +2,6 @@
 
 use super::check::{Seen, Summary};
 use super::page::cast::Cast;
-use super::recordings::Recordings;
 use super::source::{Chains, Trust, from_central, place_words};
 use super::story::{Rec, Story};
 use super::tree::Look;
@@ -109,6 +108,23 @@ fn far(link: &CentralLink, session: &str) -> Result<Story> {
     Ok(Story::new(session, records))
 }
 
+/// The recordings that central has. One that cannot be shown is said, and not in the page. Whether all are.
+fn far_casts(link: &CentralLink, session: &str, casts: &mut Vec<Cast>) -> Result<bool> {
+    let recordings = super::shipped::Recordings::of(link, session)?;
+    let mut all = true;
+    for one in &recordings.all {
+        let cast = recordings.fetch(one).and_then(|fetched| Cast::read_as(&one.name, &fetched.path()));
+        match cast {
+            Ok(cast) => casts.push(cast),
+            Err(error) => {
+                eprintln!("tether: {error:#}");
+                all = false;
+            }
+        }
+    }
+    Ok(all)
+}
+
 /// A session's records and what they came of, from chains in files.
 fn near(chains: &Chains, wanted: &str) -> Result<(Story, Vec<Summary>)> {
     let mut records = Vec::new();
@@ -173,23 +189,6 @@ fn casts(story: &Story, folder: Option<&Path>) -> Result<Vec<Cast>> {
         endings.iter().map(|ending| folder.join(format!("{name}{ending}"))).find(|path| path.is_file())
     });
     files.map(|path| Cast::read(&path)).collect()
-}
-
-/// The recordings that central has. One that cannot be shown is said, and not in the page. Whether all are.
-fn far_casts(link: &CentralLink, session: &str, casts: &mut Vec<Cast>) -> Result<bool> {
-    let recordings = Recordings::of(link, session)?;
-    let mut all = true;
-    for one in &recordings.all {
-        let cast = recordings.fetch(one).and_then(|fetched| Cast::read_as(&one.name, &fetched.path()));
-        match cast {
-            Ok(cast) => casts.push(cast),
-            Err(error) => {
-                eprintln!("tether: {error:#}");
-                all = false;
-            }
-        }
-    }
-    Ok(all)
 }
 
 fn is_name(name: &str) -> bool {
