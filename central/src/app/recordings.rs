@@ -92,7 +92,7 @@ fn full(code: &str, why: &str) -> Failed {
 impl App {
     /// How much central has of a recording, and what it asks for.
     pub fn look_at_recording(&self, host: &HostId, which: &Which) -> Result<Shipped, Refusal> {
-        self.in_turn(host, which, |known| self.settle(known))
+        self.in_turn(host, which, |known| self.has(known))
     }
 
     /// Takes the piece that begins there. What is answered as had is on stable storage.
@@ -101,7 +101,7 @@ impl App {
             // An answer was lost, or another one was here: where to go on is the answer.
             let fits = known.kept.bytes == offset && known.kept.receipt.is_none() && known.kept.removed.is_none();
             let Some(piece) = known.told.piece_at(offset).filter(|_| fits).cloned() else {
-                return self.settle(known);
+                return self.has(known);
             };
             let found = digest(bytes);
             if bytes.len() as u64 != piece.length || found != piece.sha256 {
@@ -116,7 +116,7 @@ impl App {
             known.kept.bytes = offset + piece.length;
             known.kept.taken = clock::now();
             self.keep_recording(&known.kept)?;
-            self.settle(known)
+            self.has(known)
         })
     }
 
@@ -165,7 +165,7 @@ impl App {
     }
 
     /// What is to be said of a recording; that all of it is here, if it is.
-    fn settle(&self, mut known: Known) -> Result<Shipped, Failed> {
+    fn has(&self, mut known: Known) -> Result<Shipped, Failed> {
         let whole = known.told.whole().map(str::to_owned);
         let all = known.kept.bytes > 0 && known.kept.bytes == known.told.length();
         if let (Some(sha256), true, None, None) = (whole, all, &known.kept.receipt, known.kept.removed) {
