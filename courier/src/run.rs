@@ -193,9 +193,7 @@ fn carry_recordings(central: &Central, key: &PrivateKey, inbox: &Inbox) -> Resul
             std::thread::sleep(begun.elapsed().min(REST_MAX));
             sent
         };
-        let mut place = |(session, name): &recordings::Key, receipt: &str| {
-            inbox.put(&format!("shipped-{session}-{name}.jws"), receipt)
-        };
+        let mut place = |(session, name): &recordings::Key, receipt: &str| inbox.put_receipt(session, name, receipt);
         std::thread::sleep(shipper.round(Instant::now(), &mut send, &mut place)?);
     }
 }
