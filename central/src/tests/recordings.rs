@@ -16,6 +16,9 @@ use tether_oauth::issue::PrivateKey;
 use tether_recording::{Checked, Pieces, Told};
 use tether_statement::{Receipt, TrustedKeys};
 
+/// What central has and wants; else the status and the refusal's code.
+type Answered = Result<Shipped, (u16, String)>;
+
 const MIB: usize = 1 << 20;
 const OTHER: &str = "web-02";
 
@@ -87,7 +90,7 @@ impl<'w> Side<'w> {
     }
 
     /// What central has and wants; else the refusal's code.
-    fn put(&self, session: &str, name: &str, offset: usize, body: &[u8]) -> Result<Shipped, (u16, String)> {
+    fn put(&self, session: &str, name: &str, offset: usize, body: &[u8]) -> Answered {
         said(self.ask(session, name, &format!("?offset={offset}"), body))
     }
 
@@ -98,7 +101,7 @@ impl<'w> Side<'w> {
         format!("PUT {path}?offset=0 HTTP/1.1\r\nHost: central\r\nDPoP: {proof}\r\nContent-Length: {length}\r\n\r\n")
     }
 
-    fn look(&self, session: &str, name: &str) -> Result<Shipped, (u16, String)> {
+    fn look(&self, session: &str, name: &str) -> Answered {
         said(self.ask(session, name, "", b""))
     }
 
@@ -144,18 +147,18 @@ async fn connect(world: &World) -> Client {
     connecting.await.unwrap()
 }
 
-fn said(got: Got) -> Result<Shipped, (u16, String)> {
+fn said(got: Got) -> Answered {
     match got.status {
         200 => Ok(serde_json::from_value(got.body).unwrap()),
         status => Err((status, got.body["tether_code"].as_str().unwrap_or_default().to_owned())),
     }
 }
 
-fn part(bytes: usize, next: Option<usize>) -> Result<Shipped, (u16, String)> {
+fn part(bytes: usize, next: Option<usize>) -> Answered {
     Ok(Shipped { bytes: bytes as u64, whole: false, next: next.map(|next| next as u64), receipt: None })
 }
 
-fn refused(status: u16, code: &str) -> Result<Shipped, (u16, String)> {
+fn refused(status: u16, code: &str) -> Answered {
     Err((status, code.to_owned()))
 }
 
@@ -395,7 +398,7 @@ fn who_is_slow_holds_up_nobody_but_itself() {
     let mut slow = runtime.block_on(connect(&world));
     let head = host.head(&session, "sudo-1", 1000) + "half of";
     runtime.block_on(slow.send(&head)).unwrap();
-    let until = |wanted: &dyn Fn(&Result<Shipped, (u16, String)>) -> bool| {
+    let until = |wanted: &dyn Fn(&Answered) -> bool| {
         let begun = Instant::now();
         loop {
             let got = host.look(&session, "sudo-1");
