@@ -43,6 +43,9 @@ pub struct Settings {
     /// The log.
     #[serde(default)]
     pub audit: Audit,
+    /// Hosts' recordings.
+    #[serde(default)]
+    pub recordings: Recordings,
     /// Identity providers.
     #[serde(default)]
     pub providers: Vec<ProviderSettings>,
@@ -63,6 +66,28 @@ pub struct Audit {
 impl Default for Audit {
     fn default() -> Self {
         Self { silent_seconds: 90, grants_to_forked: false, public_log: false }
+    }
+}
+
+/// `[recordings]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Recordings {
+    /// Whether hosts may bring theirs.
+    pub on: bool,
+    /// The most MiB of one host.
+    pub host_mib: u64,
+    /// The most MiB of all.
+    pub total_mib: u64,
+    /// So many MiB of the disk stay free: the store is on it too.
+    pub free_mib: u64,
+    /// After so many days they are removed.
+    pub keep_days: u64,
+}
+
+impl Default for Recordings {
+    fn default() -> Self {
+        Self { on: true, host_mib: 20_480, total_mib: 204_800, free_mib: 2048, keep_days: 365 }
     }
 }
 
@@ -303,6 +328,9 @@ impl Settings {
         // A courier takes 30 s without a word for a dead connection.
         ensure!((1..=20).contains(&self.feed.head_seconds), "[feed]: head_seconds must be from 1 to 20");
         ensure!(self.audit.silent_seconds >= 10, "[audit]: silent_seconds must be at least 10");
+        let Recordings { host_mib, total_mib, keep_days, .. } = self.recordings;
+        let above = [host_mib, total_mib, keep_days].iter().all(|value| *value > 0);
+        ensure!(above, "[recordings]: host_mib, total_mib and keep_days must be above 0");
         let mut owners: BTreeMap<String, &str> = BTreeMap::new();
         let mut senders: Vec<&str> = Vec::new();
         for provider in &self.providers {

@@ -3,6 +3,7 @@
 //! - [`app`]: the acts, each one transaction: exchange, certificate, enrolment, report, revocation.
 //! - [`access`]: who may, decided by policies in Cedar.
 //! - [`store`]: what is kept, behind a trait.
+//! - [`shelf`]: the files of recordings.
 //! - [`hub`]: hosts that listen, and how far they have read.
 //! - [`group`]: questions of many that are answered together.
 //! - [`providers`]: identity providers, who sends signals for them, and the keys of both.
@@ -31,6 +32,7 @@ pub mod nonces;
 pub mod providers;
 pub mod rotation;
 pub mod rules;
+pub mod shelf;
 pub mod store;
 #[cfg(test)]
 mod tests;

@@ -40,7 +40,7 @@ pub fn run(who: &Who, command: &Command, json: bool) -> Result<Found> {
     match command {
         Command::List => list(json),
         Command::Show(arguments) => show::run(who, arguments, json),
-        Command::Play(arguments) => play::run(arguments, json),
+        Command::Play(arguments) => play::run(who, arguments, json),
         Command::End { session } => end(session, json),
     }
 }

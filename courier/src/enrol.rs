@@ -3,6 +3,7 @@
 
 use crate::audit::START_FILE;
 use crate::inbox::Inbox;
+use crate::recordings;
 use crate::settings::{AUTHORITY_FILE, INBOX, KEY_FILE, SETTINGS_FILE, Settings};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
@@ -66,7 +67,7 @@ pub(crate) fn run(enrol: &Enrol) -> Result<()> {
     write(AUTHORITY_FILE, &token.authority)?;
     write(SETTINGS_FILE, &toml::to_string(&Settings { central: central.url().to_owned() })?)?;
     write(HOST_FILE, &host_toml(&enrolled, &token))?;
-    let begun = begin_anew(enrol.again, &enrolled);
+    let begun = ships().and_then(|()| begin_anew(enrol.again, &enrolled));
     // Whatever came of it: without agentd nobody ends a session whose time is over.
     for unit in UNITS {
         let done = Command::new("systemctl").args(["restart", unit]).status();
@@ -76,6 +77,16 @@ pub(crate) fn run(enrol: &Enrol) -> Result<()> {
     begun?;
     println!("enrolled as {} with {}; next: tether doctor", enrolled.host, central.url());
     Ok(())
+}
+
+/// From now on there is somebody to have this host's recordings: what central does not have is not removed here.
+fn ships() -> Result<()> {
+    let mark = Path::new(recordings::FOLDER).join("ships");
+    match std::fs::File::create(&mark).and_then(|file| file.sync_all()) {
+        // agentd has never run here, and makes the folder; `tether enroll --again` makes the mark.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        other => other.with_context(|| format!("{}", mark.display())),
+    }
 }
 
 /// What the host's audit chain begins with, as agentd has made it: central holds the host to it from then on. None on a

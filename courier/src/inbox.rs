@@ -4,6 +4,10 @@ use anyhow::{Context, Result, bail};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+/// The most receipts that wait to be read. agentd looks at so many files at a time, and an agentd that was away must find
+/// what others wait for; central says the same word again.
+const RECEIPTS_MAX: usize = 256;
+
 /// The folder.
 #[derive(Debug, Clone)]
 pub struct Inbox(PathBuf);
@@ -12,6 +16,16 @@ impl Inbox {
     /// At a path.
     pub fn new(path: &Path) -> Self {
         Self(path.to_owned())
+    }
+
+    /// Puts central's word about a recording there, unless many are waiting: agentd is away, or has more to do.
+    pub fn put_receipt(&self, session: &str, name: &str, text: &str) -> Result<()> {
+        let waiting = std::fs::read_dir(&self.0).with_context(|| format!("{}", self.0.display()))?;
+        let names = waiting.flatten().map(|entry| entry.file_name());
+        if names.filter(|name| name.to_string_lossy().starts_with("shipped-")).count() >= RECEIPTS_MAX {
+            return Ok(());
+        }
+        self.put(&format!("shipped-{session}-{name}.jws"), text)
     }
 
     /// Puts a text there. The name comes from central: only what cannot leave the folder is taken.
@@ -39,6 +53,20 @@ fn write_new(path: &Path, text: &str) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn receipts_leave_room_for_what_others_wait_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let inbox = Inbox::new(folder.path());
+        for number in 0..RECEIPTS_MAX + 10 {
+            inbox.put_receipt("0123456789abcdef", &format!("sudo-{number}"), "a word").unwrap();
+        }
+        inbox.put("keys.jws", "keys").unwrap();
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), RECEIPTS_MAX + 1);
+        std::fs::remove_file(folder.path().join("shipped-0123456789abcdef-sudo-7.jws")).unwrap();
+        inbox.put_receipt("0123456789abcdef", "sudo-999", "a word").unwrap();
+        assert!(folder.path().join("shipped-0123456789abcdef-sudo-999.jws").exists());
+    }
 
     #[test]
     fn a_link_that_lies_in_wait_is_not_written_through() {

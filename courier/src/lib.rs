@@ -10,6 +10,7 @@
 pub mod audit;
 mod enrol;
 mod inbox;
+mod recordings;
 mod report;
 mod run;
 mod settings;

@@ -1,8 +1,9 @@
-//! Carrying: one thread for what central pushes, one for what agentd reports. Each begins anew when it fails, later
-//! each time, and not all hosts at the same moment.
+//! Carrying: one thread for what central pushes, one for what agentd reports, one for its chain and one for recordings.
+//! Each begins anew when it fails, later each time, and not all hosts at the same moment.
 
 use crate::audit::{FOLDER, Segments, Shipper, Step};
 use crate::inbox::Inbox;
+use crate::recordings;
 use crate::report::{Folder, Reports};
 use crate::settings::{INBOX, REPORT_FILE, load};
 use anyhow::{Context, Result, bail};
@@ -26,6 +27,8 @@ const AT_LEISURE: Duration = Duration::from_secs(3);
 const PAUSE_MAX: Duration = Duration::from_secs(15);
 /// For how long lines of the chain are gathered before they go.
 const GATHER: Duration = Duration::from_millis(100);
+/// The longest rest after a piece of a recording.
+const REST_MAX: Duration = Duration::from_secs(5);
 /// What lasted that long was no failure to begin with: the next pause is short again.
 const LASTED: Duration = Duration::from_secs(5);
 
@@ -38,6 +41,7 @@ pub(crate) fn run() -> Result<()> {
         threads.spawn(|| again("the feed", || carry_feed(&central, &key, &inbox, &urgent)));
         threads.spawn(|| again("the report", || carry_reports(&central, &key, &inbox, &urgent)));
         threads.spawn(|| again("the audit chain", || carry_audit(&central, &key, &inbox, Path::new(FOLDER))));
+        threads.spawn(|| again("recordings", || carry_recordings(&central, &key, &inbox)));
     });
     Ok(())
 }
@@ -169,6 +173,28 @@ fn carry_audit(central: &Central, key: &PrivateKey, inbox: &Inbox, folder: &Path
             // A busy agentd wakes us thousands of times a second: what comes together goes together.
             std::thread::sleep(GATHER);
         }
+    }
+}
+
+/// What agentd recorded. It has all the time there is: after each piece the line is left to others for as long as it was
+/// taken.
+fn carry_recordings(central: &Central, key: &PrivateKey, inbox: &Inbox) -> Result<()> {
+    let folder = Path::new(recordings::FOLDER);
+    if !folder.is_dir() {
+        std::thread::sleep(PAUSE_MAX);
+        return Ok(());
+    }
+    let mut shipper = recordings::Shipper::new(folder);
+    loop {
+        let mut send = |ask: &recordings::Ask<'_>| {
+            let begun = Instant::now();
+            let bytes = ask.piece.map(|(_, bytes)| bytes).unwrap_or_default();
+            let sent = central.put_bytes(&ask.path(), bytes, Credential::Key(Caller { key, token: None }));
+            std::thread::sleep(begun.elapsed().min(REST_MAX));
+            sent
+        };
+        let mut place = |(session, name): &recordings::Key, receipt: &str| inbox.put_receipt(session, name, receipt);
+        std::thread::sleep(shipper.round(Instant::now(), &mut send, &mut place)?);
     }
 }
 

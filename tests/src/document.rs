@@ -68,7 +68,7 @@ impl Document {
         let value = match side.media.as_str() {
             "application/json" => serde_json::from_str(&side.body)?,
             "application/x-www-form-urlencoded" => form(&side.body)?,
-            "text/plain" | "application/jsonl" => Value::String(side.body.clone()),
+            "text/plain" | "application/jsonl" | "application/octet-stream" => Value::String(side.body.clone()),
             other => bail!("how is {other:?} read?"),
         };
         self.validate(&schema, &value)

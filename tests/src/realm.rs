@@ -247,6 +247,14 @@ impl Central {
         self.as_admin(&self.path("admin.token"), arguments)
     }
 
+    /// The same as people see it: no JSON.
+    pub fn plain(&self, arguments: &[&str]) -> Result<Ran> {
+        let mut command = self.lab.client_command(&self.programs.tether.display().to_string())?;
+        command.args(arguments).stdin(Stdio::null());
+        command.env("TETHER_CENTRAL", self.url()).env("TETHER_CENTRAL_AUTHORITY", self.authority());
+        Ok(command.env("TETHER_TOKEN_FILE", self.path("admin.token")).output().context("tether")?.into())
+    }
+
     /// `tether …` with a token.
     pub fn as_admin(&self, token: &Path, arguments: &[&str]) -> Result<Ran> {
         let mut command = self.lab.client_command(&self.programs.tether.display().to_string())?;

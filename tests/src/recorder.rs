@@ -121,6 +121,12 @@ fn route_of(path: &str) -> String {
     if path.starts_with("/log/tile/") {
         return "/log/tile/{path}".to_owned();
     }
-    let session = path.strip_prefix("/v1/sessions/").and_then(|rest| rest.strip_suffix("/trail"));
-    session.map_or_else(|| path.to_owned(), |_| "/v1/sessions/{id}/trail".to_owned())
+    let parts: Vec<&str> = path.split('/').collect();
+    match parts.as_slice() {
+        ["", "v1", "sessions", _, "trail"] => "/v1/sessions/{id}/trail".to_owned(),
+        ["", "v1", "sessions", _, "recordings"] => "/v1/sessions/{id}/recordings".to_owned(),
+        ["", "v1", "sessions", _, "recordings", _] => "/v1/sessions/{id}/recordings/{name}".to_owned(),
+        ["", "v1", "host", "recording", _, _] => "/v1/host/recording/{session}/{name}".to_owned(),
+        _ => path.to_owned(),
+    }
 }

@@ -88,7 +88,10 @@ fn ask_everything(realm: &Realm, alice: &str) -> Result {
     ] {
         curl(realm, path, data)?;
     }
-    curl(realm, &format!("/v1/sessions/{}/trail", opened.session), None)?;
+    for path in ["trail", "recordings", "recordings/exec-1"] {
+        curl(realm, &format!("/v1/sessions/{}/{path}", opened.session), None)?;
+    }
+    curl(realm, &format!("/v1/host/recording/{}/exec-1", opened.session), Some("bytes"))?;
     Ok(())
 }
 
@@ -96,7 +99,9 @@ fn ask_everything(realm: &Realm, alice: &str) -> Result {
 fn curl(realm: &Realm, path: &str, data: Option<&str>) -> Result {
     let text = "import ssl, sys, urllib.request as u, urllib.error as e\n\
         data = sys.argv[3].encode() if len(sys.argv) > 3 else None\n\
-        try: u.urlopen(sys.argv[1], data, context=ssl.create_default_context(cafile=sys.argv[2])).read()\n\
+        method = 'PUT' if '/recording/' in sys.argv[1] else None\n\
+        asked = u.Request(sys.argv[1], data, method=method)\n\
+        try: u.urlopen(asked, context=ssl.create_default_context(cafile=sys.argv[2])).read()\n\
         except e.HTTPError as error: error.read()\n";
     let mut python = realm.lab.client_command("python3")?;
     python.args(["-c", text, &format!("{}{path}", realm.central.url())]).arg(realm.central.authority()).args(data);

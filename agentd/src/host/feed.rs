@@ -9,7 +9,7 @@ use crate::trust::inbox::{Inbox, Item, Looked, Unreadable};
 use crate::world::namespaces::World;
 use serde_json::json;
 use tether_audit::{Ids, Outcome};
-use tether_statement::{Body, Countersignature, FeedError, Grant, Revocation};
+use tether_statement::{Body, Countersignature, FeedError, Grant, Receipt, Revocation};
 
 /// Where the courier drops files, readable and writable for its user.
 pub const INBOX: &str = "/var/spool/tether/inbox";
@@ -63,6 +63,7 @@ impl Host {
                 }
             }),
             Item::Countersigned => return self.take_countersignature(text, now),
+            Item::Shipped(_) => return self.take_receipt(text, now),
             Item::Statement(number) => return self.take_statement(*number, text),
         };
         match taken {
@@ -98,6 +99,28 @@ impl Host {
         };
         let ids = Ids::unknown("of the host");
         self.record_counted("audit.countersignature_refused", &code, &code, ids, json!({"why": why}));
+        false
+    }
+
+    /// Central has a recording: from then on it may go when it is old. The courier's word alone would be no reason.
+    fn take_receipt(&mut self, text: &str, now: Moment) -> bool {
+        let Ok(keys) = self.trust.keys(now) else { return true };
+        let (code, why) = match Receipt::verify(text, keys, &self.config.host.host) {
+            Ok(receipt) => match self.recordings.shipped(&receipt, text) {
+                Ok(()) => return false,
+                Err(error) if error.kind() == std::io::ErrorKind::InvalidInput => {
+                    ("recording.other".to_owned(), error.to_string())
+                }
+                // It comes again.
+                Err(error) => {
+                    warn(format_args!("that {} was shipped cannot be noted: {error}", receipt.recording));
+                    return false;
+                }
+            },
+            Err(error) => (error.code(), error.to_string()),
+        };
+        let ids = Ids::unknown("of the host");
+        self.record_counted("recording.receipt_refused", &code, &code, ids, json!({"why": why}));
         false
     }
 

@@ -108,6 +108,22 @@ impl Folder {
         self.unmark(key);
     }
 
+    /// Notes that central has it, in central's words. One that is longer here than there is not shipped: somebody has
+    /// written to it since its end went on record, and what they wrote is evidence too.
+    pub fn note_shipped(&self, key: &Key, bytes: u64, text: &str) -> io::Result<()> {
+        let path = self.recording(key);
+        let length = match fs::symlink_metadata(&path) {
+            Ok(about) => about.len(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        if length > bytes {
+            let why = format!("{} of {} has {length} bytes, and central has {bytes} of them", key.1, key.0);
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+        }
+        fs::write(path.with_extension("shipped"), text)
+    }
+
     /// Whether this host ships its recordings: then what was not shipped is not removed. A file `ships` says so.
     pub fn ships(&self) -> bool {
         self.path.join("ships").exists()

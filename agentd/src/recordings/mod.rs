@@ -27,7 +27,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tether_audit::Ids;
 use tether_identity::SessionId;
-use tether_recording::{FRAME_HEAD, Header, Kind, Stream};
+use tether_recording::{FRAME_HEAD, Header, Kind, Stream, is_name};
+use tether_statement::Receipt;
 
 /// How often what was appended is looked at, while anything is open.
 const ROUND: Duration = Duration::from_millis(250);
@@ -248,6 +249,16 @@ impl Recordings {
     fn forget(&self, key: &Key) {
         self.state().open.remove(key);
         self.folder.unmark(key);
+    }
+
+    /// Central has one. Nothing is noted of one that is not here any more, or that goes on.
+    pub fn shipped(&self, receipt: &Receipt, text: &str) -> io::Result<()> {
+        let key = (receipt.session.clone(), receipt.recording.clone());
+        if !is_name(&key.1) || self.state().open.contains_key(&key) {
+            let why = format!("{} of {} has no end yet, and is not whole anywhere", key.1, key.0);
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+        }
+        self.folder.note_shipped(&key, receipt.bytes, text)
     }
 
     /// Removes what is too old; which, and how long it was.

@@ -137,6 +137,36 @@ fn what_is_old_and_over_goes_and_with_a_courier_only_what_was_shipped() {
 }
 
 #[test]
+fn what_central_has_is_noted_unless_it_goes_on_or_is_longer_here() {
+    let place = tempfile::tempdir().unwrap();
+    let recordings = Recordings::open(place.path(), Settings::default()).unwrap();
+    let names: Vec<String> = (0..2).map(|_| begin(&recordings).0).collect();
+    let key = |name: &String| (session(), name.clone());
+    let receipt = |name: &str, bytes: u64| Receipt {
+        host: "web-01".parse().unwrap(),
+        session: session(),
+        recording: name.to_owned(),
+        bytes,
+        sha256: "x".to_owned(),
+        time: 1,
+    };
+    let path = recordings.folder.recording(&key(&names[0]));
+    let length = fs::metadata(&path).unwrap().len();
+    let refused = |result: io::Result<()>| result.unwrap_err().kind() == io::ErrorKind::InvalidInput;
+    assert!(refused(recordings.shipped(&receipt(&names[0], length), "word")), "it goes on");
+    recordings.forget(&key(&names[0]));
+    assert!(refused(recordings.shipped(&receipt(&names[0], length - 1), "word")), "central has less");
+    assert!(refused(recordings.shipped(&receipt("../sudo-1", length), "word")), "a path");
+    assert!(!path.with_extension("shipped").exists());
+    recordings.shipped(&receipt(&names[0], length), "word").unwrap();
+    assert_eq!(fs::read_to_string(path.with_extension("shipped")).unwrap(), "word");
+    recordings.shipped(&receipt("sudo-9", 1), "word").unwrap();
+    assert!(!recordings.folder.recording(&key(&"sudo-9".to_owned())).with_extension("shipped").exists());
+    let swept: Vec<_> = recordings.folder.sweep(Duration::ZERO, true).unwrap();
+    assert_eq!(swept.into_iter().map(|(key, _)| key.1).collect::<Vec<_>>(), [names[0].clone()]);
+}
+
+#[test]
 fn a_full_host_begins_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let settings = Settings { host_mib: 1, ..Settings::default() };

@@ -25,8 +25,10 @@ pub enum Item {
     Confirmation(String),
     /// `countersigned.jws`: how far central has the audit chain.
     Countersigned,
-    /// `head.jws`: last, so that what it names has been read.
+    /// `head.jws`: after the statements, so that what it names has been read.
     Head,
+    /// `shipped-SESSION-NAME.jws`: central has a recording. Last: nobody waits for it, and there may be many.
+    Shipped(String),
 }
 
 impl Item {
@@ -43,6 +45,9 @@ impl Item {
                 }
                 if let Some(name) = stem.strip_prefix("confirm-") {
                     return Some(Self::Confirmation(name.to_owned()));
+                }
+                if let Some(name) = stem.strip_prefix("shipped-") {
+                    return Some(Self::Shipped(name.to_owned()));
                 }
                 stem.strip_prefix("bundle-").map(|digest| Self::Bundle(digest.to_owned()))
             }
@@ -175,13 +180,14 @@ mod tests {
     }
 
     #[test]
-    fn statements_come_in_order_and_the_head_last() {
+    fn statements_come_in_order_before_the_head_and_that_before_what_can_wait() {
         let (folder, inbox) = inbox();
         for name in [
             "confirm-t.jws",
             "head.jws",
             "feed-10.jws",
             "feed-9.jws",
+            "shipped-s-sudo-1.jws",
             "keys.jws",
             "x",
             "feed-x.jws",
@@ -199,7 +205,8 @@ mod tests {
                 Item::Statement(10),
                 Item::Bundle("b".into()),
                 Item::Confirmation("t".into()),
-                Item::Head
+                Item::Head,
+                Item::Shipped("s-sudo-1".into())
             ]
         );
     }

@@ -6,7 +6,7 @@ use super::{App, ChainStanding, Failed, META_BREAK_GLASS, fault, people};
 use crate::access::SignIn;
 use crate::audit::Record;
 use crate::clock;
-use crate::store::{Agent, Delegation, Enrolment, Host, Seen, Which};
+use crate::store::{Agent, Delegation, Enrolment, Host, OfHost, Seen, Which};
 use serde_json::json;
 use std::collections::BTreeSet;
 use tether_accountfile::{UID_FIRST, UID_LAST};
@@ -41,6 +41,8 @@ pub struct Standing {
     heard: u64,
     /// How its audit chain stands.
     audit: ChainStanding,
+    /// Its recordings.
+    recordings: OfHost,
 }
 
 fn refuse(code: &str, why: impl std::fmt::Display) -> Failed {
@@ -237,6 +239,7 @@ impl App {
                     late: said_at.map(|at| clock::now().saturating_sub(at)),
                     heard: seen.time,
                     audit: self.chain_standing(act.host_chain(&host.id)?.as_ref()),
+                    recordings: act.recordings_of_host(&host.id)?,
                     host,
                 })
             };

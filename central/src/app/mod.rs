@@ -12,6 +12,8 @@ mod log;
 mod owed;
 mod people;
 mod reach;
+mod recorded;
+mod recordings;
 mod reload;
 mod resign;
 mod revoke;
@@ -27,6 +29,8 @@ pub use exchange::TOKEN_PATH;
 pub use host::{Batch, Common, ENROL_PATH, FEED_PATH, REPORT_PATH, Wanted, hash};
 pub use limits::Attempt;
 pub use log::{META_LOG, Served};
+pub use recorded::{OpenRecording, RecordingStanding};
+pub use recordings::Which as WhichRecording;
 pub use revoke::REVOKE_PATH;
 pub use scim::Directory;
 pub use signals::{SIGNALS_PATH, standard_error};
@@ -42,6 +46,7 @@ use crate::metrics::{Metrics, Timed};
 use crate::nonces::Nonces;
 use crate::providers::Providers;
 use crate::rules::Rules;
+use crate::shelf::Shelf;
 use crate::store::{self, Act, Store, StoreError};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use strangers::Strangers;
@@ -66,6 +71,9 @@ const JUDGING_MAX: usize = 2;
 /// How many questions of auditors are answered at a time: one place to look at the store is left for feeds and proofs.
 const AUDITING_MAX: usize = 3;
 
+/// How many hosts bring a piece of a recording at a time.
+const BRINGING_MAX: usize = 64;
+
 /// Central.
 #[derive(Debug)]
 pub struct App {
@@ -85,11 +93,16 @@ pub struct App {
     pub judging: tokio::sync::Semaphore,
     /// Questions of auditors that are answered at a time.
     pub auditing: tokio::sync::Semaphore,
+    /// Pieces of recordings that come in at a time.
+    pub bringing_places: tokio::sync::Semaphore,
+    /// Hosts that bring one.
+    pub bringing: recordings::Bringing,
     /// When this central began to listen.
     begun: std::sync::atomic::AtomicU64,
     feeds: Group<Wanted, Result<Batch, Failed>>,
     reporting: Group<(HostId, ResumeRequest), Result<Reported, Refusal>>,
     strangers: Strangers,
+    shelf: Shelf,
     keys: Keys,
     rules: RwLock<Rules>,
     trusted: Mutex<Arc<TrustedKeys>>,
@@ -125,6 +138,8 @@ pub struct Parts {
     pub rules: Rules,
     /// The store.
     pub store: Arc<dyn Store>,
+    /// Where recordings are.
+    pub shelf: Shelf,
     /// The authority that signed our TLS certificate, in PEM.
     pub authority: String,
 }
@@ -158,7 +173,7 @@ impl App {
     /// Begins: the keys must be those that the root has signed.
     pub fn new(parts: Parts) -> anyhow::Result<Self> {
         use anyhow::Context;
-        let Parts { settings, keys, rules, store, authority } = parts;
+        let Parts { settings, keys, rules, store, shelf, authority } = parts;
         let kept: Option<String> = store::look(&*store, |act| act.meta(META_KEYS))?;
         let kept = kept.context("the store holds no key set; `tether-central init` makes one")?;
         let trusted = TrustedKeys::verify(&kept, &settings.roots).context("the stored key set")?;
@@ -168,6 +183,8 @@ impl App {
         let store: Arc<dyn Store> = Arc::new(Timed::new(store, Arc::clone(&metrics)));
         let nonces = Nonces::new(tether_centrallink::random::seed()?);
         furnish(&*store, &settings.url, &kept, trusted.set().version)?;
+        let recordings = store::look(&*store, |act| -> Result<_, StoreError> { act.recordings_use(None) })?;
+        metrics.recordings_have(recordings.total);
         let app = Self {
             settings,
             hub: Hub::default(),
@@ -177,6 +194,9 @@ impl App {
             metrics,
             judging: tokio::sync::Semaphore::new(JUDGING_MAX),
             auditing: tokio::sync::Semaphore::new(AUDITING_MAX),
+            bringing_places: tokio::sync::Semaphore::new(BRINGING_MAX),
+            bringing: recordings::Bringing::default(),
+            shelf,
             begun: crate::clock::now().into(),
             strangers: Strangers::default(),
             feeds: Group::default(),

@@ -26,7 +26,7 @@ struct Counted {
 
 impl Strangers {
     /// Counts one. How many there were since the last record, if it is time for another.
-    fn count(&self, kind: &'static str, now: Instant) -> Option<u64> {
+    pub(super) fn count(&self, kind: &'static str, now: Instant) -> Option<u64> {
         let mut kinds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let counted = kinds.entry(kind).or_default();
         counted.count += 1;

@@ -7,15 +7,18 @@
 //! log/vkey                              the key that checks the checkpoint, as the key set in force has it
 //! keys/V.jws                            every key set that was ever in force
 //! evidence/HOST-N.jsonl                 lines that a chain had no place for
+//! recordings/index.jsonl                which recordings there are, how much of each, and our word about it
+//! recordings/SESSION/NAME.rec           their bytes, if they were asked for
 //! ```
 
 use super::STORE;
 use crate::app::{META_KEYS, META_LOG, is_name};
 use crate::audit::HOST;
 use crate::config::Settings;
+use crate::shelf::{self, Shelf};
 use crate::store::{self, Act, HostChain, Place, Sqlite, StoreError};
 use anyhow::{Context, Result, ensure};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use tether_audit::log::{NoteKey, Resource, TileId, WIDTH, bundle};
@@ -24,7 +27,7 @@ use tether_statement::{Role, TrustedKeys};
 /// How many lines are read at a time, and stand in one segment.
 const PAGE: usize = 10_000;
 
-pub(super) fn run(folder: &Path, to: &Path) -> Result<()> {
+pub(super) fn run(folder: &Path, to: &Path, bytes: bool) -> Result<()> {
     ensure!(!to.exists(), "{} is there already", to.display());
     let store = Sqlite::open_to_read(&folder.join(STORE))?;
     // Everything that anybody did is in it.
@@ -50,6 +53,7 @@ pub(super) fn run(folder: &Path, to: &Path) -> Result<()> {
     let size = log(&store, &to.join("log"))?;
     keys(folder, &store, to)?;
     evidence(&store, &to.join("evidence"))?;
+    recordings(folder, &store, &to.join("recordings"), bytes)?;
     println!("{}: {} hosts, {lines} lines, a log of {size} records", to.display(), chains.len());
     Ok(())
 }
@@ -147,6 +151,34 @@ fn keys(folder: &Path, store: &Sqlite, to: &Path) -> Result<()> {
         write(&to.join("log/vkey"), format!("{key}\n").as_bytes())?;
     }
     Ok(())
+}
+
+/// Where they are is said by session and name: in central's folder, or beside the list.
+fn recordings(folder: &Path, store: &Sqlite, place: &Path, bytes: bool) -> Result<()> {
+    let shelf = Shelf::new(folder.join(shelf::FOLDER));
+    let mut text = String::new();
+    let mut last: Option<(String, String)> = None;
+    loop {
+        let page = store::look(store, |act| -> Result<_, StoreError> {
+            act.all_recordings(last.as_ref().map(|(session, name)| (&**session, &**name)), PAGE)
+        })?;
+        let Some(end) = page.last() else { break };
+        last = Some((end.session.to_string(), end.name.clone()));
+        for one in &page {
+            text.push_str(&serde_json::to_string(one)?);
+            text.push('\n');
+            if bytes {
+                let from = shelf.path(&one.session, &one.name)?;
+                let mut file =
+                    std::fs::File::open(&from).with_context(|| format!("{}", from.display()))?.take(one.bytes);
+                let to = place.join(one.session.as_str()).join(format!("{}.rec", one.name));
+                write(&to, b"")?;
+                let mut copy = std::fs::File::create(&to).with_context(|| format!("{}", to.display()))?;
+                std::io::copy(&mut file, &mut copy).with_context(|| format!("{}", to.display()))?;
+            }
+        }
+    }
+    if text.is_empty() { Ok(()) } else { write(&place.join("index.jsonl"), text.as_bytes()) }
 }
 
 fn evidence(store: &Sqlite, place: &Path) -> Result<()> {

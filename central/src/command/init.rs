@@ -65,6 +65,7 @@ pub(crate) fn run(folder: &Path, init: &Init) -> Result<()> {
         gateway: crate::config::Gateway::default(),
         feed: crate::config::Feed::default(),
         audit: crate::config::Audit::default(),
+        recordings: crate::config::Recordings::default(),
         providers: Vec::new(),
     };
     let break_glass = format!("break-glass-{}", tether_centrallink::random::name(32)?);

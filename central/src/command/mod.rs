@@ -79,6 +79,9 @@ enum Audit {
     Export {
         /// The new folder
         to: PathBuf,
+        /// With the bytes of hosts' recordings, which may be many; else only a list of them
+        #[arg(long)]
+        recordings: bool,
     },
 }
 
@@ -111,7 +114,7 @@ fn run(Arguments { folder, command }: Arguments, wrap: fn(Router) -> Router) -> 
         Command::Check => check::run(&folder),
         Command::Keys(command) => keys::run(&folder, &command),
         Command::Audit { command: None } => store::audit(&folder),
-        Command::Audit { command: Some(Audit::Export { to }) } => export::run(&folder, &to),
+        Command::Audit { command: Some(Audit::Export { to, recordings }) } => export::run(&folder, &to, recordings),
         Command::Backup { file } => store::back_up(&folder, &file),
         Command::Restore { file } => store::restore(&folder, &file),
         Command::Scim(command) => scim::run(&folder, &command),

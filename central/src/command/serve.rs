@@ -7,6 +7,7 @@ use crate::config::{Listen, Settings};
 use crate::http;
 use crate::keys::{self, Keys};
 use crate::rules::Rules;
+use crate::shelf::{self, Shelf};
 use crate::store::Sqlite;
 use anyhow::{Context, Result};
 use axum::Router;
@@ -29,6 +30,7 @@ pub(crate) fn load(folder: &Path) -> Result<(App, TlsAcceptor)> {
         keys: Keys::load(&folder.join(keys::FOLDER))?,
         rules: Rules::read(folder, &settings)?,
         store: Arc::new(Sqlite::open(&folder.join(STORE))?),
+        shelf: Shelf::new(folder.join(shelf::FOLDER)),
         authority: std::fs::read_to_string(&authority)
             .with_context(|| format!("cannot read {}", authority.display()))?,
         settings,
@@ -74,15 +76,21 @@ pub(super) fn run(folder: &Path, wrap: fn(Router) -> Router) -> Result<()> {
     })
 }
 
+/// How often recordings are looked through that were kept long enough, in those rounds.
+const SWEEP_EVERY: u64 = 3600;
+
 /// The log's tree grows by a checkpoint a second at most, and hosts that are not heard are put on record.
 async fn keep_log(app: Arc<App>) {
     let mut turn = 0_u64;
     loop {
-        let (asked, look) = (Arc::clone(&app), turn.is_multiple_of(5));
+        let (asked, look, sweep) = (Arc::clone(&app), turn.is_multiple_of(5), turn.is_multiple_of(SWEEP_EVERY));
         let done = tokio::task::spawn_blocking(move || {
             asked.checkpoint()?;
             if look {
                 asked.look_for_silence()?;
+            }
+            if sweep {
+                asked.sweep_recordings(crate::clock::now())?;
             }
             asked.settle()
         });

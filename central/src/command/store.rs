@@ -3,6 +3,7 @@
 use super::{STORE, give};
 use crate::app::{META_LOG, META_RESTORED};
 use crate::clock;
+use crate::shelf;
 use crate::store::{self, Sqlite, Store, StoreError};
 use anyhow::{Context, Result, bail, ensure};
 use std::os::unix::fs::OpenOptionsExt;
@@ -39,6 +40,9 @@ pub(super) fn back_up(folder: &Path, file: &Path) -> Result<()> {
     let found = Sqlite::open_to_read(file)?.check()?;
     ensure!(found == "ok", "the copy is damaged: {found}");
     println!("{} holds the store", file.display());
+    if folder.join(shelf::FOLDER).is_dir() {
+        println!("the bytes of recordings are no part of it: copy {} after it", folder.join(shelf::FOLDER).display());
+    }
     Ok(())
 }
 

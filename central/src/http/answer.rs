@@ -61,7 +61,7 @@ pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response {
 pub(super) fn refused(refusal: &Refusal) -> Response {
     let status = match refusal.error {
         _ if refusal.retry_after.is_some() => StatusCode::TOO_MANY_REQUESTS,
-        _ if refusal.code == "log.none" => StatusCode::NOT_FOUND,
+        _ if matches!(&*refusal.code, "log.none" | "recording.none") => StatusCode::NOT_FOUND,
         Standard::InvalidClient | Standard::InvalidToken | Standard::InvalidDpopProof | Standard::UseDpopNonce => {
             StatusCode::UNAUTHORIZED
         }

@@ -11,6 +11,7 @@ mod limit;
 mod metrics;
 mod oauth;
 mod openapi;
+mod recordings;
 mod routes;
 mod scim;
 mod serve;

@@ -1,7 +1,7 @@
 //! Every route, once. A route that is not in this table is not served, and one that `openapi.json` does not describe
 //! fails a test.
 
-use super::{admin, audit, feed, hosts, limit, oauth, openapi, scim, ssf};
+use super::{admin, audit, feed, hosts, limit, oauth, openapi, recordings, scim, ssf};
 use crate::app::{Attempt, SIGNALS_PATH};
 use axum::Router;
 use axum::handler::Handler;
@@ -19,7 +19,11 @@ pub struct Route {
 
 impl Route {
     fn new<H: Handler<T, ()>, T: 'static>(method: &'static str, path: &'static str, handler: H) -> Self {
-        let filter = if method == "GET" { MethodFilter::GET } else { MethodFilter::POST };
+        let filter = match method {
+            "GET" => MethodFilter::GET,
+            "PUT" => MethodFilter::PUT,
+            _ => MethodFilter::POST,
+        };
         Self { method, path, handler: Some(on(filter, handler)) }
     }
 
@@ -29,6 +33,10 @@ impl Route {
 
     fn post<H: Handler<T, ()>, T: 'static>(path: &'static str, handler: H) -> Self {
         Self::new("POST", path, handler)
+    }
+
+    fn put<H: Handler<T, ()>, T: 'static>(path: &'static str, handler: H) -> Self {
+        Self::new("PUT", path, handler)
     }
 
     /// Asked for too often from one address it is refused before anything is read.
@@ -52,7 +60,10 @@ pub fn routes() -> Vec<Route> {
         Route::post("/v1/host/report", hosts::report),
         Route::get("/v1/host/feed", feed::feed),
         Route::post("/v1/host/audit", audit::lines),
+        Route::put("/v1/host/recording/{session}/{name}", recordings::piece),
         Route::get("/v1/sessions/{id}/trail", audit::trail),
+        Route::get("/v1/sessions/{id}/recordings", recordings::list),
+        Route::get("/v1/sessions/{id}/recordings/{name}", recordings::bytes),
         Route::get("/v1/audit", audit::search),
         Route::get("/log/checkpoint", audit::checkpoint),
         Route::get("/log/tile/{path}", audit::tile),

@@ -57,6 +57,8 @@ pub enum Asked {
     Report,
     /// A batch of a host's audit chain.
     Audit,
+    /// A piece of a recording, or a question for one.
+    Recording,
 }
 
 /// How one host stands.
@@ -96,6 +98,8 @@ pub struct Metrics {
     policies: Family<Kind, Counter>,
     alarms: Family<Kind, Counter>,
     audit_batches: Family<Went, Counter>,
+    recording_pieces: Family<Went, Counter>,
+    recordings_bytes: Gauge,
     chains: Family<OfChain, Gauge>,
     policies_current: Gauge,
     keys_expire: Gauge,
@@ -137,6 +141,8 @@ impl Metrics {
             policies: Family::default(),
             alarms: Family::default(),
             audit_batches: Family::default(),
+            recording_pieces: Family::default(),
+            recordings_bytes: Gauge::default(),
             chains: Family::default(),
             policies_current: Gauge::default(),
             keys_expire: Gauge::default(),
@@ -161,6 +167,10 @@ impl Metrics {
         registry.register("enrolments", "Enrolments by outcome and code", self.enrolments.clone());
         registry.register("reports", "Reports of hosts by outcome and code", self.reports.clone());
         registry.register("audit_batches", "Batches of hosts' chains by outcome and code", self.audit_batches.clone());
+        let help = "Pieces of hosts' recordings, and questions for them, by outcome and code";
+        registry.register("recording_pieces", help, self.recording_pieces.clone());
+        let help = "Bytes of all recordings that are here";
+        registry.register("recordings_bytes", help, self.recordings_bytes.clone());
         registry.register("audit_alarms", "Hosts' chains that came into trouble, by its kind", self.alarms.clone());
         let help = "1 for the state that a host's audit chain is in";
         registry.register("host_audit_chain", help, self.chains.clone());
@@ -197,6 +207,7 @@ impl Metrics {
             Asked::Enrolment => &self.enrolments,
             Asked::Report => &self.reports,
             Asked::Audit => &self.audit_batches,
+            Asked::Recording => &self.recording_pieces,
         };
         family.get_or_create(&went).inc();
     }
@@ -219,6 +230,11 @@ impl Metrics {
     /// A host's chain has come into trouble.
     pub fn count_alarm(&self, kind: &'static str) {
         self.alarms.get_or_create(&Kind { kind }).inc();
+    }
+
+    /// How many bytes of recordings there are.
+    pub fn recordings_have(&self, bytes: u64) {
+        self.recordings_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
     /// Somebody asked for too much.

@@ -1,6 +1,7 @@
 //! What every store has to do. A new store gets a line in `suite!`, and no rule of its own.
 
 mod log;
+mod recordings;
 
 use super::*;
 use std::collections::BTreeSet;
@@ -26,6 +27,7 @@ macro_rules! suite {
             #[test] fn a_chain_reads_back_in_its_order() { super::log::a_chain_reads_back_in_its_order($make) }
             #[test] fn records_are_found_by_everything() { super::log::records_are_found_by_everything($make) }
             #[test] fn the_rest_of_the_log_reads_back() { super::log::the_rest_of_the_log_reads_back($make) }
+            #[test] fn recordings_are_counted_and_found() { super::recordings::recordings_are_counted_and_found($make) }
         })+
     };
 }

@@ -5,10 +5,12 @@
 
 #[cfg(test)]
 mod conformance;
+mod recordings;
 mod records;
 mod sqlite;
 mod trail;
 
+pub use recordings::{Aside, OfHost, Recording, Recordings, Use};
 pub use records::{
     Agent, BundleText, Delegation, Enrolment, Host, HostKey, Human, Issued, Pair, Provisioned, ScimToken, Seen,
 };
@@ -59,7 +61,7 @@ pub struct Which {
 }
 
 /// A transaction. What it writes stands all at once, or not at all.
-pub trait Act: Trail {
+pub trait Act: Trail + Recordings {
     /// A value of central's own.
     fn meta(&self, name: &str) -> Result<Option<String>, StoreError>;
     /// Sets it.

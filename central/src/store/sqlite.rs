@@ -2,6 +2,7 @@
 //!
 //! Who looks has a connection of its own and waits for no flush: it sees what stood when it began.
 
+mod recordings;
 mod trail;
 
 use super::{
@@ -70,6 +71,7 @@ const MIGRATIONS: &[&str] = &[
     ) STRICT, WITHOUT ROWID;
     INSERT INTO subs SELECT issuer, sub, name FROM humans WHERE issuer <> '';
 ",
+    recordings::TABLES,
 ];
 
 /// How long an act waits for another process (a backup, an admin's `audit`) that holds the file.

@@ -39,11 +39,15 @@ impl HostWriter {
     }
 
     pub fn record(&mut self, event: &str, session: Option<&str>) -> &mut Self {
+        let details = json!({"program": "/usr/bin/id", "at": self.lines.len()});
+        self.tell(event, session, &details)
+    }
+
+    pub fn tell(&mut self, event: &str, session: Option<&str>, details: &Value) -> &mut Self {
         let mut ids = Ids::unknown("a test");
         if let Some(session) = session {
             ids.session = tether_audit::Known::Id(session.to_owned());
         }
-        let details = json!({"program": "/usr/bin/id", "at": self.lines.len()});
         let event = Event {
             event: event.to_owned(),
             outcome: Outcome::Allowed,

@@ -23,6 +23,16 @@ pub(super) struct Answer {
 
 impl Client {
     pub(super) async fn connect(to: SocketAddr, from: IpAddr, authority: &Path) -> Result<Self> {
+        Self::connect_to(ServerName::from(to.ip()), to, from, authority).await
+    }
+
+    /// The same, to a server that is known by a name.
+    pub(super) async fn connect_as(name: &str, to: SocketAddr, from: IpAddr, authority: &Path) -> Result<Self> {
+        let name = ServerName::try_from(name.to_owned()).map_err(Error::other)?;
+        Self::connect_to(name, to, from, authority).await
+    }
+
+    async fn connect_to(name: ServerName<'static>, to: SocketAddr, from: IpAddr, authority: &Path) -> Result<Self> {
         let mut roots = rustls::RootCertStore::empty();
         roots.add(CertificateDer::from_pem_file(authority).map_err(Error::other)?).map_err(Error::other)?;
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -35,7 +45,6 @@ impl Client {
         socket.bind(SocketAddr::new(from, 0))?;
         let stream = socket.connect(to).await?;
         stream.set_nodelay(true)?;
-        let name = ServerName::from(to.ip());
         Ok(Self(BufReader::new(TlsConnector::from(Arc::new(config)).connect(name, stream).await?)))
     }
 

@@ -11,6 +11,7 @@ mod drain;
 mod floods;
 mod mark;
 mod openapi;
+mod recordings;
 mod reload;
 mod rotation;
 mod scim;
@@ -57,6 +58,7 @@ fn open(folder: &Path, change: impl FnOnce(&mut Settings)) -> Arc<App> {
         keys: Keys::load(&folder.join(keys::FOLDER)).unwrap(),
         rules: Rules::read(folder, &settings).unwrap(),
         store: Arc::new(Sqlite::open(&folder.join("central.db")).unwrap()),
+        shelf: crate::shelf::Shelf::new(folder.join(crate::shelf::FOLDER)),
         authority: String::new(),
         settings,
     };

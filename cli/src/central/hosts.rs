@@ -64,7 +64,18 @@ fn line(host: &Value) -> String {
         _ => "silent".to_owned(),
     };
     let labels: Vec<&str> = host["labels"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    format!("{:32} {state:12} {listens:10} {:12} {}", text(host, "id"), chain(&host["audit"]), labels.join(" "))
+    let recordings = differing(&host["recordings"]);
+    let chain = chain(&host["audit"]);
+    format!("{:32} {state:12} {listens:10} {chain:12} {}{recordings}", text(host, "id"), labels.join(" "))
+}
+
+/// Recordings that the host had otherwise than its chain says: a person's business, so they stand in its line.
+fn differing(recordings: &Value) -> String {
+    match recordings["differ"].as_u64() {
+        None | Some(0) => String::new(),
+        Some(1) => "  1 recording differs".to_owned(),
+        Some(count) => format!("  {count} recordings differ"),
+    }
 }
 
 /// How its audit chain stands: `ok`, or what is wrong, and from which record on.

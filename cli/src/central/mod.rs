@@ -90,6 +90,11 @@ impl Link {
         Ok(self.central.get(path, Credential::Bearer(&self.token))?)
     }
 
+    /// Reads what may be long; how many bytes it had.
+    pub fn download(&self, path: &str, to: &mut dyn std::io::Write) -> Result<u64> {
+        Ok(self.central.download(path, &self.token, to)?)
+    }
+
     fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T> {
         Ok(self.central.post(path, body, Credential::Bearer(&self.token))?)
     }

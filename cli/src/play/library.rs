@@ -1,7 +1,9 @@
 //! This host's recordings, by session.
 
 use super::film::Film;
+use crate::central::Link;
 use crate::render::{moment, printable};
+use crate::trail::shipped::{Fetched, Listed, Recordings};
 use anyhow::{Context, Result, bail, ensure};
 use std::fs;
 use std::io::ErrorKind;
@@ -10,9 +12,14 @@ use std::path::{Path, PathBuf};
 /// A folder for each session, a file `NAME.rec` for each recording.
 const RECORDINGS: &str = "/var/lib/tether/recordings";
 
+/// Whether a file is meant, and no session.
+pub fn is_file(what: &str, name: Option<&str>) -> bool {
+    what.contains('/') || (name.is_none() && Path::new(what).is_file())
+}
+
 /// The one file that is meant. None if there are more, and they were listed.
 pub fn find(what: &str, name: Option<&str>, json: bool) -> Result<Option<PathBuf>> {
-    if what.contains('/') || (name.is_none() && Path::new(what).is_file()) {
+    if is_file(what, name) {
         return Ok(Some(what.into()));
     }
     let all = recordings(&session(Path::new(RECORDINGS), what)?)?;
@@ -25,6 +32,44 @@ pub fn find(what: &str, name: Option<&str>, json: bool) -> Result<Option<PathBuf
         }
         _ => list(&all, json).map(|()| None),
     }
+}
+
+/// The same from central. None if there are more than one, and they were listed.
+pub fn fetch(link: &Link, session: &str, name: Option<&str>, json: bool) -> Result<Option<Fetched>> {
+    let recordings = Recordings::of(link, session)?;
+    let wanted = |one: &&Listed| name.is_none_or(|name| one.name == name);
+    let mut found = recordings.all.iter().filter(wanted);
+    match (found.next(), found.next()) {
+        (Some(only), None) => recordings.fetch(only).map(Some),
+        (None, _) => {
+            bail!("session {session} has no recording{}", name.map(|name| format!(" {name}")).unwrap_or_default())
+        }
+        _ => {
+            list_far(&recordings.all, json);
+            Ok(None)
+        }
+    }
+}
+
+fn list_far(all: &[Listed], json: bool) {
+    if json {
+        let rows = all.iter().map(|one| {
+            serde_json::json!({
+                "name": one.name, "kind": one.kind, "started_us": one.started_us, "bytes": one.here,
+                "command": one.command, "host": one.host, "state": one.state,
+            })
+        });
+        println!("{}", serde_json::Value::from_iter(rows));
+        return;
+    }
+    println!("{:<24} {:<5} {:<20} {:>12} {:<8} COMMAND", "RECORDING", "KIND", "SINCE", "BYTES", "STATE");
+    for one in all {
+        let (name, state) = (printable(&one.name), printable(&one.state));
+        let kind = printable(one.kind.as_deref().unwrap_or("-"));
+        let since = one.started_us.map(moment).unwrap_or_default();
+        println!("{name:<24} {kind:<5} {since:<20} {:>12} {state:<8} {}", one.here, words(&one.command));
+    }
+    eprintln!("hint: give one of these names behind the session");
 }
 
 /// The folder of the one session whose id begins so.

@@ -11,6 +11,7 @@ mod player;
 mod tame;
 
 use crate::Found;
+use crate::central::{Link, Who};
 use anyhow::{Result, ensure};
 use clap::Args;
 use film::Film;
@@ -24,7 +25,8 @@ Keys: space pauses, . shows one step, arrows: 10 s back and on, faster, slower (
 / searches and n searches on, q ends.
 Exit code: 3 if the recording has no end, or is broken; what comes before that is played.")]
 pub struct Arguments {
-    /// A session's id, or as much of it as is enough; or a recording's file
+    /// A session's id, or as much of it as is enough; or a recording's file. From central, if one is named, the whole
+    /// id
     what: String,
     /// Which recording of the session, if it has more than one
     name: Option<String>,
@@ -46,15 +48,27 @@ pub struct Arguments {
 }
 
 /// Plays, writes or lists.
-pub fn run(arguments: &Arguments, json: bool) -> Result<Found> {
-    let Some(path) = library::find(&arguments.what, arguments.name.as_deref(), json)? else { return Ok(Found::Fine) };
+pub fn run(who: &Who, arguments: &Arguments, json: bool) -> Result<Found> {
+    let (what, name) = (&arguments.what, arguments.name.as_deref());
+    if !who.is_named() || library::is_file(what, name) {
+        let Some(path) = library::find(what, name, json)? else { return Ok(Found::Fine) };
+        return show(&path, arguments);
+    }
+    let Some(fetched) = library::fetch(&Link::open(who)?, what, name, json)? else { return Ok(Found::Fine) };
+    if let Some(cut) = fetched.cut {
+        eprintln!("tether: central has no more than the first {cut} bytes of it");
+    }
+    show(&fetched.path(), arguments)
+}
+
+fn show(path: &Path, arguments: &Arguments) -> Result<Found> {
     let film = if arguments.raw {
         ensure!(!std::io::stdout().is_terminal(), "raw bytes could do anything to this terminal; send them to a file");
-        export::raw(Film::open(&path)?)?
+        export::raw(Film::open(path)?)?
     } else if arguments.cast {
-        export::cast(Film::open(&path)?)?
+        export::cast(Film::open(path)?)?
     } else {
-        play(&path, arguments)?
+        play(path, arguments)?
     };
     Ok(film.map_or(Found::Fine, |film| report(&film)))
 }

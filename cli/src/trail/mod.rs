@@ -12,6 +12,7 @@ mod log;
 mod page;
 pub mod proof;
 pub mod search;
+pub mod shipped;
 pub mod show;
 pub mod source;
 pub mod story;

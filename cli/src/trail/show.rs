@@ -30,7 +30,7 @@ pub struct Arguments {
     /// Write it as a page of its own, which needs nothing else
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
-    /// A folder with recordings (NAME.cast), to be played in the page
+    /// A folder with recordings (NAME.cast), to be played in the page; else, from central, those that it has
     #[arg(long, value_name = "DIR", requires = "html")]
     recordings: Option<PathBuf>,
     #[command(flatten)]
@@ -46,9 +46,10 @@ impl Arguments {
 
 /// Runs it.
 pub fn run(who: &Who, arguments: &Arguments, json: bool) -> Result<Found> {
-    let (story, sums, far) = match &arguments.from {
-        None if who.is_named() => (far(who, &arguments.session)?, Vec::new(), true),
-        from => {
+    let link = if arguments.from.is_none() && who.is_named() { Some(CentralLink::open(who)?) } else { None };
+    let (story, sums, far) = match (&link, &arguments.from) {
+        (Some(link), _) => (far(link, &arguments.session)?, Vec::new(), true),
+        (None, from) => {
             let chains = match from {
                 Some(path) => Chains::at(path, &arguments.trust)?,
                 None => Chains::of_host(&arguments.trust)?,
@@ -59,17 +60,21 @@ pub fn run(who: &Who, arguments: &Arguments, json: bool) -> Result<Found> {
             (story, sums, false)
         }
     };
+    let mut all = true;
     if json {
         println!("{}", as_json(&story, &sums, far));
     } else if let Some(file) = &arguments.html {
-        let casts = casts(&story, arguments.recordings.as_deref())?;
+        let mut casts = casts(&story, arguments.recordings.as_deref())?;
+        if let (Some(link), None) = (&link, &arguments.recordings) {
+            all = far_casts(link, &story.session, &mut casts)?;
+        }
         let page = page::page(&story, &sums, far, &casts)?;
         std::fs::write(file, page).with_context(|| format!("cannot write {}", file.display()))?;
         eprintln!("{} is written", file.display());
     } else {
         print!("{}", tree::tree(&story, &sums, far, look()));
     }
-    Ok(if proof::holds(&sums) { Found::Fine } else { Found::Something })
+    Ok(if all && proof::holds(&sums) { Found::Fine } else { Found::Something })
 }
 
 /// As wide as the terminal, in colour if it is one.
@@ -91,17 +96,33 @@ fn rec(seen: &Seen<'_>) -> Rec {
     }
 }
 
-fn far(who: &Who, session: &str) -> Result<Story> {
-    let link = CentralLink::open(who)?;
+fn far(link: &CentralLink, session: &str) -> Result<Story> {
     let mut records = Vec::new();
     let encoded = session.replace(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '_', "");
     ensure!(encoded == session, "{session:?} is no session's id");
-    from_central(&link, &format!("/v1/sessions/{session}/trail"), &[], &mut |seen| {
+    from_central(link, &format!("/v1/sessions/{session}/trail"), &[], &mut |seen| {
         records.push(rec(&seen));
         true
     })?;
     ensure!(!records.is_empty(), "central knows no session {session}");
     Ok(Story::new(session, records))
+}
+
+/// The recordings that central has. One that cannot be shown is said, and not in the page. Whether all are.
+fn far_casts(link: &CentralLink, session: &str, casts: &mut Vec<Cast>) -> Result<bool> {
+    let recordings = super::shipped::Recordings::of(link, session)?;
+    let mut all = true;
+    for one in &recordings.all {
+        let cast = recordings.fetch(one).and_then(|fetched| Cast::read_as(&one.name, &fetched.path()));
+        match cast {
+            Ok(cast) => casts.push(cast),
+            Err(error) => {
+                eprintln!("tether: {error:#}");
+                all = false;
+            }
+        }
+    }
+    Ok(all)
 }
 
 /// A session's records and what they came of, from chains in files.

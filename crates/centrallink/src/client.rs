@@ -9,6 +9,10 @@ use tether_oauth::issue::PrivateKey;
 
 /// How long an answer may take; longer than central waits for a host.
 const LIMIT: Duration = Duration::from_secs(20);
+/// How long a piece of a recording may take over a slow line; as long as central waits for it.
+const PIECE_LIMIT: Duration = Duration::from_secs(60);
+/// For how long a long answer may be silent.
+const SILENCE: Duration = Duration::from_secs(30);
 
 /// Who asks.
 #[derive(Debug, Clone, Copy)]
@@ -42,6 +46,7 @@ enum Body<'b> {
     Form(&'b [(&'b str, &'b str)]),
     Json(&'b serde_json::Value),
     Lines(&'b [u8]),
+    Bytes(&'b [u8]),
 }
 
 impl Central {
@@ -86,6 +91,25 @@ impl Central {
         credential: Credential<'_>,
     ) -> Result<T, LinkError> {
         self.send("POST", path, &Body::Lines(lines), credential)?.accept(&self.at(path))
+    }
+
+    /// Puts bytes there as they are and reads the answer.
+    pub fn put_bytes<T: serde::de::DeserializeOwned>(
+        &self,
+        path: &str,
+        bytes: &[u8],
+        credential: Credential<'_>,
+    ) -> Result<T, LinkError> {
+        self.send("PUT", path, &Body::Bytes(bytes), credential)?.accept(&self.at(path))
+    }
+
+    /// Reads an answer that may be long into `to`; how many bytes it had.
+    pub fn download(&self, path: &str, token: &str, to: &mut dyn std::io::Write) -> Result<u64, LinkError> {
+        let url = self.at(path);
+        let bearer = format!("Bearer {token}");
+        let opened = self.http.stream(&url, &[("Authorization", &bearer)], SILENCE)?;
+        let mut from = opened.map_err(|answer| answer.refusal())?;
+        std::io::copy(&mut from, to).map_err(|error| LinkError::Malformed { url, why: error.to_string() })
     }
 
     /// Reads.
@@ -146,10 +170,15 @@ impl Central {
             Body::Form(members) => (Some("application/x-www-form-urlencoded"), encode_form(members).into_bytes()),
             Body::Json(value) => (Some("application/json"), value.to_string().into_bytes()),
             Body::Lines(lines) => (Some("application/jsonl"), lines.to_vec()),
+            Body::Bytes(bytes) => (Some("application/octet-stream"), bytes.to_vec()),
         };
         headers.extend(kind.map(|kind| ("Content-Type", kind.to_owned())));
         let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        if method == "GET" { self.http.get(url, &headers) } else { self.http.post(url, &headers, &bytes) }
+        match method {
+            "GET" => self.http.get(url, &headers),
+            "PUT" => self.http.put(url, &headers, &bytes, PIECE_LIMIT),
+            _ => self.http.post(url, &headers, &bytes),
+        }
     }
 
     fn proof(&self, method: &str, url: &str, caller: Caller<'_>) -> Result<String, LinkError> {

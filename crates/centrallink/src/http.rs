@@ -123,6 +123,15 @@ impl Http {
         answer(url, request.send(body))
     }
 
+    /// PUT, which may take longer than others.
+    pub fn put(&self, url: &str, headers: &[(&str, &str)], body: &[u8], limit: Duration) -> Result<Answer, LinkError> {
+        let mut request = self.0.put(url).config().timeout_global(Some(limit)).build();
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        answer(url, request.send(body))
+    }
+
     /// GET of a body that has no end; only its silence is bounded.
     pub(crate) fn stream(
         &self,

@@ -89,6 +89,21 @@ pub struct Taken {
     pub trouble: Option<ChainTrouble>,
 }
 
+/// What central has of a recording, and what it asks for next.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shipped {
+    /// How many bytes from its beginning are there, on stable storage.
+    pub bytes: u64,
+    /// Whether that is all of it, by the host's audit chain.
+    pub whole: bool,
+    /// How many bytes the next piece has, by the chain as far as it is signed and here; none if it tells of no more.
+    #[serde(default)]
+    pub next: Option<u64>,
+    /// Central's word that it has all of it.
+    #[serde(default)]
+    pub receipt: Option<String>,
+}
+
 /// What is wrong with a chain.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChainTrouble {

@@ -13,6 +13,7 @@ mod intake;
 mod pieces;
 mod reader;
 mod text;
+mod told;
 
 pub use cast::Cast;
 pub use frame::{DATA_MAX, FRAME_HEAD, Frame, Stream, frame_head, resize};
@@ -21,3 +22,4 @@ pub use intake::{INTAKE_MAX, Intake, Rejected};
 pub use pieces::{PIECE, Piece, Pieces};
 pub use reader::{Broken, Reader};
 pub use text::Text;
+pub use told::{Checked, End, Told, is_name};

@@ -31,7 +31,7 @@ pub enum Role {
     Bundle,
     /// A token issuer's: delegation tokens.
     Token,
-    /// Central: countersignatures of hosts' audit heads, and checkpoints of the log.
+    /// Central: countersignatures of hosts' audit heads, receipts of recordings, and checkpoints of the log.
     Audit,
 }
 
@@ -58,6 +58,8 @@ pub enum Typ {
     Delegation,
     /// That central has a host's chain up to a head.
     Countersignature,
+    /// That central has a recording whole.
+    Receipt,
 }
 
 impl Typ {
@@ -74,6 +76,7 @@ impl Typ {
             Self::Confirmation => "tether-bundle-confirmation+jws",
             Self::Delegation => "delegation+jwt",
             Self::Countersignature => "tether-audit-countersignature+jws",
+            Self::Receipt => "tether-recording-receipt+jws",
         }
     }
 
@@ -91,7 +94,7 @@ impl Typ {
             Self::Head | Self::Resume => Role::Feed,
             Self::Bundle | Self::Confirmation => Role::Bundle,
             Self::Delegation => Role::Token,
-            Self::Countersignature => Role::Audit,
+            Self::Countersignature | Self::Receipt => Role::Audit,
         }
     }
 }

@@ -5,6 +5,7 @@
 //! - [`FeedStatement`]: numbered without gaps, each with the hash of the one before.
 //! - [`Head`], [`Resume`]: how fresh the feed is, and that a restart saw all of it.
 //! - [`Countersignature`]: how far central has a host's audit chain.
+//! - [`Receipt`]: that central has a recording whole.
 //! - [`Delegation`]: the token that says which agent acts for which human.
 //!
 //! Pure: no I/O and no clock; whoever calls says what time it is.
@@ -20,6 +21,7 @@ pub mod issue;
 pub mod jws;
 mod keyset;
 mod object;
+mod receipt;
 
 pub use countersignature::Countersignature;
 pub use delegation::{Actor, Claims, Confirmation, Delegation, DelegationError};
@@ -28,6 +30,7 @@ pub use grant::{BundleConfirmation, BundlePin, Grant, Revocation};
 pub use head::{Head, Resume, ResumeRequest};
 pub use jws::{JwsError, PublicKey, Role, Typ};
 pub use keyset::{Issuer, Key, KeySet, TrustedKeys};
+pub use receipt::Receipt;
 
 /// Seconds since 1970-01-01T00:00:00Z.
 pub type UnixTime = u64;

@@ -5,9 +5,11 @@ mod common;
 use common::{LEEWAY, MOST, NOW, ONLINE, claims, grant, host, key_set, roots, signer, trusted};
 use serde_json::{Value, json};
 use tether_statement::issue::Signing;
-use tether_statement::{Countersignature, Delegation, FeedStatement, Head, Position, Resume, Role, TrustedKeys, Typ};
+use tether_statement::{
+    Countersignature, Delegation, FeedStatement, Head, Position, Receipt, Resume, Role, TrustedKeys, Typ,
+};
 
-const TYPS: [Typ; 10] = [
+const TYPS: [Typ; 11] = [
     Typ::Keys,
     Typ::Grant,
     Typ::Revocation,
@@ -18,6 +20,7 @@ const TYPS: [Typ; 10] = [
     Typ::Confirmation,
     Typ::Delegation,
     Typ::Countersignature,
+    Typ::Receipt,
 ];
 
 fn payload(typ: Typ) -> Value {
@@ -38,6 +41,10 @@ fn payload(typ: Typ) -> Value {
         Typ::Countersignature => {
             json!({"host": "web-01", "number": 1, "hash": "h", "head": "d", "time": NOW})
         }
+        Typ::Receipt => json!({
+            "host": "web-01", "session": "0123456789abcdef", "recording": "sudo-1", "bytes": 1, "sha256": "x",
+            "time": NOW,
+        }),
     }
 }
 
@@ -53,6 +60,7 @@ fn read(typ: Typ, text: &str) -> String {
         Typ::Head => Head::verify(text, keys, &host()).err().map(|error| error.code()),
         Typ::Resume => Resume::verify(text, keys, &host()).err().map(|error| error.code()),
         Typ::Countersignature => Countersignature::verify(text, keys, &host()).err().map(|error| error.code()),
+        Typ::Receipt => Receipt::verify(text, keys, &host()).err().map(|error| error.code()),
         Typ::Bundle | Typ::Confirmation => {
             keys.verify_statement::<Value>(text, typ).err().map(|error| error.code().to_owned())
         }

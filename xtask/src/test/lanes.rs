@@ -7,7 +7,7 @@ use super::program::Program;
 
 /// Programs on hosts that take longest, longest first: a long one that is started last keeps one lane busy while
 /// the other is idle. One that is not listed is taken for long.
-const LONGEST: [&str; 33] = [
+const LONGEST: [&str; 34] = [
     "install",
     "inhost",
     "strangers",
@@ -31,6 +31,7 @@ const LONGEST: [&str; 33] = [
     "revocation",
     "central",
     "chain",
+    "shipped",
     "central_package",
     "clock",
     "lab",

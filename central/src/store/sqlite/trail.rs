@@ -46,7 +46,7 @@ pub(super) const TABLES: &str = "
     CREATE TABLE key_sets (version INTEGER PRIMARY KEY, text TEXT NOT NULL) STRICT;
 ";
 
-fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
+pub(super) fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
     Ok(Entry {
         index: natural(row.get::<_, i64>(0)? - 1),
         chain: row.get(1)?,

@@ -39,12 +39,22 @@ impl Cast {
         let about = std::fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
         ensure!(about.is_file() && about.len() <= FILE_MAX, "{} is no file of at most 256 MiB", path.display());
         let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        Self::of(name, &bytes).with_context(|| format!("{} is no recording", path.display()))
+    }
+
+    /// A recording as Tether keeps it, from a file under whatever name.
+    pub fn read_as(name: &str, path: &Path) -> Result<Self> {
+        let read = Self::read(path).with_context(|| format!("recording {name}"))?;
+        Ok(Self { name: name.to_owned(), ..read })
+    }
+
+    fn of(name: &str, bytes: &[u8]) -> Result<Self> {
         let text = if bytes.starts_with(tether_recording::MAGIC) {
-            converted(&bytes)
+            converted(bytes)
         } else {
-            String::from_utf8_lossy(&bytes).into_owned()
+            String::from_utf8_lossy(bytes).into_owned()
         };
-        Self::parse(name, &text).with_context(|| format!("{} is no recording", path.display()))
+        Self::parse(name, &text)
     }
 
     /// asciicast v2: a header, then `[seconds, kind, text]` a line. What is cut at the end is left out.
