@@ -100,11 +100,14 @@ pub fn told(chain: &str, text: &str) -> Result<Vec<Told>> {
 }
 
 /// Events of no session, and why their ids may be missing.
-const OF_NONE: [(&str, &str); 13] = [
+const OF_NONE: [(&str, &str); 16] = [
     ("agentd.started", "of the host"),
     ("feed.resumed", "of the host"),
     ("feed.silent", "of the host"),
     ("feed.heard", "of the host"),
+    ("feed.refused", "a statement that was not taken"),
+    ("central.made", "of central itself"),
+    ("central.stopped", "of central itself"),
     ("central.started", "of central itself"),
     ("policies.loaded", "of central itself"),
     ("host.admitted", "an admin's act"),

@@ -110,7 +110,8 @@ fn compared(
     }
     ensure!(copy.is_some() || sum.last == 0, "the export has no chain of {}", sum.chain);
     (sum.whose, sum.compared) = (", compared with central's copy", true);
-    let is_cut = fork.is_none();
+    // Where a line does not hold, reading ended, and not the chain.
+    let is_cut = fork.is_none() && sum.findings.iter().all(|finding| finding.what == What::Clock);
     sum.findings.extend(fork);
     let last = copy.map_or(Ok(0), |mut copy| copy.last())?;
     if is_cut && last > sum.last {
