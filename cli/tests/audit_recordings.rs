@@ -34,10 +34,7 @@ const LONG: usize = 3 * 1024 * 1024 + 517;
 impl Shelf {
     /// A long one, a short one, one of another session, one that still goes on.
     fn new() -> Self {
-        let mut shelf = Self {
-            folder: tempfile::tempdir().unwrap(),
-            writer: Writer::new("web-01", Some(WEB_SEED)),
-        };
+        let mut shelf = Self { folder: tempfile::tempdir().unwrap(), writer: Writer::new("web-01", Some(WEB_SEED)) };
         shelf.record(S1, "exec-1", &noise(LONG, 1), Some(true));
         shelf.record(S1, "sudo-1", &noise(900, 2), Some(true));
         shelf.record(S2, "exec-1", &noise(900, 3), Some(false));

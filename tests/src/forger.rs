@@ -85,11 +85,8 @@ impl Stolen {
         let firsts: Vec<String> = self.segments.iter().filter_map(|(_, lines)| lines.first().cloned()).collect();
         let mut all = self.lines();
         change(&mut all);
-        let mut ends: Vec<usize> = firsts
-            .iter()
-            .skip(1)
-            .map(|first| all.iter().position(|line| line == first).unwrap_or(all.len()))
-            .collect();
+        let mut ends: Vec<usize> =
+            firsts.iter().skip(1).map(|first| all.iter().position(|line| line == first).unwrap_or(all.len())).collect();
         ends.push(all.len());
         let mut from = 0;
         for ((_, lines), end) in self.segments.iter_mut().zip(ends) {

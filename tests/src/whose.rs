@@ -203,8 +203,7 @@ impl<'t> Witness<'t> {
 
     /// A record that names no session has nothing of one, and says why.
     fn of_none(&mut self, told: &Told) {
-        let why: BTreeSet<&str> =
-            IDS.iter().filter_map(|which| told.record["ids"][which]["why"].as_str()).collect();
+        let why: BTreeSet<&str> = IDS.iter().filter_map(|which| told.record["ids"][which]["why"].as_str()).collect();
         let is_right = OF_NONE.iter().any(|(event, wanted)| *event == told.event() && why == BTreeSet::from([*wanted]));
         if !is_right || IDS.iter().any(|which| told.id(which).is_some()) {
             self.say(told, "it names no session");

@@ -405,7 +405,7 @@ fn with_recording_off_nothing_is_recorded_and_all_else_is_the_same(suite: Suite)
         ensure!(ran.status.code() == Some(7), "{how}: {:?}", ran.status);
     }
     let shown = agent.at_a_terminal(
-        &serde_json::json!([["expect", "$ "], ["send", "sudo dash -c 'test -t 1 && echo seen'; exit\r"]]),
+        &serde_json::json!([["want", "[$] "], ["send", "sudo dash -c 'test -t 1 && echo seen'; exit\r"]]),
         &["-S", &connection.control()],
     )?;
     ensure!(text(&shown.stdout).contains("seen\r\n"), "{shown:?}");
@@ -418,7 +418,10 @@ fn with_recording_off_nothing_is_recorded_and_all_else_is_the_same(suite: Suite)
     for event in ["sudo.command", "sudo.ended"] {
         let all: Vec<&Link> = trail.of(&session).filter(|link| link.event.event == event).collect();
         ensure!(all.len() == 3, "{} of {event}", all.len());
-        ensure!(all.iter().all(|link| link.event.details.get("recording").is_none_or(|name| name.is_null())), "{all:?}");
+        ensure!(
+            all.iter().all(|link| link.event.details.get("recording").is_none_or(|name| name.is_null())),
+            "{all:?}"
+        );
     }
     // The control: the same host records once that is taken out.
     scene.host.sh("sed -i 's/^on = false$/on = true/' /etc/tether/host.toml")?;

@@ -193,7 +193,9 @@ impl Known {
     fn end(&mut self, details: &serde_json::Map<String, Value>, number: u64) {
         let text = |name: &str| details.get(name).and_then(Value::as_str);
         // One that could not be read has neither, and a gap beside it.
-        let (Some(bytes), Some(sha256)) = (details.get("bytes").and_then(Value::as_u64), text("sha256")) else { return };
+        let (Some(bytes), Some(sha256)) = (details.get("bytes").and_then(Value::as_u64), text("sha256")) else {
+            return;
+        };
         let regular = details.get("regular").and_then(Value::as_bool).unwrap_or_default();
         if !self.ends.iter().any(|end| end.bytes == bytes && end.sha256 == sha256) {
             self.ends.push(End { bytes, sha256: sha256.to_owned(), regular, number });
@@ -227,7 +229,10 @@ impl Known {
             return Ok(found);
         }
         if let Some((offset, piece)) = self.beyond(total) {
-            let why = format!("it ends at byte {total}, and the chain has a piece from {offset} to {}", offset + piece.length);
+            let why = format!(
+                "it ends at byte {total}, and the chain has a piece from {offset} to {}",
+                offset + piece.length
+            );
             return Ok(Some((piece.number, Some(*offset), why)));
         }
         Ok(end.and_then(|end| {

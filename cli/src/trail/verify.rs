@@ -70,7 +70,11 @@ pub fn run(arguments: &Arguments, json: bool) -> Result<Found> {
     let whose: Vec<String> = of_dir.iter().flat_map(|chains| &chains.all).filter_map(Files::claimed).collect();
     if let Some(chains) = &export {
         let is_told = |seen: &Seen<'_>| of_dir.is_none() || whose.iter().any(|chain| chain == seen.chain);
-        sums.extend(chains.read(&mut |seen| if is_told(&seen) { told(&seen) })?);
+        sums.extend(chains.read(&mut |seen| {
+            if is_told(&seen) {
+                told(&seen)
+            }
+        })?);
         log = super::log::check(chains, &sums)?;
     }
     if let Some(chains) = &of_dir {
@@ -140,8 +144,7 @@ fn differs(copy: &mut Copy<'_>, seen: &Seen<'_>) -> Result<Option<Finding>> {
 }
 
 fn report(sums: &[Summary], log: Option<&super::log::Proven>, held: Option<&Held>, json: bool) -> Found {
-    let holds =
-        proof::holds(sums) && log.is_none_or(|log| log.findings.is_empty()) && held.is_none_or(Held::holds);
+    let holds = proof::holds(sums) && log.is_none_or(|log| log.findings.is_empty()) && held.is_none_or(Held::holds);
     if json {
         let (log, held) = (log.map(super::log::Proven::json), held.map(Held::json));
         println!("{}", json!({"holds": holds, "chains": proof::json(sums), "log": log, "recordings": held}));
