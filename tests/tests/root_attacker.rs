@@ -503,6 +503,9 @@ fn nothing_left(scene: &Scene) -> Result<()> {
     Ok(())
 }
 
+/// What is done to a file's bytes.
+type Change = dyn Fn(&mut Vec<u8>);
+
 /// Recordings against the chain, alone and beside central's copy.
 fn recordings(scene: &Scene) -> Result<()> {
     scene.verify(&scene.stolen)?;
@@ -527,7 +530,7 @@ fn recordings(scene: &Scene) -> Result<()> {
         Ok(())
     };
     let original = std::fs::read(long)?;
-    let changes: [(&str, &dyn Fn(&mut Vec<u8>), u64); 4] = [
+    let changes: [(&str, &Change, u64); 4] = [
         ("a byte in the second piece", &|bytes| bytes[1_500_000] ^= 1, 1 << 20),
         ("a byte of its header", &|bytes| bytes[30] ^= 1, 0),
         ("its end", &|bytes| bytes.truncate(2 << 20), 2 << 20),
