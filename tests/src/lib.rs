@@ -14,6 +14,8 @@ pub mod demo;
 pub mod document;
 pub mod door;
 pub mod draft;
+pub mod evidence;
+pub mod forger;
 pub mod glewlwyd;
 pub mod gtfobins;
 pub mod load;
@@ -31,6 +33,7 @@ pub mod scene;
 pub mod snapshot;
 pub mod trail;
 pub mod useful;
+pub mod whose;
 
 pub use agent::Agent;
 pub use central::Central;

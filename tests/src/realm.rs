@@ -565,11 +565,16 @@ impl Realm {
 
     /// The same by another agent.
     pub fn try_open_as(&self, agent: &str, host: &str, token: &str) -> Result<(Ran, PathBuf)> {
+        self.try_open_by(agent, "run-7", host, token)
+    }
+
+    /// The same by an instance of it.
+    pub fn try_open_by(&self, agent: &str, instance: &str, host: &str, token: &str) -> Result<(Ran, PathBuf)> {
         let out = self.files.path().join(format!("session-{}", random_name(8)?));
         let subject = self.files.path().join(format!("subject-{}", random_name(8)?));
         std::fs::write(&subject, token)?;
         let mut open = self.lab.client_command(&self.central.programs.agent.display().to_string())?;
-        open.args(["open", "--json", "--instance", "run-7", "--agent", agent, "--host", host]);
+        open.args(["open", "--json", "--instance", instance, "--agent", agent, "--host", host]);
         open.arg("--central").arg(self.central.url()).arg("--authority").arg(self.central.authority());
         open.arg("--key").arg(self.files.path().join(format!("{agent}.key")));
         open.arg("--subject-token").arg(&subject).arg("--out").arg(&out).stdin(Stdio::null());

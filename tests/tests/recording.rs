@@ -21,6 +21,8 @@ on_both_suites!(
     an_agentd_that_is_killed_takes_recordings_up,
     who_is_killed_leaves_a_recording_that_says_so,
     what_root_changes_later_is_found,
+    with_recording_off_nothing_is_recorded_and_all_else_is_the_same,
+    what_need_not_be_recorded_runs_without_and_that_is_on_record,
 );
 
 const WIDE: &str = r#"
@@ -384,5 +386,83 @@ fn what_root_changes_later_is_found(suite: Suite) -> Result {
     wait_for("it is told", || Ok(scene.trail()?.has_code("recording.gap")))?;
     wait_for("it ends", || Ok(scene.trail()?.has_code("recording.failed")))?;
     child.wait()?;
+    Ok(())
+}
+
+fn recorded(trail: &tether_tests::Trail, session: &str) -> Vec<String> {
+    let of_it = trail.of(session).filter(|link| link.event.event.starts_with("recording."));
+    of_it.map(|link| format!("{} {}", link.event.event, link.event.code).trim().to_owned()).collect()
+}
+
+fn with_recording_off_nothing_is_recorded_and_all_else_is_the_same(suite: Suite) -> Result {
+    let mut scene = wide(suite, "[recording]\non = false\n")?;
+    let (draft, agent) = scene.session()?;
+    let connection = agent.connect()?;
+    let session = draft.grant.session.to_string();
+    for how in ["", "sudo ", "tether run "] {
+        let ran = raw(&agent, &connection, &[], &format!("{how}dash -c 'echo out; echo err >&2; exit 7'"))?;
+        assert_eq!((text(&ran.stdout).as_str(), text(&ran.stderr).as_str()), ("out\n", "err\n"), "{how}");
+        ensure!(ran.status.code() == Some(7), "{how}: {:?}", ran.status);
+    }
+    let shown = agent.at_a_terminal(
+        &serde_json::json!([["want", "[$] "], ["send", "sudo dash -c 'test -t 1 && echo seen'; exit\r"]]),
+        &["-S", &connection.control()],
+    )?;
+    ensure!(text(&shown.stdout).contains("seen\r\n"), "{shown:?}");
+    connection.close();
+    scene.wait_gone(&session)?;
+    let trail = scene.trail()?;
+    ensure!(recorded(&trail, &session).is_empty(), "{:?}", recorded(&trail, &session));
+    let files = scene.host.sh("find /var/lib/tether/recordings -type f; true")?;
+    ensure!(files.is_empty(), "{files}");
+    for event in ["sudo.command", "sudo.ended"] {
+        let all: Vec<&Link> = trail.of(&session).filter(|link| link.event.event == event).collect();
+        ensure!(all.len() == 3, "{} of {event}", all.len());
+        ensure!(
+            all.iter().all(|link| link.event.details.get("recording").is_none_or(|name| name.is_null())),
+            "{all:?}"
+        );
+    }
+    // The control: the same host records once that is taken out.
+    scene.host.sh("sed -i 's/^on = false$/on = true/' /etc/tether/host.toml")?;
+    scene.restart_agentd()?;
+    let (draft, agent) = scene.session()?;
+    ensure!(agent.run("sudo dash -c 'echo out'")?.out == "out\n", "no command");
+    let session = draft.grant.session.as_str();
+    ensure!(Recording::named(&scene, session, "sudo-1")?.shown()?.out == b"out\n", "it is not recorded");
+    Ok(())
+}
+
+fn what_need_not_be_recorded_runs_without_and_that_is_on_record(suite: Suite) -> Result {
+    let mut scene = wide(suite, "[recording]\nrequired = false\n")?;
+    let (draft, agent) = scene.session()?;
+    let connection = agent.connect()?;
+    let session = draft.grant.session.to_string();
+    // While it can be recorded it is.
+    ensure!(connection.run("sudo dash -c 'echo out'")?.out == "out\n", "no command");
+    ensure!(Recording::named(&scene, &session, "sudo-1")?.shown()?.out == b"out\n", "it is not recorded");
+    let before = recorded(&scene.trail()?, &session);
+    ensure!(!before.iter().any(|event| event.starts_with("recording.gap")), "{before:?}");
+    scene.host.sh("mount -t tmpfs -o size=4k,mode=750 tmpfs /var/lib/tether/recordings; head -c 100000 /dev/zero > /var/lib/tether/recordings/x 2>/dev/null; true")?;
+    for (number, how) in ["sudo ", "tether run "].iter().enumerate() {
+        let ran = raw(&agent, &connection, &[], &format!("{how}dash -c 'echo {number}; echo err >&2; exit 7'"))?;
+        assert_eq!((text(&ran.stdout), text(&ran.stderr).as_str()), (format!("{number}\n"), "err\n"), "{how}");
+        ensure!(ran.status.code() == Some(7), "{how}: {:?}", ran.status);
+    }
+    // Each of the four, two channels and their commands, has its own record of why, with all five ids and what it was.
+    let trail = scene.trail()?;
+    let gaps: Vec<&Link> = trail.of(&session).filter(|link| link.event.event == "recording.gap").collect();
+    ensure!(gaps.len() == 4, "{gaps:#?}");
+    for gap in &gaps {
+        let ids = &gap.event.ids;
+        let all = [&ids.human, &ids.agent, &ids.instance, &ids.delegation, &ids.session];
+        ensure!(all.iter().all(|id| id.id().is_some()) && gap.event.code == "recording.failed", "{gap:?}");
+        ensure!(gap.event.details["recording"].is_null() && gap.event.details["why"].is_string(), "{gap:?}");
+    }
+    let kinds: std::collections::BTreeSet<_> = gaps.iter().map(|gap| gap.event.details["kind"].as_str()).collect();
+    assert_eq!(kinds, [Some("exec"), Some("run"), Some("sudo")].into());
+    scene.host.sh("umount /var/lib/tether/recordings")?;
+    ensure!(connection.run("sudo dash -c 'echo again'")?.out == "again\n", "no command");
+    ensure!(Recording::last(&scene, &session)?.shown()?.out == b"again\n", "it is recorded no more");
     Ok(())
 }

@@ -4,7 +4,7 @@
 use super::diagnose::{Broken, diagnose};
 use super::files::{Files, Lines, Place, Segment};
 use super::finding::{Finding, What};
-use super::keys::Keys;
+use super::keys::{Keys, Unbelieved};
 use anyhow::Result;
 use std::collections::HashMap;
 use tether_audit::{Line, Link, Reached, SignedHead, Verifier};
@@ -315,10 +315,11 @@ impl<'c> Check<'c> {
             return;
         }
         let host = self.sum.chain.parse();
-        let host = host.map_err(|error: tether_identity::Malformed| error.to_string());
+        let host = host.map_err(|error: tether_identity::Malformed| Unbelieved::Wrong(error.to_string()));
         match host.and_then(|host| self.keys.verify(compact, &host)) {
             Ok(found) => self.waiting.push((found, place)),
-            Err(why) => {
+            Err(Unbelieved::Unchecked) => self.sum.countersignatures.1 += 1,
+            Err(Unbelieved::Wrong(why)) => {
                 let why = format!("a countersignature that does not hold: {why}");
                 self.find(What::Countersignature, None, place, why);
             }

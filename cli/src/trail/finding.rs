@@ -35,6 +35,8 @@ pub enum What {
     OtherChain,
     /// The log does not hold, or does not have it.
     Log,
+    /// A recording is not what is on record of it.
+    Recording,
 }
 
 impl What {
@@ -54,6 +56,7 @@ impl What {
             Self::Countersignature => "countersignature",
             Self::OtherChain => "other_chain",
             Self::Log => "log",
+            Self::Recording => "recording",
         }
     }
 }

@@ -11,6 +11,7 @@ pub mod keys;
 mod log;
 mod page;
 pub mod proof;
+mod recordings;
 pub mod search;
 pub mod shipped;
 pub mod show;

@@ -59,7 +59,7 @@ fn chain(sum: &Summary, look: Look) -> Vec<String> {
     out.push(mark("signed", &sum.signed, "nothing: no head is here"));
     let (_, unchecked) = sum.countersignatures;
     let none = if unchecked > 0 {
-        format!("not checked: {unchecked} are here, and no key set was given")
+        format!("not checked: {unchecked} are here, and no key set with their key")
     } else {
         "nothing".to_owned()
     };

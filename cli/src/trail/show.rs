@@ -2,6 +2,7 @@
 
 use super::check::{Seen, Summary};
 use super::page::cast::Cast;
+use super::recordings::is_name;
 use super::source::{Chains, Trust, from_central, place_words};
 use super::story::{Rec, Story};
 use super::tree::Look;
@@ -189,11 +190,6 @@ fn casts(story: &Story, folder: Option<&Path>) -> Result<Vec<Cast>> {
         endings.iter().map(|ending| folder.join(format!("{name}{ending}"))).find(|path| path.is_file())
     });
     files.map(|path| Cast::read(&path)).collect()
-}
-
-fn is_name(name: &str) -> bool {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
-    !name.is_empty() && !name.starts_with('.') && name.bytes().all(plain)
 }
 
 /// The stable shape of `--json`: docs/audit.md has it.

@@ -49,7 +49,11 @@ pub struct Chains {
 impl Chains {
     /// This host's own chain.
     pub fn of_host(trust: &Trust) -> Result<Self> {
-        Self::new(vec![Files::folder(Path::new(HERE), None)?], None, trust)
+        let mut chains = Self::new(vec![Files::folder(Path::new(HERE), None)?], None, trust)?;
+        if chains.keys.is_empty() && trust.root.is_empty() {
+            chains.keys = Keys::of_host(&roots_of_host());
+        }
+        Ok(chains)
     }
 
     /// A folder of segments, an export, or one file.

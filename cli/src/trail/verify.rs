@@ -5,6 +5,7 @@ use super::copy::Copy;
 use super::files::Files;
 use super::finding::{Finding, What};
 use super::keys::in_export;
+use super::recordings::{Held, Recordings};
 use super::source::{Chains, Trust};
 use super::{proof, show};
 use crate::Found;
@@ -24,14 +25,23 @@ pub struct Arguments {
     /// An export of central's: all chains, and the log. With --dir, the host's chain is compared with central's copy
     #[arg(long, value_name = "DIR")]
     export: Option<PathBuf>,
+    /// Recordings too: a folder with SESSION/NAME.rec, this host's if none is named. Each is read whole and held against
+    /// what the chains say of it
+    #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = RECORDINGS)]
+    recordings: Option<PathBuf>,
     #[command(flatten)]
     trust: Trust,
 }
 
+/// This host's recordings.
+const RECORDINGS: &str = "/var/lib/tether/recordings";
+
 impl Arguments {
     /// Whether only root can read what is asked for.
     pub fn is_of_host(&self) -> bool {
-        self.dir.is_none() && self.file.is_none() && self.export.is_none()
+        let here = |folder: &PathBuf| folder.as_os_str() == RECORDINGS;
+        let chain = self.dir.is_none() && self.file.is_none() && self.export.is_none();
+        chain || self.recordings.as_ref().is_some_and(here)
     }
 }
 
@@ -54,25 +64,41 @@ pub fn run(arguments: &Arguments, json: bool) -> Result<Found> {
         (None, None) if export.is_some() => None,
         (None, None) => Some(Chains::of_host(&trust)?),
     };
+    let mut recordings = arguments.recordings.as_deref().map(Recordings::of).transpose()?;
+    let mut told = |seen: &Seen<'_>| recordings.iter_mut().for_each(|recordings| recordings.take(seen));
+    // A folder of recordings is that of the host whose chain is named beside it.
+    let whose: Vec<String> = of_dir.iter().flat_map(|chains| &chains.all).filter_map(Files::claimed).collect();
     if let Some(chains) = &export {
-        sums.extend(chains.read(&mut |_| {})?);
+        let is_told = |seen: &Seen<'_>| of_dir.is_none() || whose.iter().any(|chain| chain == seen.chain);
+        sums.extend(chains.read(&mut |seen| {
+            if is_told(&seen) {
+                told(&seen)
+            }
+        })?);
         log = super::log::check(chains, &sums)?;
     }
     if let Some(chains) = &of_dir {
         for files in &chains.all {
-            sums.push(compared(chains, files, export.as_ref())?);
+            sums.push(compared(chains, files, export.as_ref(), &mut told)?);
         }
     }
-    report(&sums, log.as_ref(), json)
+    let held = recordings.map(|recordings| recordings.check()).transpose()?;
+    Ok(report(&sums, log.as_ref(), held.as_ref(), json))
 }
 
 /// A host's chain, and central's copy of it beside.
-fn compared(chains: &Chains, files: &Files, export: Option<&Chains>) -> Result<Summary> {
-    let Some(export) = export else { return chains.read_one(files, &mut |_| {}) };
+fn compared(
+    chains: &Chains,
+    files: &Files,
+    export: Option<&Chains>,
+    told: &mut dyn FnMut(&Seen<'_>),
+) -> Result<Summary> {
+    let Some(export) = export else { return chains.read_one(files, &mut |seen| told(&seen)) };
     let mut copy: Option<Copy> = None;
     let mut fork: Option<Finding> = None;
     let mut trouble = None;
     let mut sum = chains.read_one(files, &mut |seen| {
+        told(&seen);
         if copy.is_none() {
             copy = export.all.iter().find(|files| files.chain.as_deref() == Some(seen.chain)).map(Copy::of);
         }
@@ -88,7 +114,8 @@ fn compared(chains: &Chains, files: &Files, export: Option<&Chains>) -> Result<S
     }
     ensure!(copy.is_some() || sum.last == 0, "the export has no chain of {}", sum.chain);
     (sum.whose, sum.compared) = (", compared with central's copy", true);
-    let is_cut = fork.is_none();
+    // Where a line does not hold, reading ended, and not the chain.
+    let is_cut = fork.is_none() && sum.findings.iter().all(|finding| finding.what == What::Clock);
     sum.findings.extend(fork);
     let last = copy.map_or(Ok(0), |mut copy| copy.last())?;
     if is_cut && last > sum.last {
@@ -116,11 +143,11 @@ fn differs(copy: &mut Copy<'_>, seen: &Seen<'_>) -> Result<Option<Finding>> {
     }))
 }
 
-fn report(sums: &[Summary], log: Option<&super::log::Proven>, json: bool) -> Result<Found> {
-    let holds = proof::holds(sums) && log.is_none_or(|log| log.findings.is_empty());
+fn report(sums: &[Summary], log: Option<&super::log::Proven>, held: Option<&Held>, json: bool) -> Found {
+    let holds = proof::holds(sums) && log.is_none_or(|log| log.findings.is_empty()) && held.is_none_or(Held::holds);
     if json {
-        let log = log.map(super::log::Proven::json);
-        println!("{}", json!({"holds": holds, "chains": proof::json(sums), "log": log}));
+        let (log, held) = (log.map(super::log::Proven::json), held.map(Held::json));
+        println!("{}", json!({"holds": holds, "chains": proof::json(sums), "log": log, "recordings": held}));
     } else {
         let look = show::look();
         println!("{}", if holds { "Everything that is here holds." } else { "It does NOT hold." });
@@ -128,9 +155,12 @@ fn report(sums: &[Summary], log: Option<&super::log::Proven>, json: bool) -> Res
         if let Some(log) = log {
             print!("{}", log.words(look));
         }
+        if let Some(held) = held {
+            print!("{}", held.words(look));
+        }
         if !holds {
             eprintln!("hint: what comes after a first bad line cannot be trusted; keep the files as evidence");
         }
     }
-    Ok(if holds { Found::Fine } else { Found::Something })
+    if holds { Found::Fine } else { Found::Something }
 }

@@ -115,6 +115,8 @@ impl Flow {
                 self.ended = true;
                 let status = self.status.map_or(0, WaitStatus::as_raw);
                 sink.push(Stream::End, None, &status.to_le_bytes());
+                // Where nothing is recorded nobody acknowledges it, so nothing would wake us.
+                continue;
             }
             if self.ended && sink.is_empty() {
                 return Ok(());

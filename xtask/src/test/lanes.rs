@@ -7,7 +7,7 @@ use super::program::Program;
 
 /// Programs on hosts that take longest, longest first: a long one that is started last keeps one lane busy while
 /// the other is idle. One that is not listed is taken for long.
-const LONGEST: [&str; 34] = [
+const LONGEST: [&str; 37] = [
     "install",
     "inhost",
     "strangers",
@@ -20,12 +20,15 @@ const LONGEST: [&str; 34] = [
     "power",
     "end",
     "crashes",
+    "root_attacker",
+    "many",
     "full_disk",
     "run",
     "recording",
     "sudo",
     "useful",
     "bundles",
+    "storm",
     "abuse_host",
     "login",
     "revocation",
