@@ -61,11 +61,13 @@ pub struct Audit {
     pub grants_to_forked: bool,
     /// Whether everybody may read the log, and not its auditors alone.
     pub public_log: bool,
+    /// So many MiB of the disk stay free of hosts' chains: what central itself has to put on record comes first.
+    pub free_mib: u64,
 }
 
 impl Default for Audit {
     fn default() -> Self {
-        Self { silent_seconds: 90, grants_to_forked: false, public_log: false }
+        Self { silent_seconds: 90, grants_to_forked: false, public_log: false, free_mib: 512 }
     }
 }
 

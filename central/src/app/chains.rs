@@ -137,6 +137,9 @@ impl App {
         if text.pop().is_some_and(|rest| !rest.is_empty()) {
             return Err(Refusal::new(Standard::InvalidRequest, "audit.torn", "the last line has no newline"));
         }
+        if !text.is_empty() {
+            self.has_room_for_chains()?;
+        }
         for _ in 0..TURNS {
             let taken = self.judge(host, &lines, &text).and_then(|judged| self.enter(host, judged));
             match taken {
@@ -148,6 +151,17 @@ impl App {
         }
         let why = "others send lines of this host at the same time";
         Err(Refusal::new(Standard::TemporarilyUnavailable, "audit.busy", why))
+    }
+
+    /// A host that fills central's disk must not keep central from recording a revocation. The host keeps what it has,
+    /// and its agents are refused when that is too much.
+    fn has_room_for_chains(&self) -> Result<(), Refusal> {
+        let free = self.shelf.free().map_err(|error| fault("audit.disk", error))?;
+        if free >= self.settings.audit.free_mib.saturating_mul(1 << 20) {
+            return Ok(());
+        }
+        let why = "central's disk has less free than it keeps for its own records";
+        Err(Refusal::new(Standard::TemporarilyUnavailable, "audit.disk_full", why))
     }
 
     /// Everything that takes time: nobody waits for the store meanwhile.
@@ -569,13 +583,19 @@ impl App {
 
     /// Whether a host may have new sessions by how its chain stands.
     pub(super) fn check_chain(&self, act: &dyn Act, host: &HostId) -> Result<(), Failed> {
-        let forked =
-            |chain: &HostChain| chain.trouble.as_ref().is_some_and(|trouble| trouble.kind == TroubleKind::Forked);
-        if self.settings.audit.grants_to_forked || !act.host_chain(host)?.as_ref().is_some_and(forked) {
+        if self.settings.audit.grants_to_forked {
             return Ok(());
         }
-        let why = format!("the audit chain of {host} has forked; it has no new sessions until it is enrolled anew");
-        Err(Refusal::new(Standard::InvalidTarget, "host.forked", why).into())
+        let chain = act.host_chain(host)?;
+        let (code, why) = match chain.and_then(|chain| chain.trouble).map(|trouble| trouble.kind) {
+            Some(TroubleKind::Forked) => {
+                ("host.forked", "has forked; it has no new sessions until it is enrolled anew")
+            }
+            // Its disk was put back, or its chain was thrown away: what it now says of a session may be thrown away, too.
+            Some(TroubleKind::Rewound) => ("host.rewound", "was put back; it has no new sessions until that is over"),
+            _ => return Ok(()),
+        };
+        Err(Refusal::new(Standard::InvalidTarget, code, format!("the audit chain of {host} {why}")).into())
     }
 }
 

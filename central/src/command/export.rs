@@ -21,11 +21,15 @@ use anyhow::{Context, Result, ensure};
 use std::io::{Read, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
+use std::time::{Duration, Instant};
 use tether_audit::log::{NoteKey, Resource, TileId, WIDTH, bundle};
 use tether_statement::{Role, TrustedKeys};
 
 /// How many lines are read at a time, and stand in one segment.
 const PAGE: usize = 10_000;
+/// How long the log may take to cover what was exported, and how often it is looked at.
+const COVERED: Duration = Duration::from_secs(10);
+const LOOKS: Duration = Duration::from_millis(100);
 
 pub(super) fn run(folder: &Path, to: &Path, bytes: bool) -> Result<()> {
     ensure!(!to.exists(), "{} is there already", to.display());
@@ -98,12 +102,31 @@ fn chain_of(store: &Sqlite, chain: &str, generation: u64, place: &Path) -> Resul
     }
 }
 
+/// The newest checkpoint, once it covers what was written of chains just now: a central that runs makes one a second.
+fn newest(store: &Sqlite, origin: &str) -> Result<Option<(u64, String)>> {
+    let end = store::look(store, |act| -> Result<_, StoreError> { act.log_end() })?;
+    let begun = Instant::now();
+    loop {
+        let found = store::look(store, |act| -> Result<_, StoreError> { act.checkpoint(origin) })?;
+        if found.as_ref().is_some_and(|(size, _)| *size >= end) {
+            return Ok(found);
+        }
+        if begun.elapsed() > COVERED {
+            let size = found.as_ref().map_or(0, |(size, _)| *size);
+            eprintln!(
+                "the log has {size} of {end} records: central does not run, or is behind; what is not in it shows in `verify`"
+            );
+            return Ok(found);
+        }
+        std::thread::sleep(LOOKS);
+    }
+}
+
 /// The tree of the newest checkpoint.
 fn log(store: &Sqlite, place: &Path) -> Result<u64> {
     let origin: Option<String> = store::look(store, |act| act.meta(META_LOG))?;
     let origin = origin.context("the store has no log: start this version of central once")?;
-    let found = store::look(store, |act| -> Result<_, StoreError> { act.checkpoint(&origin) })?;
-    let Some((size, text)) = found else { return Ok(0) };
+    let Some((size, text)) = newest(store, &origin)? else { return Ok(0) };
     write(&place.join("checkpoint"), text.as_bytes())?;
     let mut all = size;
     for level in 0.. {

@@ -158,7 +158,10 @@ fn alarms(world: &World) -> Vec<String> {
 }
 
 fn setup(records: usize) -> (World, HostWriter) {
-    let world = World::new();
+    in_world(World::new(), records)
+}
+
+fn in_world(world: World, records: usize) -> (World, HostWriter) {
     let mut writer = HostWriter::new(HOST);
     anchored(&world, &writer);
     for number in 0..records {
@@ -325,9 +328,24 @@ fn a_host_that_says_it_has_less_is_rewound() {
     assert_eq!(host.told("after=0&end=true", &writer.text(0)), fine(4, 1), "and all of it is none");
     assert_eq!(host.told("after=0&end=true", &less), bad(4, 1, "rewound", "audit.rewound", 4));
     assert_eq!(alarms(&world), ["audit.rewound 4"]);
+    assert_eq!(world.exchange("alice@example.org", 0), Err("host.rewound".to_owned()));
     let mut more = writer.clone();
     more.head();
     assert_eq!(host.told("after=4&lines=1", &more.text(5)), fine(4, 2), "it was a lie");
+}
+
+/// Whoever fills central's disk does not keep it from recording a revocation.
+#[test]
+fn a_full_disk_takes_no_chains_and_still_revokes() {
+    let (world, writer) = in_world(World::with_audit("free_mib = 900000000000"), 1);
+    let host = host(&world);
+    let got = host.send("after=0", writer.text(0).as_bytes());
+    assert_eq!((got.status, &got.body["tether_code"]), (503, &json!("audit.disk_full")));
+    assert_eq!(host.told("after=0", "").0, 0, "where it is may be asked");
+    world.exchange("alice@example.org", 0).unwrap();
+    let admin = crate::app::Admin { name: "carol".to_owned() };
+    let target = tether_centrallink::wire::Target::Human("alice@example.org".parse().unwrap());
+    assert_eq!(world.app.revoke(&admin, &target).unwrap().sessions.len(), 1);
 }
 
 #[test]

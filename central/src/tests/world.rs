@@ -71,15 +71,20 @@ impl World {
 
     /// With more lines for `[providers.signals]`.
     pub fn with_signals(lines: &str) -> Self {
-        Self::made(lines, "")
+        Self::made(lines, "recordings", "")
+    }
+
+    /// With other lines in `[audit]`.
+    pub fn with_audit(lines: &str) -> Self {
+        Self::made("", "audit", lines)
     }
 
     /// With other lines in `[recordings]`; a full disk of this machine's is no business of the test's.
     pub fn with_recordings(lines: &str) -> Self {
-        Self::made("", &format!("free_mib = 0\n{lines}"))
+        Self::made("", "recordings", &format!("free_mib = 0\n{lines}"))
     }
 
-    fn made(lines: &str, recordings: &str) -> Self {
+    fn made(lines: &str, section: &str, other: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().display().to_string();
         let bind = || {
@@ -95,10 +100,10 @@ impl World {
              groups_claim = \"groups\"\nauthority = \"tls/authority.pem\"\n[providers.signals]\n{lines}\n"
         );
         let mut settings: toml::Table = toml::from_str(&settings.replace("providers = []\n", "")).unwrap();
-        let changed: toml::Table = recordings.lines().fold(toml::Table::new(), |all, line| {
+        let changed: toml::Table = other.lines().fold(toml::Table::new(), |all, line| {
             all.into_iter().chain(toml::from_str::<toml::Table>(line).unwrap()).collect()
         });
-        settings["recordings"].as_table_mut().unwrap().extend(changed);
+        settings[section].as_table_mut().unwrap().extend(changed);
         let settings = format!("{}\n{provider}", toml::to_string(&settings).unwrap());
         std::fs::write(folder.path().join("central.toml"), settings).unwrap();
         std::fs::write(folder.path().join("policies.cedar"), POLICIES).unwrap();
