@@ -8,6 +8,7 @@ mod bounds;
 mod client;
 mod cut;
 mod drain;
+mod dying;
 mod floods;
 mod mark;
 mod openapi;

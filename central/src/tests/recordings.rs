@@ -23,14 +23,14 @@ const MIB: usize = 1 << 20;
 const OTHER: &str = "web-02";
 
 /// A host with a chain of its own.
-struct Side<'w> {
+pub(super) struct Side<'w> {
     world: &'w World,
     key: u8,
-    writer: HostWriter,
+    pub(super) writer: HostWriter,
     sent: usize,
 }
 
-fn bytes(count: usize) -> Vec<u8> {
+pub(super) fn bytes(count: usize) -> Vec<u8> {
     (0..count).map(|at| (at * 31 % 251) as u8).collect()
 }
 
@@ -48,7 +48,7 @@ fn ended(name: &str, bytes: &[u8]) -> Value {
 }
 
 impl<'w> Side<'w> {
-    fn new(world: &'w World, name: &'static str, key: u8) -> Self {
+    pub(super) fn new(world: &'w World, name: &'static str, key: u8) -> Self {
         let writer = HostWriter::new(name);
         let host = Host {
             id: name.parse().unwrap(),
@@ -106,7 +106,7 @@ impl<'w> Side<'w> {
     }
 
     /// Records of a recording, in chunks as agentd writes them. The chain is not sent yet.
-    fn tell(&mut self, session: &str, name: &str, bytes: &[u8]) -> &mut Self {
+    pub(super) fn tell(&mut self, session: &str, name: &str, bytes: &[u8]) -> &mut Self {
         let started = json!({"recording": name, "kind": "sudo", "command": ["id"], "columns": 0, "rows": 0});
         self.writer.tell("recording.started", Some(session), &started);
         let (pieces, _) = pieces(bytes);
