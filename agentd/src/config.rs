@@ -76,7 +76,7 @@ pub struct Audit {
     pub session_records: u64,
     /// Patterns (regex) of arguments that no record shows; the usual names of secrets if left out.
     pub redact: Vec<String>,
-    /// Whether each record is copied into the journal.
+    /// Whether each record is copied into the journal. An agent that may read the journal then reads what others did.
     pub journal: bool,
 }
 
@@ -88,7 +88,7 @@ impl Default for Audit {
             segment_kib: 8192,
             session_records: 100_000,
             redact: redaction::USUAL.map(str::to_owned).to_vec(),
-            journal: true,
+            journal: false,
         }
     }
 }

@@ -135,7 +135,7 @@ fn damage_on_a_disk_holds_up_nothing_else(suite: Suite) -> Result {
     flip(host, first)?;
     host.sh("systemctl start tether-courier")?;
 
-    let chain = wait(&realm, "the rest", |chain| chain["state"] == "ok" && chain["generation"] == 1)?;
+    let chain = wait(&realm, "the rest", |chain| chain["state"] == "damaged" && chain["generation"] == 1)?;
     ensure!(chain["anchored"] == false && chain["number"].as_u64() > Some(first), "{chain}");
     let trail = realm.central.trail()?;
     let of = |event: &str| -> Vec<_> {

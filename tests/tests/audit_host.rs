@@ -64,6 +64,9 @@ fn one_session_is_one_tree(suite: Suite) -> Result {
 /// Who looks in the journal finds what the chain says, by human, session or outcome; and nothing of what was hidden.
 fn the_journal_has_a_copy(suite: Suite) -> Result {
     let mut scene = Scene::new(suite)?;
+    ensure!(scene.host.sh("journalctl -q -t tether-audit")?.is_empty(), "a copy that nobody asked for");
+    scene.host.sh("printf '[audit]\\njournal = true\\n' >> /etc/tether/host.toml")?;
+    scene.restart_agentd()?;
     let (draft, agent) = scene.session()?;
     let connection = agent.connect()?;
     ensure!(connection.run("sudo cat /etc/shadow --token=hunter2")?.code != 0, "a secret was read");

@@ -35,7 +35,7 @@ const KILLS: usize = 18;
 /// Sessions that work at a time.
 const WORKING: usize = 3;
 /// How long a flush takes on a disk that is somewhat slow.
-const SLOWISH: Duration = Duration::from_millis(300);
+const SLOWISH: Duration = Duration::from_millis(100);
 /// How long it takes on a slow one: longer than anything that people do.
 const SLOW: Duration = Duration::from_secs(5);
 /// Seeds whose first cuts leave a part of what was not flushed.

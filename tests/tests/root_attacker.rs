@@ -298,7 +298,7 @@ fn attacks(scene: &Scene) -> Result<Vec<(&'static str, Attack, Wanted)>> {
         }),
     );
     // The third file in the place of the second begins with a record, or with the head of one.
-    let misplaced = match scene.stolen.segments[2].1.first().and_then(|line| number(line)) {
+    let misplaced = match scene.stolen.segments[2].1.iter().find_map(|line| number(line)) {
         Some(number) => both("reordered", number),
         None => both("dropped", middle),
     };
@@ -664,7 +664,7 @@ fn goes_on_with_another_past(realm: &Realm, host: &Host) -> Result<()> {
         root(host, &format!("chown root:tether-courier {path}"))?;
     }
     root(host, "systemctl start tether-courier")?;
-    let bad = |chain: &Value| matches!(chain["state"].as_str(), Some("broken" | "forked"));
+    let bad = |chain: &Value| matches!(chain["state"].as_str(), Some("broken" | "damaged" | "forked"));
     let found = wait_standing(realm, host, "the other past", bad)?;
     ensure!(found["bad"].as_u64() == Some(central + 1), "not {}: {found}", central + 1);
     eprintln!("another past, and on from there: central says {found}");

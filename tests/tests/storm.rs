@@ -1,6 +1,7 @@
 //! More at once than a host can do: commands by sudo and `tether run` in several channels, beside channels that start
 //! short-lived processes as fast as they can. Each command that ran is on record with its end, and each byte that the
-//! client saw is in a recording. What ran is counted by what came out at the client, not by agentd.
+//! client saw is in a recording. What ran is counted by what came out at the client, not by agentd. A command may be
+//! refused, when a host has more to do than it answers in time; then the client was told so, and it did not run.
 //!
 //! Elsewhere kernel events are lost under `while sleep .5; do ls; done`: four processes a second.
 
@@ -82,6 +83,19 @@ fn counted(ran: &Ran, most: usize) -> Result<usize> {
     Ok(text.lines().count())
 }
 
+/// The numbers of a lane's commands that ran, in their order. Who did not was refused, in words.
+fn answered(ran: &Ran) -> Result<Vec<usize>> {
+    let (out, err) = (String::from_utf8_lossy(&ran.output.stdout), String::from_utf8_lossy(&ran.output.stderr));
+    let number = |line: &str| line.strip_prefix(&format!("{}.", ran.name))?.parse().ok();
+    let seen: Vec<usize> =
+        out.lines().map(|line| number(line).with_context(|| line.to_owned())).collect::<Result<_>>()?;
+    ensure!(seen.is_sorted_by(|one, next| one < next), "{}: not in order: {seen:?}", ran.name);
+    let refused = err.lines().filter(|line| line.contains("tether: ") && line.ends_with(']')).count();
+    ensure!(seen.len() + refused == COMMANDS, "{}: {} ran, {refused} were refused: {err}", ran.name, seen.len());
+    ensure!(seen.len() >= COMMANDS / 2, "{}: most were refused: {err}", ran.name);
+    Ok(seen)
+}
+
 fn rate(count: usize, took: Duration) -> f64 {
     f64::from(u32::try_from(count).unwrap_or(u32::MAX)) / took.as_secs_f64()
 }
@@ -102,38 +116,42 @@ fn a_storm_loses_nothing(suite: Suite) -> Result<()> {
     let begun = Instant::now();
     let both = all_at_once(&agent, &connection, &work)?;
     let took = begun.elapsed();
-    let (mut processes, mut commands, mut busy) = (0, 0, Duration::ZERO);
+    let (mut processes, mut busy) = (0, Duration::ZERO);
+    let mut lanes = BTreeMap::new();
     for ran in first.iter().chain(&both) {
         if ran.name.starts_with("storm") {
             processes += counted(ran, CHILDREN)?;
         } else {
-            commands += counted(ran, COMMANDS)?;
+            lanes.insert(ran.name.clone(), answered(ran)?);
             busy = busy.max(ran.took);
         }
     }
-    ensure!((processes, commands) == (2 * STORMS * CHILDREN, LANES * COMMANDS), "{processes} {commands}");
+    let commands = lanes.values().map(Vec::len).sum::<usize>();
+    ensure!((processes, lanes.len()) == (2 * STORMS * CHILDREN, LANES), "{processes} {lanes:?}");
     connection.close();
     let session = draft.grant.session.as_str();
     scene.wait_gone(session)?;
-    let lost = on_record(&scene, session)?;
+    let lost = on_record(&scene, session, &lanes)?;
     let records = scene.trail()?.of(session).count();
     eprintln!(
-        "{alone:.0} processes a second; with commands beside them {:.0} processes and {:.1} commands a second, {records} \
+        "{alone:.0} processes a second; with commands beside them {:.0} processes and {:.1} commands a second, {} refused, {records} \
          records in {:.1} s; {lost} gaps",
         rate(STORMS * CHILDREN, took),
         rate(commands, busy),
+        LANES * COMMANDS - commands,
         took.as_secs_f64(),
     );
     ensure!(alone >= RATE, "{alone:.0} processes a second are no storm");
     let recordings = scene.recordings(session, first.len() + both.len() + commands)?;
     for ran in first.iter().chain(&both) {
-        shown(&recordings, ran)?;
+        shown(&recordings, ran, lanes.get(&ran.name).map_or(&[], Vec::as_slice))?;
     }
     Ok(())
 }
 
-/// Each command that the clients saw run is on record, once, in order, and then its end; how many gaps there are.
-fn on_record(scene: &Scene, session: &str) -> Result<usize> {
+/// Each command that the clients saw run is on record, once, in order, and then its end; how many gaps there are. One that
+/// was refused may be on record as well, if agentd had said yes and was not heard in time; never as one that ran.
+fn on_record(scene: &Scene, session: &str, lanes: &BTreeMap<String, Vec<usize>>) -> Result<usize> {
     let trail = scene.trail()?;
     let host = trail.of(session).next().context("no record")?.host.clone();
     let ended: BTreeMap<&Parent, Vec<&Link>> =
@@ -143,18 +161,22 @@ fn on_record(scene: &Scene, session: &str) -> Result<usize> {
         });
     let mut begun: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     for link in trail.of(session).filter(|link| link.event.event == "sudo.command") {
-        ensure!(link.event.outcome == Outcome::Allowed, "{link:?}");
+        if link.event.outcome != Outcome::Allowed {
+            continue;
+        }
         let word = link.event.details["argv"][1].as_str().context("no argument")?;
         let (lane, number) = word.split_once('.').with_context(|| word.to_owned())?;
-        begun.entry(lane.to_owned()).or_default().push(number.parse()?);
+        let number = number.parse()?;
+        if !lanes.get(lane).is_some_and(|seen| seen.contains(&number)) {
+            continue;
+        }
+        begun.entry(lane.to_owned()).or_default().push(number);
         let ends = ended.get(&Parent::record(&host, link.number)).map(Vec::as_slice).unwrap_or_default();
         let [end] = ends else { anyhow::bail!("{word} has {} ends on record", ends.len()) };
         ensure!(end.number > link.number && end.event.details["exit"] == 0, "{end:?}");
         ensure!(end.event.details["argv"] == link.event.details["argv"], "{end:?}");
     }
-    let wanted: BTreeMap<String, Vec<usize>> =
-        (0..LANES).map(|number| (lane(number).0, (1..=COMMANDS).collect())).collect();
-    ensure!(begun == wanted, "{begun:?}");
+    ensure!(begun == *lanes, "{begun:?}, and the clients saw {lanes:?}");
     let gaps = trail.of(session).filter(|link| link.event.event == "recording.gap").count();
     ensure!(gaps == 0, "nothing was lost, and there are {gaps} gaps");
     Ok(gaps)
@@ -163,7 +185,7 @@ fn on_record(scene: &Scene, session: &str) -> Result<usize> {
 static NOWHERE: std::sync::LazyLock<Parent> = std::sync::LazyLock::new(|| Parent::record("nowhere", 0));
 
 /// What a client saw is in its channel's recording, byte for byte, and each command's in its own.
-fn shown(recordings: &BTreeMap<String, Recorded>, ran: &Ran) -> Result<()> {
+fn shown(recordings: &BTreeMap<String, Recorded>, ran: &Ran, commands: &[usize]) -> Result<()> {
     let begins = format!(": {};", ran.name);
     let mut own = recordings.values().filter(|one| one.header.command.as_str().is_some_and(|c| c.starts_with(&begins)));
     let (channel, more) = (own.next().context("it is not recorded")?, own.next());
@@ -171,7 +193,7 @@ fn shown(recordings: &BTreeMap<String, Recorded>, ran: &Ran) -> Result<()> {
     ensure!(channel.of(Stream::Output) == ran.output.stdout, "{}: the recording shows something else", ran.name);
     ensure!(channel.of(Stream::Error) == ran.output.stderr, "{}: the recording shows other errors", ran.name);
     ensure!(channel.of(Stream::Gap).is_empty() && channel.status == Some(0), "{}: a gap, or no end", ran.name);
-    for number in (1..=COMMANDS).filter(|_| ran.name.starts_with("lane")) {
+    for number in commands {
         let line = format!("{}.{number}\n", ran.name);
         let count = recordings.values().filter(|one| one.of(Stream::Output) == line.as_bytes()).count();
         ensure!(count == 1, "{line:?} is in {count} recordings of commands");

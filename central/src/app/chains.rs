@@ -403,6 +403,7 @@ impl App {
         let missing = json!({"from": chain.reached.number + 1, "to": before.number});
         chain.generation += 1;
         chain.gaps += 1;
+        chain.damaged = chain.damaged.take().or_else(|| chain.trouble.clone());
         chain.start = None;
         chain.marks = before.marks;
         let about = json!({
@@ -492,7 +493,8 @@ impl App {
             let why = "the start of the chain is none: a hash and a key are 43 letters of base64url";
             return Err(Refusal::new(Standard::InvalidRequest, "audit.start", why).into());
         }
-        let goes_on = |chain: &HostChain| chain.trouble.is_none() && chain.start == start;
+        let is_well = |chain: &HostChain| chain.trouble.is_none() && chain.damaged.is_none();
+        let goes_on = |chain: &HostChain| is_well(chain) && chain.start == start;
         if start.is_none() && known.is_none() || known.as_ref().is_some_and(goes_on) {
             return Ok(());
         }
@@ -565,8 +567,12 @@ impl App {
             (None, Some(since)) => ("silent", Some(since)),
             (None, None) if unheard > limit => ("silent", Some(chain.heard)),
             (None, None) if unheard > limit / 2 || (!never && behind > limit) => ("late", Some(chain.heard)),
-            (None, None) => ("ok", None),
+            (None, None) => match &chain.damaged {
+                Some(damaged) => ("damaged", Some(damaged.since)),
+                None => ("ok", None),
+            },
         };
+        let trouble = chain.trouble.as_ref().or(chain.damaged.as_ref());
         ChainStanding {
             state,
             since,
@@ -575,9 +581,9 @@ impl App {
             number: chain.reached.number,
             signed: chain.reached.signed,
             heard: chain.heard,
-            code: chain.trouble.as_ref().map(|trouble| trouble.code.clone()),
-            bad: chain.trouble.as_ref().map(|trouble| trouble.number),
-            why: chain.trouble.as_ref().map(|trouble| trouble.why.clone()),
+            code: trouble.map(|trouble| trouble.code.clone()),
+            bad: trouble.map(|trouble| trouble.number),
+            why: trouble.map(|trouble| trouble.why.clone()),
         }
     }
 
@@ -586,14 +592,19 @@ impl App {
         if self.settings.audit.grants_to_forked {
             return Ok(());
         }
-        let chain = act.host_chain(host)?;
-        let (code, why) = match chain.and_then(|chain| chain.trouble).map(|trouble| trouble.kind) {
+        let Some(chain) = act.host_chain(host)? else { return Ok(()) };
+        let (code, why) = match chain.trouble.as_ref().map(|trouble| trouble.kind) {
             Some(TroubleKind::Forked) => {
                 ("host.forked", "has forked; it has no new sessions until it is enrolled anew")
             }
             // Its disk was put back, or its chain was thrown away: what it now says of a session may be thrown away, too.
             Some(TroubleKind::Rewound) => ("host.rewound", "was put back; it has no new sessions until that is over"),
-            _ => return Ok(()),
+            Some(TroubleKind::Broken) => ("host.broken", "does not hold; it has no new sessions until it does"),
+            // What it says since is signed by a key that nobody has committed to.
+            None if chain.damaged.is_some() => {
+                ("host.damaged", "was damaged; it has no new sessions until it is enrolled anew")
+            }
+            None => return Ok(()),
         };
         Err(Refusal::new(Standard::InvalidTarget, code, format!("the audit chain of {host} {why}")).into())
     }
@@ -602,7 +613,7 @@ impl App {
 /// How a host's chain stands.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct ChainStanding {
-    /// `ok`, `late`, `silent`, `forked`, `rewound`, `broken`; `none` if nothing came yet and nothing was committed to.
+    /// `ok`, `late`, `silent`, `forked`, `rewound`, `broken`; `damaged`: it goes on after a gap; `none` if nothing came yet and nothing was committed to.
     pub state: &'static str,
     /// Since when, if it is not well.
     pub since: Option<u64>,

@@ -131,6 +131,7 @@ pub(super) fn the_rest_of_the_log_reads_back(made: Made) {
         silent: Some(8),
         evidence: 7,
         gaps: 1,
+        damaged: None,
     };
     write(&made, |act| {
         act.put_host_chain(&host_id("web-01"), &HostChain::default())?;
