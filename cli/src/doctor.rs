@@ -73,7 +73,7 @@ fn agentd() -> Check {
     };
     let mend = match &bad {
         _ if !std::path::Path::new("/etc/tether/host.toml").exists() => {
-            "write /etc/tether/host.toml (/usr/share/doc/tether/examples/host.toml), then: systemctl restart tether-agentd"
+            "tether enroll --central URL --token-file FILE; or write /etc/tether/host.toml (/usr/share/doc/tether/examples/host.toml), then: systemctl restart tether-agentd"
         }
         Some(why) if why.ends_with("starting") => {
             "central has to answer /run/tether/resume-request.json; is the courier running?"
