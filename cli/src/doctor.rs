@@ -18,6 +18,13 @@ struct Check {
 }
 
 const AGAIN: &str = "dpkg-reconfigure tether, or: apt-get install --reinstall tether";
+const HOST_FILE: &str = "/etc/tether/host.toml";
+const NOT_CONFIGURED: &str = "tether enroll --central URL --token-file FILE; or write /etc/tether/host.toml \
+    (/usr/share/doc/tether/examples/host.toml), then: systemctl restart tether-agentd";
+
+fn is_configured() -> bool {
+    std::path::Path::new(HOST_FILE).exists()
+}
 
 pub fn run(json: bool) -> Result<Found> {
     let checks = [
@@ -72,9 +79,8 @@ fn agentd() -> Check {
         Err(error) => Some(format!("{error:#}")),
     };
     let mend = match &bad {
-        _ if !std::path::Path::new("/etc/tether/host.toml").exists() => {
-            "write /etc/tether/host.toml (/usr/share/doc/tether/examples/host.toml), then: systemctl restart tether-agentd"
-        }
+        _ if !is_configured() => NOT_CONFIGURED,
+        Some(why) if why.ends_with("stopped") => "an admin stopped all agents; `tether host start` admits them again",
         Some(why) if why.ends_with("starting") => {
             "central has to answer /run/tether/resume-request.json; is the courier running?"
         }
@@ -294,14 +300,14 @@ fn files() -> Check {
         paths::SHELL,
         "/usr/libexec/tether/tether-principals",
         "/usr/libexec/sudo/sudo_tether.so",
-        "/etc/tether/host.toml",
+        HOST_FILE,
     ];
     let bad = wanted.into_iter().find_map(|path| match fs::metadata(path) {
         Ok(about) if about.uid() == 0 && about.mode() & 0o022 == 0 => None,
         Ok(_) => Some(format!("{path} could be changed by somebody else than root")),
         Err(error) => Some(format!("{path}: {error}")),
     });
-    check("files", bad, "are root's", AGAIN)
+    check("files", bad, "are root's", if is_configured() { AGAIN } else { NOT_CONFIGURED })
 }
 
 fn names() -> Check {

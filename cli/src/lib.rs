@@ -19,7 +19,7 @@ mod trail;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
-/// Sessions of AI agents on this host, and the humans they act for.
+/// Sessions of AI agents, and the humans they act for: on this host, and at central.
 #[derive(Parser)]
 #[command(version, propagate_version = true)]
 struct Arguments {
@@ -36,16 +36,16 @@ struct Arguments {
 enum Command {
     /// How this host stands: central, feed, sessions
     Status,
-    /// Sessions: who acts for whom
+    /// Sessions of this host: who acts for whom, what one did and showed; from central, of any host
     #[command(subcommand)]
     Session(session::Command),
-    /// The audit chain
+    /// The audit trail: was it changed, who ran what, for other programs
     #[command(subcommand)]
     Audit(chain::Command),
     /// The panic button: end all agents' sessions and admit none, or admit again
     #[command(subcommand)]
     Host(host::Command),
-    /// Bundles of commands
+    /// Bundles of commands: check, test, explain, compare, sign
     #[command(subcommand)]
     Bundle(bundle::Command),
     #[command(flatten)]

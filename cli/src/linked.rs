@@ -180,6 +180,8 @@ mod tests {
                 json!({"argv": ["cat", "/x\u{1b}[2J"], "code": "c.d"}),
             ),
             link("web-01", 1_500_000, "session.reserved", Some("S1"), json!({"account": "ag-1", "bundle": "triage"})),
+            link("web-01", 1_600_000, "recording.started", Some("S1"), json!({"recording": "exec-1", "command": "id"})),
+            link("web-01", 1_700_000, "recording.ended", Some("S1"), json!({"recording": "exec-1", "shown": 40})),
             link("central", 1_000_000, "token.issued", Some("S1"), token),
             link("central", 3_000_000, "token.refused", None, json!({"why": "revoked", "code": "human.revoked"})),
         ];
@@ -190,6 +192,8 @@ mod tests {
             1970-01-01\n\
             00:00:01.000  central  #1    ok     token.issued        bundle triage on web-01, by policy analysts-on-web\n\
             00:00:01.500  web-01   #1    ok     session.reserved    account ag-1 with bundle triage\n\
+            00:00:01.600  web-01   #1    ok     recording.started   exec-1 id\n\
+            00:00:01.700  web-01   #1    ok     recording.ended     exec-1, 40 bytes shown\n\
             00:00:02.000  web-01   #1  REFUSED  sudo.command        sudo cat '/x\u{fffd}[2J'  [c.d]\n\
             00:00:03.000  central  -   REFUSED  token.refused       revoked  [human.revoked]\n";
         assert_eq!(linked(&records, false), wanted);

@@ -16,6 +16,8 @@ pub(crate) fn summary(link: &Link) -> String {
         "login.bound" => format!("from {}", get("connection").split(' ').next().unwrap_or_default()),
         "sudo.command" => command(details),
         "sudo.ended" => format!("{} {}", command(details), ended(details.get("status"))),
+        "recording.started" => [get("recording"), get("command")].join(" ").trim_end().to_owned(),
+        "recording.ended" => format!("{}, {} bytes shown", get("recording"), get("shown")),
         "session.ending" => get("reason"),
         "session.removed" => match details.get("found").and_then(Value::as_array).map(Vec::len) {
             Some(0) => format!("nothing is left: {}", details.get("checked").map(list).unwrap_or_default()),

@@ -75,7 +75,7 @@ enum Command {
 
 #[derive(Subcommand)]
 enum Audit {
-    /// Write everything that verifies all chains and the log without central: `tether audit verify DIR`
+    /// Write everything that verifies all chains and the log without central: `tether audit verify --export DIR`
     Export {
         /// The new folder
         to: PathBuf,

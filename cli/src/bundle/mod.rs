@@ -96,7 +96,7 @@ pub enum Command {
     },
     /// Decide the commands of an audit chain again, by another bundle, and print what would change
     Replay(replay::Arguments),
-    /// Make a source from a commercial command bundle (JSON or TOML) or from sudoers, and report what was not carried over
+    /// Make a source from a structured command bundle (JSON or TOML) or from sudoers, and report what was not carried over
     Import(import::Arguments),
 }
 

@@ -10,7 +10,7 @@ use tether_identity::HostId;
 
 #[derive(Subcommand)]
 pub enum Command {
-    /// All hosts
+    /// All hosts that have enrolled, and how they stand
     List,
     /// Print a one-time token with which a host may enrol
     Admit {

@@ -49,21 +49,21 @@ impl Who {
 /// The commands.
 #[derive(Subcommand)]
 pub enum Command {
-    /// Where are the agents: who is registered, who owns them, whether they may act
+    /// At central: its agents, who owns them, whether they may act
     #[command(subcommand)]
     Agents(agents::Command),
-    /// What can they reach, and why
+    /// At central: what agents can reach, and why
     #[command(subcommand)]
     Access(access::Command),
-    /// Sessions of all hosts, as central knows them
+    /// At central: sessions of all hosts
     Sessions(sessions::Sessions),
-    /// Take back: what was issued is void at once, and live sessions end
+    /// At central: take back; what was issued is void at once, and live sessions end
     #[command(subcommand)]
     Revoke(revoke::Command),
-    /// Hosts that central knows
+    /// At central: its hosts, how they stand, and a token for a new one
     #[command(subcommand)]
     Hosts(hosts::Command),
-    /// Give central what others have signed
+    /// At central: hand over what others have signed
     #[command(subcommand)]
     Publish(publish::Command),
 }

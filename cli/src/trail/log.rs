@@ -46,7 +46,7 @@ impl Proven {
         let last: Vec<String> =
             self.last.iter().map(|(chain, last)| format!("{} up to {last}", printable(chain))).collect();
         let signed = match self.signed {
-            None => "its signature was not checked: no key set was given",
+            None => "its signature was not checked: that takes a root's key (--root KEY)",
             Some(true) => "signed by central",
             Some(false) => "NOT signed by central",
         };

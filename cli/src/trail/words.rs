@@ -129,7 +129,7 @@ pub fn papers(story: &Story) -> Vec<(&'static str, Vec<String>)> {
     let mut all = Vec::new();
     if let Some(token) = story.first("token.issued") {
         let get = |name: &str| text(token.about(name));
-        all.push(("sign-in", sign_in(token)));
+        all.push(("sign-in", sign_in(token, "at")));
         let ids = &token.link.event.ids;
         let mut rows = vec![format!("jti {}", ids.delegation.id().map(printable).unwrap_or_default())];
         rows.push(format!("issued {} by central{}", moment(token.link.time_us), key_words(token)));
@@ -137,7 +137,8 @@ pub fn papers(story: &Story) -> Vec<(&'static str, Vec<String>)> {
         rows.push(format!("bundle {}, by policy {}", get("bundle"), list(token.about("policies"))));
         all.push(("delegation", rows));
     } else if let Some(reserved) = story.first("session.reserved") {
-        all.push(("sign-in", sign_in(reserved)));
+        // A host knows of the sign-in what the issuer of the delegation says.
+        all.push(("sign-in", sign_in(reserved, "by the word of")));
         let jti = reserved.link.event.ids.delegation.id().map(printable).unwrap_or_default();
         let rows = vec![format!("jti {jti}"), format!("bundle {}", text(reserved.about("bundle")))];
         all.push(("delegation", rows));
@@ -168,10 +169,10 @@ pub fn papers(story: &Story) -> Vec<(&'static str, Vec<String>)> {
     all
 }
 
-fn sign_in(record: &Rec) -> Vec<String> {
+fn sign_in(record: &Rec, told: &str) -> Vec<String> {
     let get = |name: &str| text(record.about(name));
     let mut rows = vec![format!("{} by {}", until(record.about("auth_time")), list(record.about("amr")))];
-    rows.push(format!("at {}", get("issuer")));
+    rows.push(format!("{told} {}", get("issuer")));
     let evidence = record.about("subject_token");
     rows.extend(evidence.get("sha256").map(|hash| {
         format!("ID token of {}, sha256 {}", text(evidence.get("iss").unwrap_or(&Value::Null)), text(hash))
