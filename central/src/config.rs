@@ -46,8 +46,8 @@ pub struct Settings {
     /// Hosts' recordings.
     #[serde(default)]
     pub recordings: Recordings,
-    /// Identity providers.
-    #[serde(default)]
+    /// Identity providers. An empty list is not written: `[[providers]]` could not be added below it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub providers: Vec<ProviderSettings>,
 }
 

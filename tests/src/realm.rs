@@ -87,8 +87,7 @@ impl Central {
         std::fs::write(central.path("policies.cedar"), POLICIES)?;
         let settings = std::fs::read_to_string(central.path("central.toml"))?;
         // Hosts under test share two cores and a kernel that makes namespaces one after another.
-        let mut settings =
-            settings.replace("providers = []\n", "").replace("grant_wait_seconds = 5\n", "grant_wait_seconds = 15\n");
+        let mut settings = settings.replace("grant_wait_seconds = 5\n", "grant_wait_seconds = 15\n");
         settings = settings.replace("[feed]\nhead_seconds = 10\n", "");
         // Tests ask more than anybody else from one address; what tests the limits sets its own.
         settings = without_limits(&settings);
