@@ -3,8 +3,7 @@
 //! A thousand hosts that report have one transaction and one flush for all who came meanwhile, and one alone waits for
 //! nobody.
 
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::oneshot;
 
 /// The most questions of one answer: the first of very many are not to wait for the last.
@@ -14,14 +13,7 @@ type Asked<Q, A> = (Q, oneshot::Sender<A>);
 
 /// Who waits.
 #[derive(Debug)]
-pub struct Group<Q, A>(Arc<Shared<Q, A>>);
-
-#[derive(Debug)]
-struct Shared<Q, A> {
-    state: Mutex<State<Q, A>>,
-    /// Nobody waits any more.
-    idle: Condvar,
-}
+pub struct Group<Q, A>(Arc<Mutex<State<Q, A>>>);
 
 #[derive(Debug)]
 struct State<Q, A> {
@@ -32,15 +24,7 @@ struct State<Q, A> {
 
 impl<Q, A> Default for Group<Q, A> {
     fn default() -> Self {
-        Self(Arc::new(Shared { state: Mutex::new(State { waiting: Vec::new(), led: false }), idle: Condvar::new() }))
-    }
-}
-
-impl<Q, A> Group<Q, A> {
-    /// Waits until nobody waits for an answer, that long at most: for what has less haste.
-    pub fn wait_idle(&self, most: Duration) {
-        let state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let _state = self.0.idle.wait_timeout_while(state, most, |state| state.led);
+        Self(Arc::new(Mutex::new(State { waiting: Vec::new(), led: false })))
     }
 }
 
@@ -49,7 +33,7 @@ impl<Q: Send + 'static, A: Send + 'static> Group<Q, A> {
     pub async fn ask(&self, question: Q, work: impl Fn(Vec<Q>) -> Vec<A> + Send + 'static) -> Option<A> {
         let (sender, answer) = oneshot::channel();
         let leads = {
-            let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             state.waiting.push((question, sender));
             !std::mem::replace(&mut state.led, true)
         };
@@ -62,7 +46,7 @@ impl<Q: Send + 'static, A: Send + 'static> Group<Q, A> {
 }
 
 /// Who works on answers, until nobody waits.
-struct Leader<Q, A>(Arc<Shared<Q, A>>);
+struct Leader<Q, A>(Arc<Mutex<State<Q, A>>>);
 
 impl<Q, A> Leader<Q, A> {
     fn work(&self, work: &impl Fn(Vec<Q>) -> Vec<A>) {
@@ -76,10 +60,9 @@ impl<Q, A> Leader<Q, A> {
     }
 
     fn next(&self) -> Option<Vec<Asked<Q, A>>> {
-        let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if state.waiting.is_empty() {
             state.led = false;
-            self.0.idle.notify_all();
             return None;
         }
         let most = state.waiting.len().min(MOST);
@@ -92,10 +75,9 @@ impl<Q, A> Drop for Leader<Q, A> {
     fn drop(&mut self) {
         // Else the work is done, and another one may lead already.
         if std::thread::panicking() {
-            let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             state.led = false;
             state.waiting.clear();
-            self.0.idle.notify_all();
         }
     }
 }
@@ -131,7 +113,7 @@ mod tests {
         let first = ask(1);
         begins.recv().unwrap();
         let others: Vec<_> = (2..200).map(ask).collect();
-        while group.0.state.lock().unwrap().waiting.len() < 198 {
+        while group.0.lock().unwrap().waiting.len() < 198 {
             std::thread::yield_now();
         }
         (0..3).for_each(|_| free.send(()).unwrap());
@@ -146,34 +128,9 @@ mod tests {
             // In two pieces, none above the most.
             assert_eq!(sizes, [(MOST, MOST), (198 - MOST, 198 - MOST)].into());
         });
-        while group.0.state.lock().unwrap().led {
+        while group.0.lock().unwrap().led {
             std::thread::yield_now();
         }
-    }
-
-    #[test]
-    fn what_has_less_haste_waits_until_nobody_waits_but_not_for_ever() {
-        let (group, runtime) = (Arc::new(Group::<(), ()>::default()), runtime());
-        group.wait_idle(Duration::from_secs(60));
-        let (free, hold) = mpsc::channel::<()>();
-        let (begun, begins) = mpsc::channel::<()>();
-        let hold = Mutex::new(hold);
-        let asking = Arc::clone(&group);
-        let asked = runtime.spawn(async move {
-            let work = move |asked: Vec<()>| {
-                begun.send(()).unwrap();
-                hold.lock().unwrap().recv().unwrap();
-                asked
-            };
-            asking.ask((), work).await
-        });
-        begins.recv().unwrap();
-        group.wait_idle(Duration::from_millis(1));
-        assert!(group.0.state.lock().unwrap().led, "it gave up");
-        free.send(()).unwrap();
-        group.wait_idle(Duration::from_secs(60));
-        assert!(!group.0.state.lock().unwrap().led);
-        assert_eq!(runtime.block_on(asked).unwrap(), Some(()));
     }
 
     #[test]
@@ -185,7 +142,7 @@ mod tests {
         };
         assert_eq!(runtime.block_on(group.ask(true, work)), None);
         // The thread that died may still be on its way out.
-        while group.0.state.lock().unwrap().led {
+        while group.0.lock().unwrap().led {
             std::thread::yield_now();
         }
         assert_eq!(runtime.block_on(group.ask(false, work)), Some(()));

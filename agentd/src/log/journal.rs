@@ -3,6 +3,7 @@
 
 use super::warn;
 use serde::Deserialize;
+use std::io;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -40,23 +41,21 @@ struct Stored {
 }
 
 impl Journal {
-    /// Begins a thread of its own, which ends with this. None if there can be none.
+    /// Begins a thread of its own, which ends with this. None if there can be none: that is said, and hinders nothing.
     pub fn start(socket: &Path, chain: &str) -> Option<Self> {
+        Self::try_start(socket, chain)
+            .inspect_err(|error| warn(format_args!("records are not copied into the journal: {error}")))
+            .ok()
+    }
+
+    fn try_start(socket: &Path, chain: &str) -> io::Result<Self> {
         let (sender, lines) = sync_channel(PARTS_MAX);
         let counts = Arc::new(Counts::default());
-        let copier = Copier {
-            socket: socket.to_owned(),
-            chain: chain.to_owned(),
-            counts: Arc::clone(&counts),
-            // As journald's clients do: no name of its own, and nothing is waited for.
-            from: UnixDatagram::unbound().and_then(|from| from.set_write_timeout(Some(TAKES)).map(|()| from)).ok()?,
-        };
-        let begun = std::thread::Builder::new().name("journal".to_owned()).spawn(move || copier.run(&lines));
-        if let Err(error) = begun {
-            warn(format_args!("records are not copied into the journal: {error}"));
-            return None;
-        }
-        Some(Self { sender, counts })
+        let from = UnixDatagram::unbound()?;
+        from.set_write_timeout(Some(TAKES))?;
+        let copier = Copier { socket: socket.to_owned(), chain: chain.to_owned(), counts: Arc::clone(&counts), from };
+        std::thread::Builder::new().name("journal".to_owned()).spawn(move || copier.run(&lines))?;
+        Ok(Self { sender, counts })
     }
 
     /// Takes lines that are on stable storage.

@@ -9,7 +9,6 @@ use super::{App, Failed, fault};
 use crate::store::{Act, Delegation};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
 use tether_centrallink::wire::Revoked;
 use tether_identity::DelegationId;
 
@@ -19,9 +18,6 @@ const META_OWED: &str = "owed_records";
 pub(super) const AT_ONCE: usize = 64;
 /// How many records one act writes: others wait for the store meanwhile.
 const STEP: usize = 256;
-
-/// How long the records wait at most for feeds that are being served: hosts come first.
-const HASTE: Duration = Duration::from_secs(2);
 
 /// One revocation's records that are not written yet.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -64,10 +60,8 @@ impl App {
 
     /// Writes what is owed, whoever owes it.
     pub fn settle(&self) -> Result<(), Failed> {
-        let until = Instant::now() + HASTE;
         while self.look(|act| Ok(!owed(act)?.is_empty()))? {
             self.act(|act| self.settle_some(act))?;
-            self.feeds.wait_idle(until.saturating_duration_since(Instant::now()));
         }
         Ok(())
     }

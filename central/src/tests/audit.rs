@@ -678,7 +678,9 @@ fn damage_holds_up_neither_the_rest_nor_others() {
     // Five records and a head are 0 to 4, 5 and 6, 7 and 8. Record 3 is damaged.
     let mut wrong = writer.clone();
     wrong.lines[2] = wrong.lines[2].replace("/id", "/ls");
+    world.exchange("alice@example.org", 0).unwrap();
     assert_eq!(host.told("after=0&gap=true", &wrong.text(0)), bad(2, 0, "broken", "audit.changed", 3));
+    assert_eq!(world.exchange("alice@example.org", 0), Err("host.broken".to_owned()));
     // Another host's chain has nothing to do with it.
     let mut other = HostWriter::new("web-02");
     let text = other.record("a", None).head().text(0);
@@ -696,6 +698,8 @@ fn damage_holds_up_neither_the_rest_nor_others() {
     assert_eq!(host.told(&gap(4, 0), &writer.text(4)), fine(6, 1), "from the first head after it");
     let now = chain(&world);
     assert_eq!((now.generation, now.start.is_none(), now.gaps, now.trouble), (1, true, 1, None));
+    assert_eq!(now.damaged.map(|trouble| (trouble.code, trouble.number)), Some(("audit.changed".to_owned(), 3)));
+    assert_eq!(world.exchange("alice@example.org", 0), Err("host.damaged".to_owned()), "until it is enrolled anew");
     assert_eq!(kept(&world), writer.lines[4..]);
     let before = world.read(|act| act.lines(HOST, 0, Place::default(), 1000));
     assert_eq!(before.len(), 2, "what came before stays");
