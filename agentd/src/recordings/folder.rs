@@ -1,6 +1,6 @@
 //! The folder of recordings: root writes, the courier reads, nobody else enters.
 
-use super::{KINDS, Key, Open, Used};
+use super::{Ended, KINDS, Key, Open, Removed, Used};
 use crate::log::warn;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
@@ -103,6 +103,14 @@ impl Folder {
         gone(fs::remove_file(self.marked(key)), &self.marked(key));
     }
 
+    /// Notes what the record of its removal, in weeks, needs to know. It is not waited for: a power cut can take it, and
+    /// then that record knows the session alone.
+    pub fn note_ended(&self, key: &Key, ended: &Ended) {
+        let path = self.recording(key).with_extension("ended");
+        let written = serde_json::to_vec(ended).map_err(io::Error::from).and_then(|text| fs::write(&path, text));
+        written.unwrap_or_else(|error| warn(format_args!("{}: {error}", path.display())));
+    }
+
     pub fn remove(&self, key: &Key) {
         gone(fs::remove_file(self.recording(key)), &self.recording(key));
         self.unmark(key);
@@ -129,9 +137,9 @@ impl Folder {
         self.path.join("ships").exists()
     }
 
-    /// Removes what is older than `age` and over, and gives the bytes that were freed of each session. Where a host
+    /// Removes what is older than `age` and over. Where a host
     /// ships its recordings (`ships`), only what was shipped: `NAME.shipped` lies beside it.
-    pub fn sweep(&self, age: Duration, ships: bool) -> io::Result<Vec<(Key, u64)>> {
+    pub fn sweep(&self, age: Duration, ships: bool) -> io::Result<Vec<Removed>> {
         let mut removed = Vec::new();
         for session in self.sessions()? {
             let folder = self.path.join(session.as_str());
@@ -147,9 +155,13 @@ impl Folder {
                 if !is_old || path.with_extension("open").exists() || (ships && !shipped.exists()) {
                     continue;
                 }
+                let beside = path.with_extension("ended");
+                let ended = fs::read(&beside).ok().and_then(|text| serde_json::from_slice(&text).ok());
                 fs::remove_file(&path)?;
-                let _ = fs::remove_file(&shipped);
-                removed.push(((session.clone(), name), about.len()));
+                for beside in [shipped, beside] {
+                    let _ = fs::remove_file(beside);
+                }
+                removed.push(Removed { key: (session.clone(), name), bytes: about.len(), ended });
             }
             // Only when nothing is left in it.
             let _ = fs::remove_dir(&folder);
