@@ -12,6 +12,8 @@ use tether_identity::SessionId;
 
 /// Where recordings are.
 pub const FOLDER: &str = "/var/lib/tether/recordings";
+/// The most bytes of a mark.
+const MARK_MAX: u64 = 64 * 1024;
 /// Whose group reads them, to ship them.
 const READER: &str = "tether-courier";
 
@@ -30,10 +32,18 @@ impl Folder {
         Ok(folder)
     }
 
-    /// Those that have recordings.
+    /// Those that have recordings. What is no folder is no session's, whatever its name.
     pub fn sessions(&self) -> io::Result<Vec<SessionId>> {
-        let names = fs::read_dir(&self.path)?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-        Ok(names.filter_map(|name| name.parse().ok()).collect())
+        let mut sessions = Vec::new();
+        for entry in fs::read_dir(&self.path)? {
+            let entry = entry?;
+            let Some(session) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() => sessions.push(session),
+                _ => warn(format_args!("{} is no folder [recording.not_plain]", entry.path().display())),
+            }
+        }
+        Ok(sessions)
     }
 
     /// A session's last number and bytes, and what has no end on record.
@@ -50,7 +60,8 @@ impl Folder {
                 last.for_each(|(_, last)| *last = number.max(*last));
             }
             match kind {
-                "rec" => used.bytes += entry.metadata()?.len(),
+                // One that is gone by now takes no room.
+                "rec" => used.bytes += entry.metadata().map_or(0, |about| about.len()),
                 "open" => open.extend(read_mark(&entry.path()).map(|mark| (name.to_owned(), mark))),
                 _ => {}
             }
@@ -124,9 +135,10 @@ impl Folder {
         fs::write(path.with_extension("shipped"), text)
     }
 
-    /// Whether this host ships its recordings: then what was not shipped is not removed. A file `ships` says so.
+    /// Whether this host ships its recordings: then what was not shipped is not removed. A file `ships` says so; if that
+    /// cannot be known, nothing is removed either.
     pub fn ships(&self) -> bool {
-        self.path.join("ships").exists()
+        !is_missing(fs::symlink_metadata(self.path.join("ships")))
     }
 
     /// Removes what is older than `age` and over, and gives the bytes that were freed of each session. Where a host
@@ -135,26 +147,43 @@ impl Folder {
         let mut removed = Vec::new();
         for session in self.sessions()? {
             let folder = self.path.join(session.as_str());
-            for entry in fs::read_dir(&folder)? {
-                let path = entry?.path();
-                let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
-                if path.extension().is_none_or(|kind| kind != "rec") {
-                    continue;
-                }
-                let about = fs::metadata(&path)?;
-                let is_old = SystemTime::now().duration_since(about.modified()?).is_ok_and(|old| old > age);
-                let shipped = path.with_extension("shipped");
-                if !is_old || path.with_extension("open").exists() || (ships && !shipped.exists()) {
-                    continue;
-                }
-                fs::remove_file(&path)?;
-                let _ = fs::remove_file(&shipped);
-                removed.push(((session.clone(), name), about.len()));
+            // What is wrong with one keeps no other.
+            if let Err(error) = Self::sweep_session(&folder, &session, (age, ships), &mut removed) {
+                warn(format_args!("{}: {error} [recording.unreadable]", folder.display()));
             }
             // Only when nothing is left in it.
             let _ = fs::remove_dir(&folder);
         }
         Ok(removed)
+    }
+
+    fn sweep_session(
+        folder: &Path,
+        session: &SessionId,
+        (age, ships): (Duration, bool),
+        removed: &mut Vec<(Key, u64)>,
+    ) -> io::Result<()> {
+        for entry in fs::read_dir(folder)? {
+            let path = entry?.path();
+            let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
+            if path.extension().is_none_or(|kind| kind != "rec") {
+                continue;
+            }
+            let Ok(about) = fs::symlink_metadata(&path) else { continue };
+            // A link or a folder is no recording of ours, and stays for a person to look at.
+            let is_old = SystemTime::now().duration_since(about.modified()?).is_ok_and(|old| old > age);
+            let shipped = path.with_extension("shipped");
+            let is_shipped = fs::symlink_metadata(&shipped).is_ok_and(|about| about.is_file());
+            let is_open = !is_missing(fs::symlink_metadata(path.with_extension("open")));
+            if !about.is_file() || !is_old || is_open || (ships && !is_shipped) {
+                continue;
+            }
+            fs::remove_file(&path)?;
+            let _ = fs::remove_file(&shipped);
+            let _ = fs::remove_file(path.with_extension("unread"));
+            removed.push(((session.clone(), name), about.len()));
+        }
+        Ok(())
     }
 
     fn make(&self, folder: &Path) -> io::Result<()> {
@@ -170,9 +199,27 @@ impl Folder {
     }
 }
 
+/// A mark that cannot be read says nothing, but that its recording goes on for ever: it would never be whole anywhere, nor
+/// ever go. It is moved aside. If the recording has no end on record, the chain says so, and its end is told.
 fn read_mark(path: &Path) -> Option<Open> {
-    let read = fs::read(path).and_then(|text| Ok(serde_json::from_slice(&text)?));
-    read.inspect_err(|error| warn(format_args!("{}: {error}; that recording's end is not told", path.display()))).ok()
+    let is_plain = fs::symlink_metadata(path).is_ok_and(|about| about.is_file() && about.len() <= MARK_MAX);
+    let read = is_plain.then(|| fs::read(path).and_then(|text| Ok(serde_json::from_slice(&text)?)));
+    let why = match read {
+        Some(Ok(open)) => return Some(open),
+        Some(Err(error)) => error.to_string(),
+        None => "it is no file, or too long".to_owned(),
+    };
+    let aside = path.with_extension("unread");
+    let moved = fs::rename(path, &aside);
+    let whither =
+        moved.map_or_else(|error| format!("and cannot be moved aside: {error}"), |()| "moved aside".to_owned());
+    warn(format_args!("{}: {why} [recording.mark]; {whither}", path.display()));
+    None
+}
+
+/// Only if it is known that it is not there.
+fn is_missing<T>(looked: io::Result<T>) -> bool {
+    looked.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
 fn gone(result: io::Result<()>, path: &Path) {

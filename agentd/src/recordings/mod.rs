@@ -122,7 +122,11 @@ impl Recordings {
         let folder = Folder::open(path.into())?;
         let mut state = State { news: true, ..State::default() };
         for session in folder.sessions()? {
-            let (used, open) = folder.look(&session)?;
+            let (used, open) = folder.look(&session).unwrap_or_else(|error| {
+                // Its files are never written over, and the others have nothing to do with it.
+                crate::log::warn(format_args!("recordings of {session}: {error} [recording.unreadable]"));
+                (Used::default(), Vec::new())
+            });
             state.total += used.bytes;
             state.sessions.insert(session.clone(), used);
             let taken_up = |(name, open)| ((session.clone(), name), Open { taken_up: true, ..open });
