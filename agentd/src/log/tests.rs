@@ -272,4 +272,17 @@ fn without_room_agents_are_refused_and_what_happens_stays_on_record() {
     }
     assert_eq!(log.closed().unwrap().code, "audit.full");
     log.append(&event("an end")).unwrap().wait().unwrap();
+    // Central has it: there is room at once, and not with the next head, half a minute later.
+    let begun = std::time::Instant::now();
+    while log.standing().signed < log.standing().records {
+        assert!(begun.elapsed().as_secs() < 10, "no head comes");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    log.countersign("a.b.c", &countersign_mark(&disk)).unwrap();
+    let begun = std::time::Instant::now();
+    while log.closed().is_some() {
+        assert!(begun.elapsed().as_secs() < 10, "there is no room yet");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    assert!(log.standing().bytes < 1 << 20);
 }
