@@ -9,15 +9,19 @@ use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 use tether_audit::{Chain, HeadAt, HeadSigner, Link, Verified};
+use tether_identity::SessionId;
+use tether_statement::{Countersignature, Receipt, Revocation, Typ, digest};
 use tether_testhost::{Host, Suite};
-use tether_tests::People;
+use tether_tests::central::HOST;
 use tether_tests::evidence::{
     CHAIN, RECORDINGS, copy_out, export, roots, standing, verify, wait_shipped, wait_standing,
 };
 use tether_tests::forger::{Stolen, head, number};
 use tether_tests::provider::ALICE;
 use tether_tests::realm::Realm;
-use tether_tests::recordings::wait_for;
+use tether_tests::recordings::{Recording, wait_for};
+use tether_tests::scene::SHIPPED_BUNDLE;
+use tether_tests::{People, Scene, Trail};
 
 type Result<T = ()> = anyhow::Result<T>;
 
@@ -44,6 +48,7 @@ on_bookworm!(
     a_revocation_passes_a_long_backlog,
     a_central_that_answers_anything_loses_nothing,
     strange_files_hold_up_nothing,
+    bad_files_in_the_inbox_keep_nothing_good_out,
 );
 
 /// What central missed.
@@ -613,4 +618,109 @@ fn strange_files_hold_up_nothing(suite: Suite) -> Result {
     let last = realm.status(host)?.audit.records;
     wait_standing(&realm, host, "what came after it", |chain| chain["signed"].as_u64() >= Some(last))?;
     Ok(())
+}
+
+/// What may lie under a name of the inbox; `$1` is the name.
+const BAD: [(&str, &str, &str); 10] = [
+    ("a folder", "mkdir $1", "inbox.not_removed"),
+    ("a link", "ln -s /etc/passwd $1", "inbox.unreadable"),
+    ("a link to nowhere", "ln -s /nowhere/x $1", "inbox.unreadable"),
+    ("a link to itself", "ln -s $1 $1", "inbox.unreadable"),
+    ("a FIFO", "mkfifo $1", "inbox.unreadable"),
+    ("a file with two names", "echo x > .other-$1; ln .other-$1 $1", "inbox.unreadable"),
+    ("too much", "truncate -s 1T $1", "inbox.unreadable"),
+    ("no text", "printf '\\377\\376' > $1", "inbox.unreadable"),
+    ("nothing", ": > $1", "feed.malformed"),
+    ("half a text", "printf eyJhbGciOiJFZERTQSJ9.e30 > $1", "feed.malformed"),
+];
+
+/// Central's words of each kind, each first under a name at which something bad lies.
+fn bad_files_in_the_inbox_keep_nothing_good_out(suite: Suite) -> Result {
+    let mut scene = Scene::new(suite)?;
+    let (draft, agent) = scene.session()?;
+    let session = draft.grant.session.clone();
+    let (connection, mut named) = (agent.connect()?, Vec::new());
+    for at in 0..BAD.len() {
+        ensure!(connection.run("echo in")?.out == "in\n", "command {at}");
+        named.push(Recording::last(&scene, session.as_str())?.name);
+    }
+    for (round, (what, make, code)) in BAD.into_iter().enumerate() {
+        let source = SHIPPED_BUNDLE.replace("version = 1", &format!("version = {}", round + 2));
+        let text = scene.central.sign_bundle(&source)?.1;
+        let next = scene.central.feed.position().number + 1;
+        let shipped = format!("shipped-{session}-{}.jws", named[round]);
+        let names = [
+            "keys.jws".to_owned(),
+            format!("feed-{next}.jws"),
+            format!("bundle-{}.jws", digest(&text)),
+            "confirm-triage.jws".to_owned(),
+            "countersigned.jws".to_owned(),
+            "head.jws".to_owned(),
+            shipped.clone(),
+        ];
+        bad(&scene, &names, make).with_context(|| what.to_owned())?;
+        words(&mut scene, &source, &session, (&named[round], &shipped)).with_context(|| what.to_owned())?;
+        // The answer to a start.
+        scene.host.sh("systemctl restart tether-agentd")?;
+        bad(&scene, &["resume.jws".to_owned()], make).with_context(|| what.to_owned())?;
+        scene.resume().with_context(|| what.to_owned())?;
+        ensure!(scene.trail()?.has_code(code), "{what}: no record has {code}: {:?}", scene.trail()?.codes());
+    }
+    let text = Trail::text(&scene.host)?;
+    for event in ["feed.refused", "audit.countersignature_refused", "recording.receipt_refused"] {
+        ensure!(text.contains(event), "{event} is not on record");
+    }
+    ensure!(connection.run("sudo uptime")?.code == 0, "its session does not go on");
+    Ok(())
+}
+
+/// Puts something bad there; agentd has looked at all of it when this returns.
+fn bad(scene: &Scene, names: &[String], make: &str) -> Result {
+    let inbox = "/var/spool/tether/inbox";
+    for name in names {
+        root(&scene.host, &format!("cd {inbox}; rm -rf {name}; set -- {name}; {make}"))?;
+    }
+    // What was put there without being written is met with what is written next.
+    root(&scene.host, &format!("echo a.b.c > {inbox}/feed-0.jws"))?;
+    let folder = make.starts_with("mkdir");
+    let begun = Instant::now();
+    loop {
+        let there = format!("cd {inbox}; ls -d {} feed-0.jws 2>/dev/null; true", names.join(" "));
+        let left = root(&scene.host, &there)?;
+        if left.lines().count() == if folder { names.len() } else { 0 } {
+            break;
+        }
+        ensure!(begun.elapsed() < Duration::from_secs(20), "{left} is not looked at");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    // The courier sets folders aside.
+    root(&scene.host, &format!("cd {inbox}; rm -rf {} .other-*", names.join(" "))).map(drop)
+}
+
+/// Each of central's words is taken.
+fn words(scene: &mut Scene, source: &str, session: &SessionId, (name, shipped): (&str, &str)) -> Result {
+    let keys = scene.central.keys()?;
+    scene.central.drop(&scene.host, "keys.jws", &keys)?;
+    scene.central.revoke(&scene.host, Revocation::Session("aaaaaaaaaaaaaaaaaaaa".parse()?))?;
+    scene.read()?;
+    scene.publish(source)?;
+    let host = &scene.host;
+    wait_for("the keys", || Ok(host.sh("cat /var/lib/tether/trust.json")?.contains(&keys)))?;
+    scene.wait("a head", |status| status.head_age_s.is_some_and(|age| age < 10) && status.state == "admitting")?;
+    scene.wait("a head over all", |status| status.audit.signed == status.audit.records)?;
+    let text = Trail::text(host)?;
+    let last = text.lines().rev().find_map(head).context("a head")?.head;
+    let (number, hash, time) = (last.number, last.hash.clone(), scene.central.now());
+    let word = Countersignature { host: HOST.parse()?, number, hash, head: last.digest()?, time };
+    scene.central.drop(host, "countersigned.jws", &scene.central.audit_key.sign(Typ::Countersignature, &word)?)?;
+    scene.wait("the countersignature", |status| status.audit.countersigned >= number)?;
+    let bytes = host.read_file(tether_tests::recordings::path(session.as_str(), name))?;
+    let mut pieces = tether_recording::Pieces::new();
+    pieces.take(&bytes, |_| ());
+    let (recording, sha256) = (name.to_owned(), pieces.digest());
+    let bytes = bytes.len() as u64;
+    let word = Receipt { host: HOST.parse()?, session: session.clone(), recording, bytes, sha256, time };
+    scene.central.drop(host, shipped, &scene.central.audit_key.sign(Typ::Receipt, &word)?)?;
+    let mark = format!("test -f {RECORDINGS}/{session}/{name}.shipped && echo in; true");
+    wait_for("the receipt", || Ok(host.sh(&mark)? == "in\n"))
 }
