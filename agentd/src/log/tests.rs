@@ -286,3 +286,40 @@ fn without_room_agents_are_refused_and_what_happens_stays_on_record() {
     }
     assert!(log.standing().bytes < 1 << 20);
 }
+
+/// Whatever has a segment's name: agentd starts, and lets no agent in.
+#[test]
+fn what_is_no_file_is_no_chain_and_is_not_waited_for() {
+    use std::fs;
+    type Way = (&'static str, fn(&std::path::Path));
+    let ways: [Way; 4] = [
+        ("a folder", |path| fs::create_dir(path).unwrap()),
+        ("a FIFO", |path| {
+            let mode = rustix::fs::Mode::RUSR;
+            rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        }),
+        ("a link to itself", |path| std::os::unix::fs::symlink(path, path).unwrap()),
+        ("a socket", |path| drop(std::os::unix::net::UnixListener::bind(path).unwrap())),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let open = || {
+        let disk = Arc::new(Folder::open(folder.path(), None).unwrap());
+        AuditLog::open(disk, Audit::default(), "web-01", "boot").unwrap()
+    };
+    open().append(&event("one")).unwrap().wait().unwrap();
+    for (what, make) in ways {
+        // In the place of the one that is written to, and of one that nobody has written.
+        for first in [1, 99] {
+            let path = folder.path().join(name_of(first));
+            let kept = fs::read(&path).ok();
+            drop(fs::remove_file(&path));
+            make(&path);
+            assert_eq!(open().closed().map(|closed| closed.code), Some("audit.broken"), "{what} at {first}");
+            fs::remove_file(&path).or_else(|_| fs::remove_dir(&path)).unwrap();
+            if let Some(kept) = kept {
+                fs::write(&path, kept).unwrap();
+            }
+            assert_eq!(open().closed(), None, "the control: without {what} at {first}");
+        }
+    }
+}
