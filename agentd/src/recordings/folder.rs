@@ -24,6 +24,16 @@ pub(super) struct Folder {
     group: Option<u32>,
 }
 
+/// One that is over.
+struct Over {
+    key: Key,
+    path: PathBuf,
+    bytes: u64,
+    /// When it was last written to.
+    since: SystemTime,
+    shipped: bool,
+}
+
 impl Folder {
     pub fn open(path: PathBuf) -> io::Result<Self> {
         let group = group_of(READER, &fs::read_to_string("/etc/group")?);
@@ -145,24 +155,62 @@ impl Folder {
     /// ships its recordings (`ships`), only what was shipped: `NAME.shipped` lies beside it.
     pub fn sweep(&self, age: Duration, ships: bool) -> io::Result<Vec<(Key, u64)>> {
         let mut removed = Vec::new();
-        for session in self.sessions()? {
-            let folder = self.path.join(session.as_str());
-            // What is wrong with one keeps no other.
-            if let Err(error) = Self::sweep_session(&folder, &session, (age, ships), &mut removed) {
-                warn(format_args!("{}: {error} [recording.unreadable]", folder.display()));
+        for Over { key, path, bytes, since, shipped } in self.over()? {
+            let is_old = SystemTime::now().duration_since(since).is_ok_and(|old| old > age);
+            if is_old && (shipped || !ships) && self.let_go(&path) {
+                removed.push((key, bytes));
             }
-            // Only when nothing is left in it.
-            let _ = fs::remove_dir(&folder);
         }
         Ok(removed)
     }
 
-    fn sweep_session(
-        folder: &Path,
-        session: &SessionId,
-        (age, ships): (Duration, bool),
-        removed: &mut Vec<(Key, u64)>,
-    ) -> io::Result<()> {
+    /// Removes what was shipped, the oldest first, until so many bytes are free of it.
+    pub fn make_room(&self, wanted: u64) -> io::Result<Vec<(Key, u64)>> {
+        let mut over = self.over()?;
+        over.retain(|one| one.shipped);
+        over.sort_by_key(|one| one.since);
+        let (mut removed, mut freed) = (Vec::new(), 0);
+        for Over { key, path, bytes, .. } in over {
+            if freed >= wanted {
+                break;
+            }
+            if self.let_go(&path) {
+                freed += bytes;
+                removed.push((key, bytes));
+            }
+        }
+        Ok(removed)
+    }
+
+    /// Removes a recording, what lies beside it, and its folder when nothing is left in it.
+    fn let_go(&self, path: &Path) -> bool {
+        if let Err(error) = fs::remove_file(path) {
+            warn(format_args!("{}: {error} [recording.unreadable]", path.display()));
+            return false;
+        }
+        for beside in ["shipped", "unread"] {
+            let _ = fs::remove_file(path.with_extension(beside));
+        }
+        let _ = path.parent().filter(|folder| **folder != *self.path).map(fs::remove_dir);
+        true
+    }
+
+    /// Recordings that are over.
+    fn over(&self) -> io::Result<Vec<Over>> {
+        let mut over = Vec::new();
+        for session in self.sessions()? {
+            let folder = self.path.join(session.as_str());
+            // What is wrong with one keeps no other.
+            if let Err(error) = Self::look_for_over(&folder, &session, &mut over) {
+                warn(format_args!("{}: {error} [recording.unreadable]", folder.display()));
+            }
+            // Of a session that recorded nothing.
+            let _ = fs::remove_dir(&folder);
+        }
+        Ok(over)
+    }
+
+    fn look_for_over(folder: &Path, session: &SessionId, over: &mut Vec<Over>) -> io::Result<()> {
         for entry in fs::read_dir(folder)? {
             let path = entry?.path();
             let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
@@ -171,17 +219,12 @@ impl Folder {
             }
             let Ok(about) = fs::symlink_metadata(&path) else { continue };
             // A link or a folder is no recording of ours, and stays for a person to look at.
-            let is_old = SystemTime::now().duration_since(about.modified()?).is_ok_and(|old| old > age);
-            let shipped = path.with_extension("shipped");
-            let is_shipped = fs::symlink_metadata(&shipped).is_ok_and(|about| about.is_file());
+            let shipped = fs::symlink_metadata(path.with_extension("shipped")).is_ok_and(|about| about.is_file());
             let is_open = !is_missing(fs::symlink_metadata(path.with_extension("open")));
-            if !about.is_file() || !is_old || is_open || (ships && !is_shipped) {
-                continue;
+            if about.is_file() && !is_open {
+                let (key, bytes, since) = ((session.clone(), name), about.len(), about.modified()?);
+                over.push(Over { key, path, bytes, since, shipped });
             }
-            fs::remove_file(&path)?;
-            let _ = fs::remove_file(&shipped);
-            let _ = fs::remove_file(path.with_extension("unread"));
-            removed.push(((session.clone(), name), about.len()));
         }
         Ok(())
     }

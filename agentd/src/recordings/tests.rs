@@ -176,6 +176,41 @@ fn a_full_host_begins_nothing() {
     assert!(!recordings.has_room());
 }
 
+/// After hours without central a host may be full of what central has by now.
+#[test]
+fn a_full_host_lets_go_what_was_shipped_the_oldest_first_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let recordings = Recordings::open(folder.path(), Settings { host_mib: 1, ..Settings::default() }).unwrap();
+    let key = |name: &String| (session(), name.clone());
+    let names: Vec<String> = (0..6)
+        .map(|at| {
+            let (name, mut file) = begin(&recordings);
+            output(&mut file, &vec![7; 200_000]);
+            file.set_modified(std::time::SystemTime::now() - Duration::from_secs(100 - at)).unwrap();
+            let length = file.metadata().unwrap().len();
+            recordings.add_bytes(&session(), length);
+            name
+        })
+        .collect();
+    // The last goes on; the first was never shipped.
+    names[..5].iter().for_each(|name| recordings.forget(&key(name)));
+    for name in &names[1..] {
+        fs::write(recordings.folder.recording(&key(name)).with_extension("shipped"), "a word").unwrap();
+    }
+    assert!(!recordings.has_room());
+    let gone = |removed: Vec<(Key, u64)>| removed.into_iter().map(|((_, name), _)| name).collect::<Vec<_>>();
+    assert!(recordings.make_room().unwrap().is_empty(), "the control: this host ships nothing");
+    fs::write(folder.path().join("ships"), "").unwrap();
+    assert_eq!(gone(recordings.make_room().unwrap()), [names[1].clone(), names[2].clone()]);
+    assert!(recordings.has_room());
+    assert!(recordings.make_room().unwrap().is_empty(), "there is room");
+    recordings.add_bytes(&session(), 10 * PIECE);
+    assert_eq!(gone(recordings.make_room().unwrap()), [names[3].clone(), names[4].clone()], "all that was shipped");
+    for name in [&names[0], &names[5]] {
+        assert!(recordings.folder.recording(&key(name)).exists(), "{name}");
+    }
+}
+
 #[test]
 fn whoever_can_still_write_is_seen() {
     let folder = tempfile::tempdir().unwrap();
