@@ -45,6 +45,7 @@ macro_rules! on_bookworm {
 
 on_bookworm!(
     agents_work_until_there_is_no_room_and_all_of_it_comes_in,
+    recordings_fill_the_host_and_go_once_central_has_them,
     a_revocation_passes_a_long_backlog,
     a_central_that_answers_anything_loses_nothing,
     strange_files_hold_up_nothing,
@@ -218,6 +219,64 @@ fn agents_work_until_there_is_no_room_and_all_of_it_comes_in(suite: Suite) -> Re
         trail.iter().filter(|link| link.event.event == "audit.alarm").map(|link| link.event.code.as_str()).collect();
     ensure!(!alarms.is_empty() && alarms.iter().all(|code| *code == "audit.silent"), "{alarms:?}");
     Ok(())
+}
+
+/// The room for recordings ends before that for records. Nothing goes that central has not; once it has them the oldest go,
+/// and agents are let in again.
+fn recordings_fill_the_host_and_go_once_central_has_them(suite: Suite) -> Result {
+    let mut realm = Realm::new(suite)?;
+    let host = realm.host()?;
+    set(&realm, host, "[times]\nmax_silence = 21600\nmax_silence_live = 43200\n[recording]\nhost_mib = 3\n")?;
+    let people = People::new(&realm.lab, host)?;
+    let (_, agent) = realm.open(host, &realm.provider.sign_in(&ALICE)?)?;
+    let connection = agent.connect()?;
+    ensure!(connection.run("echo in")?.out == "in\n", "no command");
+    realm.central.kill();
+    let host = realm.host()?;
+    let (mut ran, begun) = (0, Instant::now());
+    let refused = loop {
+        let one = connection.run("head -c 200000 /dev/urandom | base64 -w0")?;
+        ensure!(begun.elapsed() < Duration::from_secs(30), "it may record what it likes: {ran}");
+        match one.code {
+            0 => ran += 1,
+            _ => break one,
+        }
+    };
+    ensure!(refused.err.contains("[recording.full]") && ran > 5, "after {ran}: {refused:?}");
+    people_work(&people)?;
+    // Longer than room is looked for.
+    std::thread::sleep(Duration::from_secs(6));
+    ensure!(connection.run("echo in")?.code != 0, "room was made of what central has not");
+    let folder = tempfile::tempdir()?;
+    copy_out(host, RECORDINGS, folder.path())?;
+
+    realm.central.serve()?;
+    let (host, back) = (realm.host()?, Instant::now());
+    while connection.run("echo in")?.code != 0 {
+        ensure!(back.elapsed() < Duration::from_secs(60), "agents stay out: {}", host.journal("tether-agentd")?);
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    eprintln!("agents are in again {:?} after central", back.elapsed());
+    recordings_came_in(&realm, host)?;
+    let (mut all, mut gone) = (0, 0);
+    for entry in std::fs::read_dir(folder.path())? {
+        let session = entry?.path();
+        for entry in std::fs::read_dir(&session).into_iter().flatten() {
+            let path = entry?.path();
+            if path.extension().is_some_and(|ending| ending == "rec") {
+                let file = path.strip_prefix(folder.path())?.display().to_string();
+                let theirs = std::fs::read(realm.central.path(&format!("recordings/{file}")));
+                ensure!(theirs.is_ok_and(|theirs| std::fs::read(&path).is_ok_and(|ours| ours == theirs)), "{file}");
+                all += 1;
+                gone += usize::from(host.read_file(format!("{RECORDINGS}/{file}")).is_err());
+            }
+        }
+    }
+    ensure!(all > ran && (1..all).contains(&gone), "{gone} of {all} went");
+    let removed = host.sh(&format!("grep -ch '\"event\":\"recording.removed\"' {CHAIN}/*.jsonl; true"))?;
+    let removed: usize = removed.lines().filter_map(|line| line.parse::<usize>().ok()).sum();
+    ensure!(removed >= gone, "{gone} went, {removed} on record");
+    people_work(&people)
 }
 
 /// Writes what a host would have recorded in hours without central, signed with its own key; agentd takes it up. How many
