@@ -63,11 +63,14 @@ pub struct Audit {
     pub public_log: bool,
     /// So many MiB of the disk stay free of hosts' chains: what central itself has to put on record comes first.
     pub free_mib: u64,
+    /// The most MiB of lines that one host may bring in a day. It is many times what a host writes, and above what it keeps
+    /// while central is away.
+    pub host_mib: u64,
 }
 
 impl Default for Audit {
     fn default() -> Self {
-        Self { silent_seconds: 90, grants_to_forked: false, public_log: false, free_mib: 512 }
+        Self { silent_seconds: 90, grants_to_forked: false, public_log: false, free_mib: 512, host_mib: 4096 }
     }
 }
 
@@ -330,6 +333,7 @@ impl Settings {
         // A courier takes 30 s without a word for a dead connection.
         ensure!((1..=20).contains(&self.feed.head_seconds), "[feed]: head_seconds must be from 1 to 20");
         ensure!(self.audit.silent_seconds >= 10, "[audit]: silent_seconds must be at least 10");
+        ensure!(self.audit.host_mib > 0, "[audit]: host_mib must be above 0");
         let Recordings { host_mib, total_mib, keep_days, .. } = self.recordings;
         let above = [host_mib, total_mib, keep_days].iter().all(|value| *value > 0);
         ensure!(above, "[recordings]: host_mib, total_mib and keep_days must be above 0");

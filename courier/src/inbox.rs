@@ -3,10 +3,14 @@
 use anyhow::{Context, Result, bail};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use tether_centrallink::random;
 
 /// The most receipts that wait to be read. agentd looks at so many files at a time, and an agentd that was away must find
 /// what others wait for; central says the same word again.
 const RECEIPTS_MAX: usize = 256;
+
+/// How names begin of what was in the way.
+const ASIDE: &str = ".aside-";
 
 /// The folder.
 #[derive(Debug, Clone)]
@@ -34,9 +38,36 @@ impl Inbox {
         if name.is_empty() || name.len() > 200 || name.starts_with('.') || !name.bytes().all(plain) {
             bail!("{name:?} is no name of a file for the inbox");
         }
-        let beside = self.0.join(format!(".{name}"));
-        write_new(&beside, text).with_context(|| format!("cannot write {}", beside.display()))?;
-        std::fs::rename(&beside, self.0.join(name)).with_context(|| format!("cannot place {name}"))
+        let beside = format!(".{name}");
+        self.clear(&beside)?;
+        self.clear(name)?;
+        let path = self.0.join(&beside);
+        write_new(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        std::fs::rename(&path, self.0.join(name)).with_context(|| format!("cannot place {name}"))
+    }
+
+    /// A folder in a file's place would stay there for ever, and what comes under that name would never arrive.
+    fn clear(&self, name: &str) -> Result<()> {
+        let path = self.0.join(name);
+        if !std::fs::symlink_metadata(&path).is_ok_and(|about| about.is_dir()) {
+            return Ok(());
+        }
+        let aside = format!("{ASIDE}{name}-{}", random::name(8)?);
+        std::fs::rename(&path, self.0.join(&aside)).with_context(|| format!("{name} in the inbox is a folder"))?;
+        eprintln!("<4>tether-courier: {name} in the inbox is a folder [inbox.not_plain]: it is set aside as {aside}");
+        Ok(())
+    }
+
+    /// Removes what a courier was writing when it was killed: agentd looks at so many names at a time.
+    pub fn tidy(&self) {
+        let names = std::fs::read_dir(&self.0).into_iter().flatten().flatten();
+        for name in names.map(|entry| entry.file_name()) {
+            let name = name.to_string_lossy();
+            if name.starts_with('.') && name.ends_with(".jws") && !name.starts_with(ASIDE) {
+                // A folder stays until something wants its name.
+                drop(std::fs::remove_file(self.0.join(&*name)));
+            }
+        }
     }
 }
 
@@ -93,6 +124,58 @@ mod tests {
         assert_eq!(std::fs::read_to_string(folder.path().join("feed-1.jws")).unwrap(), "a");
         for bad in ["", "../x", "a/b", ".x", "a b", "a\0b", &"a".repeat(201)] {
             assert!(inbox.put(bad, "a").is_err(), "{bad:?}");
+        }
+    }
+
+    /// Whatever lies in the way of a name: what comes under it arrives, and what was there is not lost.
+    #[test]
+    fn what_is_in_the_way_is_set_aside() {
+        for name in ["head.jws", ".head.jws"] {
+            let folder = tempfile::tempdir().unwrap();
+            let (inbox, at) = (Inbox::new(folder.path()), |name: &str| folder.path().join(name));
+            std::fs::create_dir(at(name)).unwrap();
+            std::fs::write(at(name).join("evidence"), "kept").unwrap();
+            // The attack is one: a file takes no folder's name.
+            std::fs::write(at("file"), "a").unwrap();
+            assert!(std::fs::rename(at("file"), at(name)).is_err());
+            for text in ["one", "two"] {
+                inbox.put("head.jws", text).unwrap();
+                assert_eq!(std::fs::read_to_string(at("head.jws")).unwrap(), text, "{name}");
+            }
+            let names = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+            let aside: Vec<_> = names.filter(|name| name.to_string_lossy().starts_with(ASIDE)).collect();
+            assert_eq!(aside.len(), 1, "{aside:?}");
+            assert_eq!(std::fs::read_to_string(at(aside[0].to_str().unwrap()).join("evidence")).unwrap(), "kept");
+        }
+        // A FIFO, a link to nowhere and a file that nobody may read are replaced.
+        let folder = tempfile::tempdir().unwrap();
+        let (inbox, at) = (Inbox::new(folder.path()), |name: &str| folder.path().join(name));
+        for name in ["keys.jws", ".keys.jws"] {
+            let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+            rustix::fs::mknodat(rustix::fs::CWD, at(name), rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        }
+        std::os::unix::fs::symlink("/nowhere/x", at("resume.jws")).unwrap();
+        for name in ["keys.jws", "resume.jws"] {
+            inbox.put(name, "text").unwrap();
+            assert_eq!(std::fs::read_to_string(at(name)).unwrap(), "text", "{name}");
+        }
+    }
+
+    #[test]
+    fn what_a_killed_courier_left_goes_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let inbox = Inbox::new(folder.path());
+        let mine = [".feed-7.jws", ".shipped-s-sudo-1.jws"];
+        let others = ["feed-7.jws", ".aside-head.jws-abcdefgh", ".hidden", "notes"];
+        for name in mine.iter().chain(&others) {
+            std::fs::write(folder.path().join(name), "half").unwrap();
+        }
+        inbox.tidy();
+        for name in mine {
+            assert!(!folder.path().join(name).exists(), "{name}");
+        }
+        for name in others {
+            assert!(folder.path().join(name).exists(), "{name}");
         }
     }
 }

@@ -35,12 +35,17 @@ const LASTED: Duration = Duration::from_secs(5);
 pub(crate) fn run() -> Result<()> {
     let (central, key) = load()?;
     let inbox = Inbox::new(Path::new(INBOX));
+    inbox.tidy();
     notify_ready();
     let urgent = AtomicU64::new(0);
     std::thread::scope(|threads| {
         threads.spawn(|| again("the feed", || carry_feed(&central, &key, &inbox, &urgent)));
         threads.spawn(|| again("the report", || carry_reports(&central, &key, &inbox, &urgent)));
-        threads.spawn(|| again("the audit chain", || carry_audit(&central, &key, &inbox, Path::new(FOLDER))));
+        threads.spawn(|| {
+            // What it knows of its segments outlives a try.
+            let mut shipper = Shipper::new(Segments::new(Path::new(FOLDER)));
+            again("the audit chain", || carry_audit(&central, &key, &inbox, &mut shipper));
+        });
         threads.spawn(|| again("recordings", || carry_recordings(&central, &key, &inbox)));
     });
     Ok(())
@@ -156,12 +161,12 @@ fn carry_reports(central: &Central, key: &PrivateKey, inbox: &Inbox, urgent: &At
 
 /// agentd's chain, as far as it is signed, and central's word about it. A host whose agentd writes none yet has nothing
 /// to carry.
-fn carry_audit(central: &Central, key: &PrivateKey, inbox: &Inbox, folder: &Path) -> Result<()> {
-    let Ok(news) = Folder::open(folder, true) else {
+fn carry_audit(central: &Central, key: &PrivateKey, inbox: &Inbox, shipper: &mut Shipper) -> Result<()> {
+    let Ok(news) = Folder::open(Path::new(FOLDER), true) else {
         std::thread::sleep(PAUSE_MAX);
         return Ok(());
     };
-    let mut shipper = Shipper::new(Segments::new(folder));
+    shipper.begin_anew();
     loop {
         let mut send = |ask: &crate::audit::Ask<'_>| -> Result<Taken> {
             let credential = Credential::Key(Caller { key, token: None });

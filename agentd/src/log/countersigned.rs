@@ -40,9 +40,7 @@ pub fn take(shared: &Shared, jws: &str, found: &Countersignature) -> Result<(), 
     if found.number <= known {
         return Ok(());
     }
-    shared.add_line(&countersigned_line(jws))?;
-    shared.lock().standing.countersigned = found.number;
-    Ok(())
+    Ok(shared.add_countersignature(&countersigned_line(jws), found.number)?)
 }
 
 /// Looks through the segments in which the head may stand: the record's own, and the next.

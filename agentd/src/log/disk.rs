@@ -95,7 +95,10 @@ impl Disk for Folder {
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
-        Ok(Box::new(File::options().read(true).write(true).open(self.path(name))?))
+        // A FIFO is not waited for.
+        let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or_default();
+        let file = File::options().read(true).write(true).custom_flags(flags).open(self.path(name))?;
+        if file.metadata()?.is_file() { Ok(Box::new(file)) } else { Err(not_a_file()) }
     }
 
     fn create(&self, name: &str, access: Access) -> io::Result<Box<dyn DiskFile>> {
@@ -123,6 +126,17 @@ impl Disk for Folder {
     fn sync(&self) -> io::Result<()> {
         File::open(&self.path)?.sync_all()
     }
+}
+
+fn not_a_file() -> io::Error {
+    io::Error::new(io::ErrorKind::IsADirectory, "it is no file")
+}
+
+/// Whether a name is nobody's file, and will not be one later either.
+pub fn is_no_file(error: &io::Error) -> bool {
+    let raw = error.raw_os_error().map(rustix::io::Errno::from_raw_os_error);
+    let never = [rustix::io::Errno::LOOP, rustix::io::Errno::NXIO, rustix::io::Errno::ISDIR];
+    error.kind() == io::ErrorKind::IsADirectory || raw.is_some_and(|errno| never.contains(&errno))
 }
 
 impl DiskFile for File {

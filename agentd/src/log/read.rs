@@ -1,7 +1,7 @@
 //! Reading the chain's files and checking them: from the last countersigned head on, or all of them if they are small.
 
 use super::countersigned::mark_of;
-use super::disk::Disk;
+use super::disk::{Disk, is_no_file};
 use super::key::Committed;
 use super::left::Left;
 use super::segments::{first_of, name_of};
@@ -103,13 +103,17 @@ impl Checked {
     }
 }
 
-fn lengths(disk: &dyn Disk) -> Result<BTreeMap<u64, u64>, LogError> {
+/// What has a segment's name and is no file is no chain of ours; a disk that fails is tried again.
+fn lengths(disk: &dyn Disk) -> Result<BTreeMap<u64, u64>, Damage> {
     let names = disk.list().map_err(|source| LogError::disk(disk.path(""), source))?;
     let mut lengths = BTreeMap::new();
     for name in names {
         let Some(first) = first_of(&name) else { continue };
-        let length = disk.open(&name).and_then(|file| file.length());
-        lengths.insert(first, length.map_err(|source| LogError::disk(disk.path(&name), source))?);
+        let length = disk.open(&name).and_then(|file| file.length()).map_err(|source| match is_no_file(&source) {
+            true => broken(disk, first, &source),
+            false => LogError::disk(disk.path(&name), source).into(),
+        });
+        lengths.insert(first, length?);
     }
     Ok(lengths)
 }

@@ -272,4 +272,54 @@ fn without_room_agents_are_refused_and_what_happens_stays_on_record() {
     }
     assert_eq!(log.closed().unwrap().code, "audit.full");
     log.append(&event("an end")).unwrap().wait().unwrap();
+    // Central has it: there is room at once, and not with the next head, half a minute later.
+    let begun = std::time::Instant::now();
+    while log.standing().signed < log.standing().records {
+        assert!(begun.elapsed().as_secs() < 10, "no head comes");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    log.countersign("a.b.c", &countersign_mark(&disk)).unwrap();
+    let begun = std::time::Instant::now();
+    while log.closed().is_some() {
+        assert!(begun.elapsed().as_secs() < 10, "there is no room yet");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    assert!(log.standing().bytes < 1 << 20);
+}
+
+/// Whatever has a segment's name: agentd starts, and lets no agent in.
+#[test]
+fn what_is_no_file_is_no_chain_and_is_not_waited_for() {
+    use std::fs;
+    type Way = (&'static str, fn(&std::path::Path));
+    let ways: [Way; 4] = [
+        ("a folder", |path| fs::create_dir(path).unwrap()),
+        ("a FIFO", |path| {
+            let mode = rustix::fs::Mode::RUSR;
+            rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        }),
+        ("a link to itself", |path| std::os::unix::fs::symlink(path, path).unwrap()),
+        ("a socket", |path| drop(std::os::unix::net::UnixListener::bind(path).unwrap())),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let open = || {
+        let disk = Arc::new(Folder::open(folder.path(), None).unwrap());
+        AuditLog::open(disk, Audit::default(), "web-01", "boot").unwrap()
+    };
+    open().append(&event("one")).unwrap().wait().unwrap();
+    for (what, make) in ways {
+        // In the place of the one that is written to, and of one that nobody has written.
+        for first in [1, 99] {
+            let path = folder.path().join(name_of(first));
+            let kept = fs::read(&path).ok();
+            drop(fs::remove_file(&path));
+            make(&path);
+            assert_eq!(open().closed().map(|closed| closed.code), Some("audit.broken"), "{what} at {first}");
+            fs::remove_file(&path).or_else(|_| fs::remove_dir(&path)).unwrap();
+            if let Some(kept) = kept {
+                fs::write(&path, kept).unwrap();
+            }
+            assert_eq!(open().closed(), None, "the control: without {what} at {first}");
+        }
+    }
 }

@@ -112,12 +112,13 @@ impl Shared {
         Ok(Ticket::new(number, fate))
     }
 
-    /// Adds a line that is no record.
-    pub fn add_line(&self, line: &str) -> Result<(), LogError> {
+    /// Adds central's word that it has everything up to a record.
+    pub fn add_countersignature(&self, line: &str, number: u64) -> Result<(), LogError> {
         let mut state = self.lock();
         state.may_append()?;
         state.batch.lines.push_str(line);
         state.batch.lines.push('\n');
+        state.standing.countersigned = number;
         drop(state);
         self.work.notify_one();
         Ok(())
@@ -173,6 +174,10 @@ impl Writer {
             let (batch, stop) = self.wait();
             if let Some((batch, chain)) = batch {
                 self.write(batch, chain);
+                // Central may have said now that it has what takes the room: agents do not wait for the next head.
+                if self.is_full() {
+                    self.tidy();
+                }
             }
             if stop || self.head_is_due() {
                 self.sign();
@@ -318,6 +323,10 @@ impl Writer {
         self.note_standing();
     }
 
+    fn is_full(&self) -> bool {
+        self.segments.bytes() >= self.most()
+    }
+
     fn most(&self) -> u64 {
         self.settings.max_mib << 20
     }
@@ -327,7 +336,7 @@ impl Writer {
         let mut state = self.shared.lock();
         state.standing.records = self.durable.number();
         state.standing.bytes = bytes;
-        let is_full = bytes >= self.most();
+        let is_full = self.is_full();
         if is_full != state.closed.is_some() {
             let why = format!(
                 "the audit chain has {} MiB, its most, and central has not countersigned what could be removed",

@@ -12,6 +12,8 @@ use tether_identity::SessionId;
 
 /// Where recordings are.
 pub const FOLDER: &str = "/var/lib/tether/recordings";
+/// The most bytes of a mark.
+const MARK_MAX: u64 = 64 * 1024;
 /// Whose group reads them, to ship them.
 const READER: &str = "tether-courier";
 
@@ -22,6 +24,16 @@ pub(super) struct Folder {
     group: Option<u32>,
 }
 
+/// One that is over.
+struct Over {
+    key: Key,
+    path: PathBuf,
+    bytes: u64,
+    /// When it was last written to.
+    since: SystemTime,
+    shipped: bool,
+}
+
 impl Folder {
     pub fn open(path: PathBuf) -> io::Result<Self> {
         let group = group_of(READER, &fs::read_to_string("/etc/group")?);
@@ -30,10 +42,18 @@ impl Folder {
         Ok(folder)
     }
 
-    /// Those that have recordings.
+    /// Those that have recordings. What is no folder is no session's, whatever its name.
     pub fn sessions(&self) -> io::Result<Vec<SessionId>> {
-        let names = fs::read_dir(&self.path)?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-        Ok(names.filter_map(|name| name.parse().ok()).collect())
+        let mut sessions = Vec::new();
+        for entry in fs::read_dir(&self.path)? {
+            let entry = entry?;
+            let Some(session) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() => sessions.push(session),
+                _ => warn(format_args!("{} is no folder [recording.not_plain]", entry.path().display())),
+            }
+        }
+        Ok(sessions)
     }
 
     /// A session's last number and bytes, and what has no end on record.
@@ -50,7 +70,8 @@ impl Folder {
                 last.for_each(|(_, last)| *last = number.max(*last));
             }
             match kind {
-                "rec" => used.bytes += entry.metadata()?.len(),
+                // One that is gone by now takes no room.
+                "rec" => used.bytes += entry.metadata().map_or(0, |about| about.len()),
                 "open" => open.extend(read_mark(&entry.path()).map(|mark| (name.to_owned(), mark))),
                 _ => {}
             }
@@ -132,41 +153,89 @@ impl Folder {
         fs::write(path.with_extension("shipped"), text)
     }
 
-    /// Whether this host ships its recordings: then what was not shipped is not removed. A file `ships` says so.
+    /// Whether this host ships its recordings: then what was not shipped is not removed. A file `ships` says so; if that
+    /// cannot be known, nothing is removed either.
     pub fn ships(&self) -> bool {
-        self.path.join("ships").exists()
+        !is_missing(fs::symlink_metadata(self.path.join("ships")))
     }
 
     /// Removes what is older than `age` and over. Where a host
     /// ships its recordings (`ships`), only what was shipped: `NAME.shipped` lies beside it.
     pub fn sweep(&self, age: Duration, ships: bool) -> io::Result<Vec<Removed>> {
         let mut removed = Vec::new();
-        for session in self.sessions()? {
-            let folder = self.path.join(session.as_str());
-            for entry in fs::read_dir(&folder)? {
-                let path = entry?.path();
-                let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
-                if path.extension().is_none_or(|kind| kind != "rec") {
-                    continue;
-                }
-                let about = fs::metadata(&path)?;
-                let is_old = SystemTime::now().duration_since(about.modified()?).is_ok_and(|old| old > age);
-                let shipped = path.with_extension("shipped");
-                if !is_old || path.with_extension("open").exists() || (ships && !shipped.exists()) {
-                    continue;
-                }
-                let beside = path.with_extension("ended");
-                let ended = fs::read(&beside).ok().and_then(|text| serde_json::from_slice(&text).ok());
-                fs::remove_file(&path)?;
-                for beside in [shipped, beside] {
-                    let _ = fs::remove_file(beside);
-                }
-                removed.push(Removed { key: (session.clone(), name), bytes: about.len(), ended });
+        for Over { key, path, bytes, since, shipped } in self.over()? {
+            let is_old = SystemTime::now().duration_since(since).is_ok_and(|old| old > age);
+            if is_old && (shipped || !ships) {
+                removed.extend(self.let_go(key, &path, bytes));
             }
-            // Only when nothing is left in it.
-            let _ = fs::remove_dir(&folder);
         }
         Ok(removed)
+    }
+
+    /// Removes what was shipped, the oldest first, until so many bytes are free of it.
+    pub fn make_room(&self, wanted: u64) -> io::Result<Vec<Removed>> {
+        let mut over = self.over()?;
+        over.retain(|one| one.shipped);
+        over.sort_by_key(|one| one.since);
+        let (mut removed, mut freed) = (Vec::new(), 0);
+        for Over { key, path, bytes, .. } in over {
+            if freed >= wanted {
+                break;
+            }
+            if let Some(one) = self.let_go(key, &path, bytes) {
+                freed += bytes;
+                removed.push(one);
+            }
+        }
+        Ok(removed)
+    }
+
+    /// Removes a recording, what lies beside it, and its folder when nothing is left in it.
+    fn let_go(&self, key: Key, path: &Path, bytes: u64) -> Option<Removed> {
+        let ended = fs::read(path.with_extension("ended")).ok().and_then(|text| serde_json::from_slice(&text).ok());
+        if let Err(error) = fs::remove_file(path) {
+            warn(format_args!("{}: {error} [recording.unreadable]", path.display()));
+            return None;
+        }
+        for beside in ["shipped", "unread", "ended"] {
+            let _ = fs::remove_file(path.with_extension(beside));
+        }
+        let _ = path.parent().filter(|folder| **folder != *self.path).map(fs::remove_dir);
+        Some(Removed { key, bytes, ended })
+    }
+
+    /// Recordings that are over.
+    fn over(&self) -> io::Result<Vec<Over>> {
+        let mut over = Vec::new();
+        for session in self.sessions()? {
+            let folder = self.path.join(session.as_str());
+            // What is wrong with one keeps no other.
+            if let Err(error) = Self::look_for_over(&folder, &session, &mut over) {
+                warn(format_args!("{}: {error} [recording.unreadable]", folder.display()));
+            }
+            // Of a session that recorded nothing.
+            let _ = fs::remove_dir(&folder);
+        }
+        Ok(over)
+    }
+
+    fn look_for_over(folder: &Path, session: &SessionId, over: &mut Vec<Over>) -> io::Result<()> {
+        for entry in fs::read_dir(folder)? {
+            let path = entry?.path();
+            let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
+            if path.extension().is_none_or(|kind| kind != "rec") {
+                continue;
+            }
+            let Ok(about) = fs::symlink_metadata(&path) else { continue };
+            // A link or a folder is no recording of ours, and stays for a person to look at.
+            let shipped = fs::symlink_metadata(path.with_extension("shipped")).is_ok_and(|about| about.is_file());
+            let is_open = !is_missing(fs::symlink_metadata(path.with_extension("open")));
+            if about.is_file() && !is_open {
+                let (key, bytes, since) = ((session.clone(), name), about.len(), about.modified()?);
+                over.push(Over { key, path, bytes, since, shipped });
+            }
+        }
+        Ok(())
     }
 
     fn make(&self, folder: &Path) -> io::Result<()> {
@@ -182,9 +251,27 @@ impl Folder {
     }
 }
 
+/// A mark that cannot be read says nothing, but that its recording goes on for ever: it would never be whole anywhere, nor
+/// ever go. It is moved aside. If the recording has no end on record, the chain says so, and its end is told.
 fn read_mark(path: &Path) -> Option<Open> {
-    let read = fs::read(path).and_then(|text| Ok(serde_json::from_slice(&text)?));
-    read.inspect_err(|error| warn(format_args!("{}: {error}; that recording's end is not told", path.display()))).ok()
+    let is_plain = fs::symlink_metadata(path).is_ok_and(|about| about.is_file() && about.len() <= MARK_MAX);
+    let read = is_plain.then(|| fs::read(path).and_then(|text| Ok(serde_json::from_slice(&text)?)));
+    let why = match read {
+        Some(Ok(open)) => return Some(open),
+        Some(Err(error)) => error.to_string(),
+        None => "it is no file, or too long".to_owned(),
+    };
+    let aside = path.with_extension("unread");
+    let moved = fs::rename(path, &aside);
+    let whither =
+        moved.map_or_else(|error| format!("and cannot be moved aside: {error}"), |()| "moved aside".to_owned());
+    warn(format_args!("{}: {why} [recording.mark]; {whither}", path.display()));
+    None
+}
+
+/// Only if it is known that it is not there.
+fn is_missing<T>(looked: io::Result<T>) -> bool {
+    looked.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
 fn gone(result: io::Result<()>, path: &Path) {

@@ -14,6 +14,8 @@ use std::time::Duration;
 
 /// How often what is too old is looked for.
 const SWEEP: Duration = Duration::from_secs(600);
+/// How often room is made on a host that has none.
+const CROWDED: Duration = Duration::from_secs(5);
 /// How many pieces may wait for their record: beyond, what is recorded ends, as what cannot be recorded does not run.
 const WAITING_MAX: usize = 64;
 /// How many pieces one record holds.
@@ -28,13 +30,20 @@ pub fn keep(host: &Shared) {
     let recordings = lock(host).recordings.clone();
     let mut keeper = Keeper { host, recordings, progress: BTreeMap::new(), idle: BTreeMap::new() };
     let mut sweep = Moment::now();
+    let mut crowded = sweep;
     loop {
         let now = Moment::now();
         if now >= sweep {
-            keeper.sweep();
+            keeper.removed(keeper.recordings.sweep(), false);
             sweep = now.plus(SWEEP);
         }
-        let open = keeper.recordings.wait(sweep.since(now));
+        let has_room = keeper.recordings.has_room();
+        if !has_room && now >= crowded {
+            keeper.removed(keeper.recordings.make_room(), true);
+            crowded = now.plus(CROWDED);
+        }
+        let next = if has_room { sweep } else { sweep.min(crowded) };
+        let open = keeper.recordings.wait(next.since(now));
         keeper.progress.retain(|key, _| open.iter().any(|(other, _)| other == key));
         keeper.idle.retain(|key, _| open.iter().any(|(other, _)| other == key));
         for (key, open) in open {
@@ -172,15 +181,18 @@ impl Keeper<'_> {
         }
     }
 
-    fn sweep(&self) {
-        match self.recordings.sweep() {
-            Ok(removed) => removed.into_iter().for_each(|removed| self.record_removal(removed)),
+    fn removed(&self, removed: io::Result<Vec<Removed>>, early: bool) {
+        match removed {
+            Ok(removed) => removed.into_iter().for_each(|removed| self.record_removal(removed, early)),
             Err(error) => warn(format_args!("old recordings cannot be removed: {error}")),
         }
     }
 
-    fn record_removal(&self, Removed { key: (session, name), bytes, ended }: Removed) {
-        let about = json!({"recording": name, "bytes": bytes, "days": self.recordings.settings.keep_days});
+    fn record_removal(&self, Removed { key: (session, name), bytes, ended }: Removed, early: bool) {
+        let about = match early {
+            true => json!({"recording": name, "bytes": bytes, "shipped": true}),
+            false => json!({"recording": name, "bytes": bytes, "days": self.recordings.settings.keep_days}),
+        };
         let (ids, cause) = match ended {
             Some(ended) => (ended.ids, Some(ended.record)),
             None => (Host::ids_of_gone(&session), None),

@@ -35,6 +35,9 @@ use tether_statement::Receipt;
 /// How often what was appended is looked at, while anything is open.
 const ROUND: Duration = Duration::from_millis(250);
 
+/// This part of all room is made at once where there is none.
+const ROOM: u64 = 16;
+
 /// Which recording: the session and the name.
 pub type Key = (SessionId, String);
 
@@ -146,7 +149,11 @@ impl Recordings {
         let folder = Folder::open(path.into())?;
         let mut state = State { news: true, ..State::default() };
         for session in folder.sessions()? {
-            let (used, open) = folder.look(&session)?;
+            let (used, open) = folder.look(&session).unwrap_or_else(|error| {
+                // Its files are never written over, and the others have nothing to do with it.
+                crate::log::warn(format_args!("recordings of {session}: {error} [recording.unreadable]"));
+                (Used::default(), Vec::new())
+            });
             state.total += used.bytes;
             state.sessions.insert(session.clone(), used);
             let taken_up = |(name, open)| ((session.clone(), name), Open { taken_up: true, ..open });
@@ -296,20 +303,42 @@ impl Recordings {
             let why = format!("{} of {} has no end yet, and is not whole anywhere", key.1, key.0);
             return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
         }
-        self.folder.note_shipped(&key, receipt.bytes, text)
+        self.folder.note_shipped(&key, receipt.bytes, text)?;
+        if !self.has_room() {
+            // There may be some now.
+            self.wake();
+        }
+        Ok(())
     }
 
     /// Removes what is too old.
     fn sweep(&self) -> io::Result<Vec<Removed>> {
         let removed = self.folder.sweep(self.settings.kept(), self.folder.ships())?;
+        self.uncount(&removed);
+        Ok(removed)
+    }
+
+    /// On a host that is full, what central has goes before its time, as segments of the chain do: else agents would be
+    /// shut out for weeks after central was away for hours.
+    fn make_room(&self) -> io::Result<Vec<Removed>> {
+        if self.has_room() || !self.folder.ships() {
+            return Ok(Vec::new());
+        }
+        let most = self.settings.host_bytes();
+        // Some more than is needed now, not each time a little.
+        let removed = self.folder.make_room(self.state().total.saturating_sub(most - most / ROOM))?;
+        self.uncount(&removed);
+        Ok(removed)
+    }
+
+    fn uncount(&self, removed: &[Removed]) {
         let mut state = self.state();
-        for Removed { key: (session, _), bytes, .. } in &removed {
+        for Removed { key: (session, _), bytes, .. } in removed {
             state.total = state.total.saturating_sub(*bytes);
             if let Some(used) = state.sessions.get_mut(session) {
                 used.bytes = used.bytes.saturating_sub(*bytes);
             }
         }
-        Ok(removed)
     }
 
     /// Counts bytes; how many a session's recordings have together.

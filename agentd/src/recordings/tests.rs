@@ -179,6 +179,41 @@ fn a_full_host_begins_nothing() {
     assert!(!recordings.has_room());
 }
 
+/// After hours without central a host may be full of what central has by now.
+#[test]
+fn a_full_host_lets_go_what_was_shipped_the_oldest_first_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let recordings = Recordings::open(folder.path(), Settings { host_mib: 1, ..Settings::default() }).unwrap();
+    let key = |name: &String| (session(), name.clone());
+    let names: Vec<String> = (0..6)
+        .map(|at| {
+            let (name, mut file) = begin(&recordings);
+            output(&mut file, &vec![7; 200_000]);
+            file.set_modified(std::time::SystemTime::now() - Duration::from_secs(100 - at)).unwrap();
+            let length = file.metadata().unwrap().len();
+            recordings.add_bytes(&session(), length);
+            name
+        })
+        .collect();
+    // The last goes on; the first was never shipped.
+    names[..5].iter().for_each(|name| recordings.forget(&key(name), 1));
+    for name in &names[1..] {
+        fs::write(recordings.folder.recording(&key(name)).with_extension("shipped"), "a word").unwrap();
+    }
+    assert!(!recordings.has_room());
+    let gone = |removed: Vec<Removed>| removed.into_iter().map(|one| one.key.1).collect::<Vec<_>>();
+    assert!(recordings.make_room().unwrap().is_empty(), "the control: this host ships nothing");
+    fs::write(folder.path().join("ships"), "").unwrap();
+    assert_eq!(gone(recordings.make_room().unwrap()), [names[1].clone(), names[2].clone()]);
+    assert!(recordings.has_room());
+    assert!(recordings.make_room().unwrap().is_empty(), "there is room");
+    recordings.add_bytes(&session(), 10 * PIECE);
+    assert_eq!(gone(recordings.make_room().unwrap()), [names[3].clone(), names[4].clone()], "all that was shipped");
+    for name in [&names[0], &names[5]] {
+        assert!(recordings.folder.recording(&key(name)).exists(), "{name}");
+    }
+}
+
 #[test]
 fn whoever_can_still_write_is_seen() {
     let folder = tempfile::tempdir().unwrap();
@@ -190,4 +225,75 @@ fn whoever_can_still_write_is_seen() {
     assert!(progress.has_writer(), "a copy is enough");
     drop(copy);
     assert!(!progress.has_writer());
+}
+
+/// Whatever lies there, agentd starts, and removes what it may.
+#[test]
+fn strange_files_and_folders_hold_up_nothing() {
+    use std::os::unix::fs::symlink;
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let (old, gone) = (Duration::ZERO, "fedcba9876543210fedcba9876543210");
+    fs::write(at("00000000000000000000000000000001"), "no folder").unwrap();
+    symlink("/proc/self/fd", at("00000000000000000000000000000002")).unwrap();
+    symlink(at("00000000000000000000000000000003"), at("00000000000000000000000000000003")).unwrap();
+    let mode = rustix::fs::Mode::RUSR;
+    let fifo = |name: &str| {
+        rustix::fs::mknodat(rustix::fs::CWD, at(name), rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    };
+    fifo("00000000000000000000000000000004");
+    fs::create_dir(at(gone)).unwrap();
+    fs::create_dir(at(gone).join("sudo-1.rec")).unwrap();
+    symlink("/nowhere/x", at(gone).join("sudo-2.rec")).unwrap();
+    fifo(&format!("{gone}/sudo-3.rec"));
+    for name in ["sudo-4.rec", "sudo-5.rec", "sudo-6.rec", "exec-1.rec", "exec-1.shipped", "sudo-6.shipped"] {
+        fs::write(at(gone).join(name), "old").unwrap();
+    }
+    // Marks that are none: torn by a power cut, a folder, one that is waited for.
+    fs::write(at(gone).join("sudo-4.open"), "{\"ids\":").unwrap();
+    fs::create_dir(at(gone).join("sudo-5.open")).unwrap();
+    fifo(&format!("{gone}/sudo-6.open"));
+    let recordings = Recordings::open(folder.path(), Settings::default()).unwrap();
+    assert_eq!(recordings.wait(Duration::ZERO).len(), 0, "none of these marks says anything");
+    let (name, _) = begin(&recordings);
+    assert_eq!(name, "sudo-1", "the control: another session's recording begins");
+    // It ships: only what was shipped goes, however strange its neighbours are.
+    let swept = |ships| -> Vec<String> {
+        recordings.folder.sweep(old, ships).unwrap().into_iter().map(|removed| removed.key.1).collect()
+    };
+    let sorted = |mut names: Vec<String>| {
+        names.sort();
+        names
+    };
+    assert_eq!(sorted(swept(true)), ["exec-1", "sudo-6"]);
+    assert_eq!(sorted(swept(false)), ["sudo-4", "sudo-5"], "and what is a file, where nothing is shipped");
+    for name in ["sudo-1.rec", "sudo-2.rec", "sudo-3.rec"] {
+        assert!(fs::symlink_metadata(at(gone).join(name)).is_ok(), "{name} is nothing of ours");
+    }
+}
+
+/// The mark says that central is to have recordings before they go. Whatever is in its place says so too.
+#[test]
+fn whatever_is_in_the_place_of_the_mark_nothing_goes_that_central_does_not_have() {
+    let folder = tempfile::tempdir().unwrap();
+    let (ships, kept) = (folder.path().join("ships"), Folder::open(folder.path().to_owned()).unwrap());
+    assert!(!kept.ships(), "the control: none");
+    for (what, make) in [
+        ("a file", &(|| fs::write(&ships, "").unwrap()) as &dyn Fn()),
+        ("a folder", &|| fs::create_dir(&ships).unwrap()),
+        ("a link to nowhere", &|| std::os::unix::fs::symlink("/nowhere/x", &ships).unwrap()),
+        ("a link to itself", &|| std::os::unix::fs::symlink(&ships, &ships).unwrap()),
+    ] {
+        make();
+        assert!(kept.ships(), "{what}");
+        fs::remove_file(&ships).or_else(|_| fs::remove_dir(&ships)).unwrap();
+    }
+    // Where it cannot be looked at, it is not known to be missing.
+    let link = folder.path().join("loop");
+    std::os::unix::fs::symlink(&link, &link).unwrap();
+    let lost = folder.path().join("r");
+    let looped = Folder::open(lost.clone()).unwrap();
+    fs::remove_dir(&lost).unwrap();
+    std::os::unix::fs::symlink(&link, &lost).unwrap();
+    assert!(looped.ships());
 }

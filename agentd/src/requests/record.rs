@@ -39,6 +39,11 @@ impl Host {
         {
             return Err(not_yours());
         }
+        // Each that begins makes records, and a line of them may be long: the bound would not hold. What runs goes on.
+        if let (Some(closed), None) = (self.log.closed(), &request.continues) {
+            return Err(Refusal::new(closed.code, closed.why)
+                .hint("tell the human you act for: this host's administrator must see why central is not reached"));
+        }
         let wanted = Wanted {
             kind: kind_of(request.kind),
             command: request.command.map_or(Value::Null, |line| self.redaction.line(&line).into()),

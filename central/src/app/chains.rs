@@ -23,6 +23,9 @@ const LINES_MAX: usize = 16 * 1024;
 const EVIDENCE_MAX: u64 = 1024 * 1024;
 /// How often a host's chain may go on after a gap, until it is enrolled anew: each makes two records.
 const GAPS_MAX: u64 = 64;
+/// The code of what is beyond a day's share.
+const OVER: &str = "audit.host_quota";
+const DAY: u64 = 24 * 3600;
 /// How often a batch is judged anew because another one of the same host came between.
 const TURNS: usize = 4;
 
@@ -72,6 +75,16 @@ struct Judged {
     aside: String,
     /// The lines begin another chain, after a gap, with so many lines that are no records before them.
     after_gap: Option<u64>,
+}
+
+impl Judged {
+    /// The day that it is, and how many bytes of lines it has with these.
+    fn share(&self, now: u64) -> (u64, u64) {
+        let day = now / DAY;
+        let before = if self.before.day == day { self.before.bytes } else { 0 };
+        let more = self.new.iter().map(|(_, line)| line.len() as u64 + 1).sum::<u64>();
+        (day, before.saturating_add(more))
+    }
 }
 
 fn broken(code: &'static str, number: u64, why: impl ToString) -> Bad {
@@ -141,7 +154,8 @@ impl App {
             self.has_room_for_chains()?;
         }
         for _ in 0..TURNS {
-            let taken = self.judge(host, &lines, &text).and_then(|judged| self.enter(host, judged));
+            let judged = self.judge(host, &lines, &text).and_then(|judged| self.within_share(host, judged));
+            let taken = judged.and_then(|judged| judged.map_or(Ok(None), |judged| self.enter(host, judged)));
             match taken {
                 Ok(Some(taken)) => return Ok(taken),
                 Ok(None) => {}
@@ -162,6 +176,37 @@ impl App {
         }
         let why = "central's disk has less free than it keeps for its own records";
         Err(Refusal::new(Standard::TemporarilyUnavailable, "audit.disk_full", why))
+    }
+
+    /// Whoever is root on one host writes what they like into its chain, as fast as they can: other hosts' records, and
+    /// central's own, are to have room all the same. None if another batch of the host came between.
+    fn within_share(&self, host: &HostId, judged: Judged) -> Result<Option<Judged>, Failed> {
+        let (day, bytes) = judged.share(clock::now());
+        if judged.new.is_empty() || bytes <= self.settings.audit.host_mib.saturating_mul(1 << 20) {
+            return Ok(Some(judged));
+        }
+        let why = format!("this host has brought {} MiB of its chain today, its share", self.settings.audit.host_mib);
+        let refusal = Refusal::new(Standard::TemporarilyUnavailable, OVER, why);
+        if judged.before.over.is_some() && judged.before.day == day {
+            return Err(refusal.into());
+        }
+        let told = self.act(|act| {
+            let now_kept = act.host_chain(host)?.unwrap_or_default();
+            if now_kept != judged.before {
+                return Ok(false);
+            }
+            let now = clock::now();
+            let about = json!({
+                "host": host.as_str(), "state": "over", "number": now_kept.reached.number, "why": refusal.description,
+                "generation": now_kept.generation,
+            });
+            let bytes = if now_kept.day == day { now_kept.bytes } else { 0 };
+            act.put_host_chain(host, &HostChain { over: Some(now), day, bytes, ..now_kept })?;
+            self.write(act, &Record::refused("audit.alarm", OVER, Ids::unknown("of a host"), about))?;
+            self.metrics.count_alarm("over");
+            Ok::<_, Failed>(true)
+        })?;
+        if told { Err(refusal.into()) } else { Ok(None) }
     }
 
     /// Everything that takes time: nobody waits for the store meanwhile.
@@ -375,6 +420,7 @@ impl App {
             chain.reached = judged.reached.clone();
             chain.marks = place.marks;
             let now = clock::now();
+            (chain.day, chain.bytes) = judged.share(now);
             if !judged.known {
                 chain.heard = now;
             }
@@ -430,10 +476,12 @@ impl App {
     fn hears_again(&self, act: &mut dyn Act, host: &HostId, chain: &mut HostChain) -> Result<(), Failed> {
         let healed = chain.trouble.take_if(|trouble| trouble.kind != TroubleKind::Forked);
         let silent = chain.silent.take();
+        let over = chain.over.take();
         for (state, since) in healed
             .map(|trouble| (trouble.kind.as_str(), trouble.since))
             .into_iter()
             .chain(silent.map(|since| ("silent", since)))
+            .chain(over.map(|since| ("over", since)))
         {
             let about = json!({"host": host.as_str(), "state": state, "since": since});
             self.write(act, &Record::done("audit.recovered", Ids::unknown("of a host"), about))?;
@@ -564,6 +612,8 @@ impl App {
         let never = chain.reached.head_time_us == 0;
         let (state, since) = match (&chain.trouble, chain.silent) {
             (Some(trouble), _) => (trouble.kind.as_str(), Some(trouble.since)),
+            // Silent too, since nothing of it is taken.
+            _ if chain.over.is_some() => ("over", chain.over),
             (None, Some(since)) => ("silent", Some(since)),
             (None, None) if unheard > limit => ("silent", Some(chain.heard)),
             (None, None) if unheard > limit / 2 || (!never && behind > limit) => ("late", Some(chain.heard)),
@@ -581,7 +631,7 @@ impl App {
             number: chain.reached.number,
             signed: chain.reached.signed,
             heard: chain.heard,
-            code: trouble.map(|trouble| trouble.code.clone()),
+            code: trouble.map(|trouble| trouble.code.clone()).or_else(|| chain.over.map(|_| OVER.to_owned())),
             bad: trouble.map(|trouble| trouble.number),
             why: trouble.map(|trouble| trouble.why.clone()),
         }
@@ -613,7 +663,7 @@ impl App {
 /// How a host's chain stands.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct ChainStanding {
-    /// `ok`, `late`, `silent`, `forked`, `rewound`, `broken`; `damaged`: it goes on after a gap; `none` if nothing came yet and nothing was committed to.
+    /// `ok`, `late`, `silent`, `over` (it has had its share of a day), `forked`, `rewound`, `broken`; `damaged`: it goes on after a gap; `none` if nothing came yet and nothing was committed to.
     pub state: &'static str,
     /// Since when, if it is not well.
     pub since: Option<u64>,

@@ -35,6 +35,15 @@ pub struct HostChain {
     /// What was wrong with the first that ended in a gap, since the host enrolled.
     #[serde(default)]
     pub damaged: Option<Trouble>,
+    /// The day, counted from 1970, of which `bytes` are.
+    #[serde(default)]
+    pub day: u64,
+    /// How many bytes of lines were taken on that day.
+    #[serde(default)]
+    pub bytes: u64,
+    /// Since when it has had a day's share, if that is on record.
+    #[serde(default)]
+    pub over: Option<UnixTime>,
 }
 
 /// What is wrong with a chain.

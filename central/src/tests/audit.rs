@@ -348,6 +348,59 @@ fn a_full_disk_takes_no_chains_and_still_revokes() {
     assert_eq!(world.app.revoke(&admin, &target).unwrap().sessions.len(), 1);
 }
 
+/// Whoever is root on one host writes what they like: it has its share of a day, and others have theirs.
+#[test]
+fn one_host_has_its_share_of_a_day_and_others_have_theirs() {
+    let (world, _) = in_world(World::with_audit("host_mib = 1"), 1);
+    let (host, mut writer) = (host(&world), HostWriter::new(HOST));
+    let words = json!({"words": "x".repeat(40_000)});
+    let mut sent = 0;
+    let refused = loop {
+        let from = writer.lines.len();
+        writer.tell("e", None, &words).head();
+        let got = host.send(&format!("after={sent}&lines={}", u64::from(sent > 0)), writer.text(from).as_bytes());
+        if got.status != 200 {
+            break got;
+        }
+        sent += 1;
+        assert!(sent < 40, "it may bring what it likes");
+    };
+    assert!(sent > 20, "{sent} of some 25 MiB/1024");
+    assert_eq!((refused.status, &refused.body["tether_code"]), (503, &json!("audit.host_quota")));
+    let standing = || {
+        let hosts = world.app.hosts().unwrap();
+        let audit = serde_json::to_value(&hosts).unwrap()[0]["audit"].clone();
+        (audit["state"].clone(), audit["code"].clone())
+    };
+    assert_eq!(standing(), (json!("over"), json!("audit.host_quota")));
+    // Tried as often as it likes: one alarm, and not a line more.
+    let before = kept(&world);
+    for _ in 0..5 {
+        let at = writer.lines.len() - 2;
+        let got = host.send(&format!("after={sent}&lines=1"), writer.text(at).as_bytes());
+        assert_eq!(got.status, 503);
+    }
+    assert_eq!(kept(&world), before);
+    assert_eq!(alarms(&world), [format!("audit.host_quota {sent}")]);
+    assert_eq!(host.told(&format!("after={sent}&lines=1"), ""), fine(sent, 1), "where it is may be asked");
+    // Another host has nothing to do with it.
+    let mut other = HostWriter::new("web-02");
+    other.record("e", None).head();
+    let text = other.text(0);
+    let lines = crate::app::Lines { after: Place::default(), end: false, gap: false, text: text.as_bytes() };
+    assert_eq!(world.app.take_lines(&"web-02".parse().unwrap(), lines).unwrap().number, 1);
+    // Another day.
+    let id = HOST.parse().unwrap();
+    let mut chain = chain(&world);
+    assert!(chain.bytes > 900_000 && chain.bytes <= 1 << 20, "{}", chain.bytes);
+    chain.day -= 1;
+    world.write(|act| act.put_host_chain(&id, &chain));
+    let at = writer.lines.len() - 2;
+    assert_eq!(host.told(&format!("after={sent}&lines=1"), &writer.text(at)), fine(sent + 1, 1));
+    assert_eq!(standing(), (json!("ok"), Value::Null));
+    assert_eq!(alarms(&world).len(), 1);
+}
+
 #[test]
 fn who_asks_is_the_key() {
     let (world, writer) = setup(1);

@@ -6,7 +6,7 @@
 
 mod segments;
 
-pub use segments::{Batch, Place, Segments};
+pub use segments::{Batch, PATIENCE, Place, Segments};
 
 use anyhow::{Result, bail};
 use tether_centrallink::wire::Taken;
@@ -63,6 +63,11 @@ impl Shipper {
         Self { segments, at: None, countersigned: None }
     }
 
+    /// Central is asked where it is, before anything else is sent: it may be another one by now.
+    pub fn begin_anew(&mut self) {
+        self.at = None;
+    }
+
     /// Sends the next batch, if there is one. `place` takes a countersignature that is new.
     pub fn step(
         &mut self,
@@ -71,7 +76,7 @@ impl Shipper {
     ) -> Result<Step> {
         let Some(at) = self.at else {
             let taken = send(&Ask { after: Place::default(), end: false, gap: false, lines: &[] })?;
-            self.heard(&taken, place)?;
+            self.heard(&taken, place);
             return Ok(Step::Sent);
         };
         let batch = self.segments.next(at)?;
@@ -82,13 +87,19 @@ impl Shipper {
         // Whatever comes of it, central is asked anew where it is.
         self.at = None;
         let taken = send(&Ask { after: batch.after, end: less, gap: false, lines: &batch.lines })?;
-        self.heard(&taken, place)?;
+        self.heard(&taken, place);
         if let (true, Some(trouble)) = (taken_place(&taken) != batch.next, &taken.trouble) {
             if trouble.state == "broken" && self.send_after_gap(&taken, send, place)? {
                 return Ok(Step::Sent);
             }
             self.at = None;
             bail!("central says that the chain is {}: {} [{}]", trouble.state, trouble.why, trouble.code);
+        }
+        // Else a central that is out of its mind would be sent the same lines as fast as it answers.
+        if !batch.lines.is_empty() && taken_place(&taken) <= batch.after {
+            self.at = None;
+            let Place { number, .. } = batch.after;
+            bail!("central says nothing against what follows record {number}, and took none of it [courier.not_taken]");
         }
         if less {
             self.at = None;
@@ -111,19 +122,23 @@ impl Shipper {
         if taken_place(&taken) <= bad {
             return Ok(false);
         }
-        let (from, to) = (bad.number + 1, batch.after.number);
+        let (from, to) = (bad.number.saturating_add(1), batch.after.number);
         eprintln!("<4>central does not take record {from} as it is here; it goes on after record {to}");
-        self.heard(&taken, place)?;
+        self.heard(&taken, place);
         Ok(true)
     }
 
-    fn heard(&mut self, taken: &Taken, place: &mut dyn FnMut(&str) -> Result<()>) -> Result<()> {
+    fn heard(&mut self, taken: &Taken, place: &mut dyn FnMut(&str) -> Result<()>) {
         self.at = Some(taken_place(taken));
         if let Some(new) = taken.countersignature.as_ref().filter(|new| self.countersigned.as_ref() != Some(new)) {
-            place(new)?;
-            self.countersigned = Some(new.clone());
+            // It is brought with the next answer: the chain does not wait for it.
+            match place(new) {
+                Ok(()) => self.countersigned = Some(new.clone()),
+                Err(error) => {
+                    eprintln!("<4>tether-courier: central's countersignature waits [courier.inbox]: {error:#}")
+                }
+            }
         }
-        Ok(())
     }
 }
 

@@ -1,14 +1,22 @@
 //! Reading segments: files of lines, named by their first record's number, that agentd appends to.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+use rustix::fs::OFlags;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// The most bytes of a batch. Central takes more; with less nobody waits long for its store.
 const BATCH: usize = 512 * 1024;
 /// The most bytes of a line. Central takes less; what is longer is shown to it cut, and it says what it is.
 const LINE_MAX: u64 = 70_000;
+/// The most bytes of a segment: agentd begins another one at 1 GiB at the latest.
+const LONGEST: u64 = 2 << 30;
+/// How often a segment is tried that cannot be read, before what comes after it goes on without it. Each try is later
+/// than the one before, and the last half a minute after the first.
+pub const PATIENCE: u32 = 8;
 
 /// A place in the chain: after a record, and after so many lines that follow it and are none.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,6 +66,26 @@ pub struct Segments {
     at: Option<Cursor>,
     /// So far it is known to be signed.
     signed: Option<Cursor>,
+    /// How often each could not be read since one was.
+    failed: BTreeMap<u64, u32>,
+    /// Those that are passed over.
+    aside: BTreeSet<u64>,
+}
+
+/// Which segment could not be read.
+#[derive(Debug, Clone, Copy)]
+struct Unreadable(u64);
+
+impl std::fmt::Display for Unreadable {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "segment {:020}.jsonl cannot be read [spool.unreadable]", self.0)
+    }
+}
+
+/// An open one.
+struct Reading {
+    segment: u64,
+    file: BufReader<File>,
 }
 
 /// One line of a file.
@@ -77,15 +105,42 @@ fn first_of(name: &str) -> Option<u64> {
 impl Segments {
     /// Of a folder.
     pub fn new(folder: &Path) -> Self {
-        Self { folder: folder.to_owned(), at: None, signed: None }
+        let (failed, aside) = (BTreeMap::new(), BTreeSet::new());
+        Self { folder: folder.to_owned(), at: None, signed: None, failed, aside }
     }
 
     /// What follows a place, up to the last head. If the chain ends before that place, nothing, after its end.
     pub fn next(&mut self, from: Place) -> Result<Batch> {
-        let all = self.list()?;
+        self.patiently(|segments, all| segments.next_of(from, all))
+    }
+
+    /// Reads; a segment that cannot be read time and again is passed over, as if it were gone, unless it is the last one.
+    fn patiently<T>(&mut self, read: impl Fn(&mut Self, &[u64]) -> Result<T>) -> Result<T> {
+        loop {
+            let all = self.list()?;
+            let error = match read(self, &all) {
+                Ok(done) => {
+                    self.failed.clear();
+                    return Ok(done);
+                }
+                Err(error) => error,
+            };
+            let Some(Unreadable(segment)) = error.downcast_ref().copied() else { return Err(error) };
+            let tries = self.failed.entry(segment).or_default();
+            *tries += 1;
+            if *tries < PATIENCE || all.last() == Some(&segment) {
+                return Err(error);
+            }
+            eprintln!("<4>tether-courier: {error:#}: it is set aside, and what comes after it goes on");
+            self.aside.insert(segment);
+            (self.at, self.signed) = (None, None);
+        }
+    }
+
+    fn next_of(&mut self, from: Place, all: &[u64]) -> Result<Batch> {
         let begin = match self.at.filter(|at| at.place == from && all.contains(&at.segment)) {
             Some(at) => at,
-            None => match self.seek(from, &all)? {
+            None => match self.seek(from, all)? {
                 Ok(at) => at,
                 Err(end) => return Ok(Batch { after: end, next: end, lines: Vec::new() }),
             },
@@ -93,13 +148,13 @@ impl Segments {
         let known = self.signed.filter(|signed| signed.is_after(begin) && self.at == Some(begin));
         self.signed = match known {
             Some(signed) => Some(signed),
-            None => self.signed(begin, &all)?,
+            None => self.signed(begin, all)?,
         };
         let Some(signed) = self.signed else {
             self.at = Some(begin);
             return Ok(Batch { after: begin.place, next: begin.place, lines: Vec::new() });
         };
-        let (batch, end) = self.collect(begin, signed, &all)?;
+        let (batch, end) = self.collect(begin, signed, all)?;
         self.at = Some(end);
         Ok(batch)
     }
@@ -107,18 +162,22 @@ impl Segments {
     /// What follows lines that central does not take, the first of them after `bad`: from the next signed head on.
     /// None if there is none yet.
     pub fn after_gap(&mut self, bad: Place) -> Result<Option<Batch>> {
-        let all = self.list()?;
-        let found = match self.seek(bad, &all)? {
-            Ok(begin) => self.next_head(begin, true, &all)?,
+        self.patiently(|segments, all| segments.after_gap_of(bad, all))
+    }
+
+    fn after_gap_of(&mut self, bad: Place, all: &[u64]) -> Result<Option<Batch>> {
+        let found = match self.seek(bad, all)? {
+            // Beyond that place no line is the bad one.
+            Ok(begin) => self.next_head(begin, begin.place == bad, all)?,
             // It is not here; what is here later is.
-            Err(_) => match following(&all, bad.number) {
-                Some(segment) => self.next_head(Cursor::start_of(segment), false, &all)?,
+            Err(_) => match following(all, bad.number) {
+                Some(segment) => self.next_head(Cursor::start_of(segment), false, all)?,
                 None => None,
             },
         };
         let Some(head) = found else { return Ok(None) };
         (self.at, self.signed) = (Some(head), None);
-        let batch = self.next(head.place)?;
+        let batch = self.next_of(head.place, all)?;
         Ok((!batch.lines.is_empty()).then_some(batch))
     }
 
@@ -143,20 +202,44 @@ impl Segments {
         }
     }
 
-    fn list(&self) -> Result<Vec<u64>> {
+    fn list(&mut self) -> Result<Vec<u64>> {
         let mut all = Vec::new();
         for entry in std::fs::read_dir(&self.folder).with_context(|| format!("{}", self.folder.display()))? {
-            all.extend(entry?.file_name().to_str().and_then(first_of));
+            let entry = entry?;
+            let Some(first) = entry.file_name().to_str().and_then(first_of) else { continue };
+            // agentd writes files. What else has such a name is nothing of it, and never opened.
+            if entry.file_type().is_ok_and(|kind| !kind.is_file()) && self.aside.insert(first) {
+                eprintln!(
+                    "<4>tether-courier: {} is no file [spool.not_plain]: it is set aside",
+                    entry.path().display()
+                );
+            }
+            all.push(first);
         }
+        self.aside.retain(|first| all.contains(first));
+        self.failed.retain(|first, _| all.contains(first));
+        all.retain(|first| !self.aside.contains(first));
         all.sort_unstable();
         Ok(all)
     }
 
-    fn open(&self, cursor: Cursor) -> Result<BufReader<File>> {
+    fn open(&self, cursor: Cursor) -> Result<Reading> {
         let path = self.folder.join(format!("{:020}.jsonl", cursor.segment));
-        let mut file = File::open(&path).with_context(|| format!("{}", path.display()))?;
-        file.seek(SeekFrom::Start(cursor.offset)).with_context(|| format!("{}", path.display()))?;
-        Ok(BufReader::with_capacity(64 * 1024, file))
+        let unreadable = || Unreadable(cursor.segment);
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let opened =
+            File::options().read(true).custom_flags(i32::try_from(flags.bits()).unwrap_or_default()).open(&path);
+        let mut file = match opened {
+            // It was retired since the folder was looked through.
+            Err(error) if error.kind() == ErrorKind::NotFound => bail!("{}: {error}", path.display()),
+            other => other.with_context(unreadable)?,
+        };
+        let about = file.metadata().with_context(unreadable)?;
+        if !about.is_file() || about.len() > LONGEST {
+            return Err(anyhow::anyhow!("it is no file, or longer than any segment")).with_context(unreadable);
+        }
+        file.seek(SeekFrom::Start(cursor.offset)).with_context(unreadable)?;
+        Ok(Reading { segment: cursor.segment, file: BufReader::with_capacity(64 * 1024, file) })
     }
 
     /// Finds a place; else where the chain ends before it.
@@ -178,9 +261,15 @@ impl Segments {
             match read_line(&mut file)? {
                 Read1::Line(line) => at = after_any(at, &line),
                 Read1::Unfinished(_) | Read1::None => match following(all, at.segment) {
-                    Some(next) if next == at.place.number + 1 => {
+                    Some(next) if next == at.place.number.saturating_add(1) => {
                         at = Cursor { segment: next, offset: 0, ..at };
                         file = self.open(at)?;
+                    }
+                    // Central has some of a segment that is gone: what comes after that one goes on.
+                    Some(next) if at.place.number <= from.number => {
+                        let begin = Cursor::start_of(next);
+                        let marks = if begin.place.number == from.number { from.marks } else { 0 };
+                        return Ok(Ok(Cursor { place: Place { marks, ..begin.place }, ..begin }));
                     }
                     // So many lines did not follow that record: central has some that are not here.
                     _ if at.place.number > from.number => return Ok(Err(Place { number: from.number, marks: 0 })),
@@ -198,7 +287,12 @@ impl Segments {
         // Beyond a whole batch the next one looks.
         while signed.is_none() || read < BATCH {
             let next = following(all, at.segment);
-            match read_line(&mut file)? {
+            let line = match read_line(&mut file) {
+                // What is before it goes first.
+                Err(_) if signed.is_some() => return Ok(signed),
+                line => line?,
+            };
+            match line {
                 Read1::Line(line) => {
                     at = after(at, &line);
                     read += line.len();
@@ -215,7 +309,10 @@ impl Segments {
                 Read1::None => match next {
                     Some(next) => {
                         at = Cursor { segment: next, offset: 0, ..at };
-                        file = self.open(at)?;
+                        file = match self.open(at) {
+                            Err(_) if signed.is_some() => return Ok(signed),
+                            file => file?,
+                        };
                     }
                     None => return Ok(signed),
                 },
@@ -247,7 +344,7 @@ impl Segments {
                 }
                 Read1::None => {
                     let Some(next) = following(all, at.segment) else { break };
-                    let place = if next == at.place.number + 1 {
+                    let place = if next == at.place.number.saturating_add(1) {
                         at.place
                     } else if lines.is_empty() {
                         // Segments are missing: central is told where these lines say that they begin.
@@ -272,7 +369,8 @@ fn following(all: &[u64], segment: u64) -> Option<u64> {
 fn after(at: Cursor, line: &[u8]) -> Cursor {
     let Place { number, marks } = at.place;
     let is_record = line.starts_with(b"{\"hash\"");
-    let place = if is_record { Place { number: number + 1, marks: 0 } } else { Place { number, marks: marks + 1 } };
+    let next = Place { number: number.saturating_add(1), marks: 0 };
+    let place = if is_record { next } else { Place { number, marks: marks + 1 } };
     Cursor { offset: at.offset + line.len() as u64, place, ..at }
 }
 
@@ -325,9 +423,9 @@ fn is_cut(line: &[u8]) -> bool {
     !line.ends_with(b"\n")
 }
 
-fn read_line(file: &mut BufReader<File>) -> Result<Read1> {
+fn read_line(Reading { segment, file }: &mut Reading) -> Result<Read1> {
     let mut line = Vec::new();
-    let read = file.by_ref().take(LINE_MAX).read_until(b'\n', &mut line).context("a segment")? as u64;
+    let read = file.by_ref().take(LINE_MAX).read_until(b'\n', &mut line).with_context(|| Unreadable(*segment))? as u64;
     Ok(match read {
         0 => Read1::None,
         _ if line.ends_with(b"\n") || read == LINE_MAX => Read1::Line(line),

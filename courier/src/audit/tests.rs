@@ -389,3 +389,201 @@ fn a_line_that_is_none_hides_nothing() {
         assert_eq!((&*central.lines, central.trouble), (&host.lines[3..], None), "{junk:?}");
     }
 }
+
+/// What a segment's name may belong to that is no segment, or cannot be read.
+type Way = (&'static str, fn(&Path));
+
+const WAYS: [Way; 6] = [
+    ("a folder", |path| {
+        std::fs::remove_file(path).unwrap();
+        std::fs::create_dir(path).unwrap();
+    }),
+    ("a link to what was there", |path| {
+        let aside = path.with_extension("aside");
+        std::fs::rename(path, &aside).unwrap();
+        std::os::unix::fs::symlink(&aside, path).unwrap();
+    }),
+    ("a link to itself", |path| {
+        std::fs::remove_file(path).unwrap();
+        std::os::unix::fs::symlink(path, path).unwrap();
+    }),
+    ("a FIFO", |path| {
+        std::fs::remove_file(path).unwrap();
+        let mode = rustix::fs::Mode::RUSR;
+        rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    }),
+    ("a socket", |path| {
+        std::fs::remove_file(path).unwrap();
+        drop(std::os::unix::net::UnixListener::bind(path).unwrap());
+    }),
+    ("longer than any segment", |path| {
+        std::fs::File::options().write(true).open(path).unwrap().set_len(3 << 30).unwrap();
+    }),
+];
+
+/// The same, tried as often as it takes; how often it failed.
+fn ship_patiently(shipper: &mut Shipper, central: &mut Central) -> u32 {
+    for tries in 0..PATIENCE + 1 {
+        match ship(shipper, central) {
+            Ok(_) => return tries,
+            Err(error) => assert!(format!("{error:#}").contains("[spool.unreadable]"), "{error:#}"),
+        }
+        shipper.begin_anew();
+    }
+    panic!("it holds up what comes after it");
+}
+
+#[test]
+fn a_segment_that_cannot_be_read_does_not_hold_up_what_comes_after_it() {
+    for (what, way) in WAYS {
+        // Central has nothing of it yet, a part, all of it but its head, all of it.
+        for had in [4, 5, 7, 8] {
+            let mut host = damaged(4, |_| {});
+            let whole: String = host.lines[..had].iter().map(|line| format!("{line}\n")).collect();
+            let mut central = Central::taking_gaps();
+            central.take(&Ask { after: Place::default(), end: false, gap: false, lines: whole.as_bytes() });
+            way(&host.folder.path().join(format!("{:020}.jsonl", 4)));
+            let mut one = shipper(host.folder.path());
+            ship_patiently(&mut one, &mut central);
+            // Records that only miss a head hold, and the next head does not fit.
+            let (older, rest) = match had {
+                8 => (Vec::new(), &host.lines[..]),
+                7 => ([&host.lines[..7], &host.lines[8..11]].concat(), &host.lines[15..]),
+                _ => (host.lines[..had].to_vec(), &host.lines[11..]),
+            };
+            assert_eq!(central.lines, rest, "{what}, {had} were there");
+            assert_eq!(central.older, older, "{what}, {had}");
+            assert!(central.asked.iter().all(|(_, end, _)| !end), "{what}, {had}: nobody said that the chain was cut");
+            // It goes on, at once, and so does a courier that is started anew.
+            for _ in 0..2 {
+                host.records(2);
+                host.head();
+                assert_eq!(ship_patiently(&mut one, &mut central), 0, "{what}, {had}");
+                one = shipper(host.folder.path());
+            }
+            assert_eq!((central.lines.last(), central.trouble), (host.lines.last(), None), "{what}, {had}");
+        }
+    }
+    // The control: as it was, all of it goes, and nothing is tried twice.
+    let (host, mut central) = (damaged(4, |_| {}), Central::taking_gaps());
+    assert_eq!(ship_patiently(&mut shipper(host.folder.path()), &mut central), 0);
+    assert_eq!((central.lines, central.trouble), (host.lines, None));
+}
+
+/// The last one may be readable in a moment: nothing is passed over without need.
+#[test]
+fn the_last_segment_is_waited_for() {
+    let (mut host, mut central) = (Host::new(), Central::taking_gaps());
+    host.records(2);
+    host.head();
+    host.new_segment();
+    host.records(1);
+    host.head();
+    let path = host.folder.path().join(format!("{:020}.jsonl", 3));
+    let genuine = std::fs::read(&path).unwrap();
+    std::fs::File::options().write(true).open(&path).unwrap().set_len(3 << 30).unwrap();
+    let mut one = shipper(host.folder.path());
+    for _ in 0..3 * PATIENCE {
+        assert!(ship(&mut one, &mut central).is_err());
+    }
+    assert_eq!((&*central.lines, central.trouble), (&host.lines[..3], None), "what is before it is there");
+    std::fs::write(&path, genuine).unwrap();
+    ship(&mut one, &mut central).unwrap();
+    assert_eq!((central.lines, central.trouble), (host.lines, None));
+}
+
+#[test]
+fn strange_files_beside_segments_hold_up_nothing() {
+    type Strange = (&'static str, &'static [u8]);
+    let long = vec![b'x'; 200_000].leak();
+    let files: [Strange; 11] = [
+        ("1.jsonl", b"{\"hash\":\"a\"}\n"),
+        (".00000000000000000001.jsonl.swp", b"\0\0\0"),
+        ("00000000000000000001.jsonl~", b"{}\n"),
+        ("torn", b"{\"hash\""),
+        ("+0000000000000000004.jsonl", b"junk\n"),
+        ("99999999999999999999.jsonl", b"junk\n"),
+        ("18446744073709551615.jsonl", b""),
+        ("18446744073709551615.jsonl", b"junk\n"),
+        ("00000000000000009999.jsonl", b"{\"head\":{\"number\":18446744073709551615}}\n"),
+        (
+            "00000000000000009999.jsonl",
+            b"{\"hash\":\"a\",\"record\":{\"number\":18446744073709551615}}\n{\"head\":{}}\n",
+        ),
+        ("00000000000000009999.jsonl", long),
+    ];
+    for (name, text) in files {
+        let (mut host, mut central) = (Host::new(), Central::taking_gaps());
+        let mut one = shipper(host.folder.path());
+        std::fs::write(host.folder.path().join(name), text).unwrap();
+        for _ in 0..3 {
+            host.records(2);
+            host.head();
+            // What is junk is shown, and refused each time; that is not what is waited for.
+            drop(ship(&mut one, &mut central));
+            one.begin_anew();
+        }
+        assert_eq!(central.lines, host.lines, "{name}");
+        assert!(central.older.is_empty(), "{name}");
+    }
+}
+
+/// Whatever central says: the host has all of it, and a central in its right mind gets it, once.
+#[test]
+fn a_central_out_of_its_mind_costs_nothing() {
+    let taken = |number, lines, state: Option<&str>| Taken {
+        number,
+        lines,
+        countersignature: Some("garbage".to_owned()),
+        trouble: state.map(|state| ChainTrouble {
+            state: state.to_owned(),
+            code: "c".to_owned(),
+            number,
+            why: String::new(),
+        }),
+    };
+    let places = [(0, 0), (1, 7), (3, 0), (5, 0), (6, u64::MAX), (u64::MAX, 0), (u64::MAX, u64::MAX)];
+    for state in [None, Some("broken"), Some("forked"), Some("rewound"), Some("?")] {
+        for (number, lines) in places {
+            let (host, mut central) = (damaged(4, |_| {}), Central::taking_gaps());
+            let before: Vec<_> = names(host.folder.path());
+            let mut one = shipper(host.folder.path());
+            let (mut failed, mut steps) = (false, 0);
+            while !failed && steps < 100 {
+                steps += 1;
+                let step = one.step(&mut |_| Ok(taken(number, lines, state)), &mut |_| Ok(()));
+                failed = step.as_ref().map_or(true, |step| *step == Step::Done);
+            }
+            assert!(steps < 10, "{number} {lines} {state:?}: it is asked {steps} times without a pause");
+            assert_eq!(names(host.folder.path()), before);
+            one.begin_anew();
+            ship(&mut one, &mut central).unwrap();
+            assert_eq!((central.lines, central.trouble), (host.lines, None), "{number} {lines} {state:?}");
+        }
+    }
+}
+
+fn names(folder: &Path) -> Vec<(std::ffi::OsString, u64)> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
+    let mut names: Vec<_> = entries.map(|entry| (entry.file_name(), entry.metadata().unwrap().len())).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn an_inbox_that_takes_nothing_does_not_hold_up_the_chain() {
+    let (mut host, mut central) = (Host::new(), Central::default());
+    let mut one = shipper(host.folder.path());
+    host.records(2);
+    host.head();
+    for _ in 0..3 {
+        while one.step(&mut |ask| Ok(central.take(ask)), &mut |_| bail!("a folder is in the way")).unwrap()
+            != Step::Done
+        {}
+    }
+    assert_eq!(central.lines, host.lines);
+    // It is there again: central's word comes with the next answer, though it is the same word.
+    one.begin_anew();
+    let placed = ship(&mut one, &mut central).unwrap();
+    assert_eq!(placed, [format!("about {}", host.previous)]);
+}

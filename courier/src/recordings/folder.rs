@@ -30,22 +30,29 @@ pub struct Folder {
     path: PathBuf,
     /// Sessions that have nothing to ship as long as their folder is of that time: most of them, for weeks.
     done: BTreeMap<String, SystemTime>,
+    /// Names of sessions that cannot be looked into: told once.
+    odd: BTreeSet<String>,
 }
 
 impl Folder {
     pub fn new(path: &Path) -> Self {
-        Self { path: path.to_owned(), done: BTreeMap::new() }
+        Self { path: path.to_owned(), done: BTreeMap::new(), odd: BTreeSet::new() }
     }
 
     /// What there is, in an order that stays.
     pub fn look(&mut self) -> Result<Vec<Found>> {
-        let (mut all, mut done) = (Vec::new(), BTreeMap::new());
+        let (mut all, mut done, mut odd) = (Vec::new(), BTreeMap::new(), BTreeSet::new());
         for entry in fs::read_dir(&self.path).with_context(|| format!("{}", self.path.display()))? {
             let entry = entry?;
             let Some(session) = entry.file_name().to_str().filter(|name| is_session(name)).map(str::to_owned) else {
                 continue;
             };
-            let Ok(time) = entry.metadata().and_then(|about| about.modified()) else { continue };
+            let Ok(about) = entry.metadata() else { continue };
+            if !about.is_dir() {
+                self.tell(&mut odd, session, "is no folder [recording.not_plain]");
+                continue;
+            }
+            let Ok(time) = about.modified() else { continue };
             if self.done.get(&session) == Some(&time) {
                 done.insert(session, time);
                 continue;
@@ -57,12 +64,22 @@ impl Folder {
                 Ok(found) => all.extend(found),
                 // Its last recording was removed, and it with it.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(error).with_context(|| format!("recordings of {session}")),
+                // It delays no other.
+                Err(error) => {
+                    self.tell(&mut odd, session, &format!("cannot be looked into [recording.unreadable]: {error}"));
+                }
             }
         }
-        self.done = done;
+        (self.done, self.odd) = (done, odd);
         all.sort_by(|one, other| one.key.cmp(&other.key));
         Ok(all)
+    }
+
+    fn tell(&self, odd: &mut BTreeSet<String>, session: String, what: &str) {
+        if !self.odd.contains(&session) {
+            eprintln!("<4>tether-courier: {} {what}: it is passed over", self.path.join(&session).display());
+        }
+        odd.insert(session);
     }
 
     fn look_into(&self, session: &str) -> io::Result<Vec<Found>> {
@@ -84,12 +101,12 @@ impl Folder {
     /// Bytes of a recording; less if it has no more there.
     pub fn read(&self, (session, name): &Key, offset: u64, length: u64) -> Result<Vec<u8>> {
         let path = self.path.join(session).join(format!("{name}.rec"));
-        let naming = || format!("{}", path.display());
+        let naming = || format!("{} cannot be read [recording.unreadable]", path.display());
         let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let mut opening = File::options();
         opening.read(true).custom_flags(i32::try_from(flags.bits()).unwrap_or_default());
         let file = opening.open(&path).with_context(naming)?;
-        ensure!(file.metadata().with_context(naming)?.is_file(), "{} is no file", path.display());
+        ensure!(file.metadata().with_context(naming)?.is_file(), "{} is no file [recording.not_plain]", path.display());
         let mut bytes = vec![0; usize::try_from(length)?];
         let mut had = 0;
         while let Some(rest) = bytes.get_mut(had..).filter(|rest| !rest.is_empty()) {

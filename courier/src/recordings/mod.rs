@@ -133,14 +133,17 @@ impl Shipper {
         };
         for _ in 0..TURN {
             if let Some(receipt) = &shipped.receipt {
-                place(&one.key, receipt)?;
+                // It is asked for again, and the others do not wait for it.
+                if let Err(error) = place(&one.key, receipt) {
+                    eprintln!("<4>tether-courier: central's word about {} waits [courier.inbox]: {error:#}", one.key.1);
+                }
                 return Ok(Turn::Later(shipped.bytes));
             }
             let Some(length) = shipped.next else { return Ok(Turn::Later(shipped.bytes)) };
             let bytes = match self.folder.read(&one.key, shipped.bytes, length.min(PIECE)) {
                 Ok(bytes) => bytes,
                 Err(error) => {
-                    eprintln!("tether-courier: {error:#}");
+                    eprintln!("<4>tether-courier: {error:#}");
                     return Ok(Turn::Later(shipped.bytes));
                 }
             };

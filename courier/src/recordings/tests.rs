@@ -223,3 +223,97 @@ fn what_is_no_file_is_not_read() {
     let given: Vec<&str> = central.asked.iter().filter(|(_, piece)| piece.is_some()).map(|(name, _)| &**name).collect();
     assert_eq!(given, ["sudo-3"], "and it delays no other");
 }
+
+/// Whatever has a session's name, or lies among its recordings: the others go.
+#[test]
+fn strange_files_and_folders_delay_no_recording() {
+    let (mut host, mut central) = (Host::new(), Central::default());
+    let at = |name: &str| host.folder.path().join(name);
+    // A file, a link to a folder with a recording, one to itself, a FIFO, in the place of a session's folder.
+    fs::write(at("1111111111111111"), b"no folder").unwrap();
+    fs::create_dir(at("elsewhere")).unwrap();
+    fs::write(at("elsewhere/sudo-1.rec"), b"nobody's").unwrap();
+    std::os::unix::fs::symlink(at("elsewhere"), at("2222222222222222")).unwrap();
+    std::os::unix::fs::symlink(at("3333333333333333"), at("3333333333333333")).unwrap();
+    let mode = rustix::fs::Mode::RUSR;
+    rustix::fs::mknodat(rustix::fs::CWD, at("4444444444444444"), rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    fs::write(at("ships.old"), b"").unwrap();
+    // Among recordings: folders, links, a FIFO, something huge, a mark that is none, names that are none.
+    let session = at(SESSION);
+    fs::create_dir(session.join("sudo-1.rec")).unwrap();
+    std::os::unix::fs::symlink("/etc/passwd", session.join("sudo-2.rec")).unwrap();
+    rustix::fs::mknodat(rustix::fs::CWD, session.join("sudo-3.rec"), rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    fs::File::create(session.join("sudo-4.rec")).unwrap().set_len(1 << 42).unwrap();
+    fs::create_dir(session.join("sudo-5.open")).unwrap();
+    for name in ["-1.rec", "..rec", ".rec", "sudo-99999999999999999999.rec", "sudo-9.rec~", "sudo-8.new"] {
+        fs::write(session.join(name), b"half").unwrap();
+    }
+    host.put("tty-1.rec", b"good");
+    for (name, text) in [("sudo-1", "root"), ("sudo-2", "root"), ("sudo-3", "root"), ("sudo-4", "x"), ("tty-1", "good")]
+    {
+        central.chain.insert(key(name), text.as_bytes().to_vec());
+    }
+    for _ in 0..3 {
+        host.round(&mut central).unwrap();
+        host.later(LATE);
+    }
+    assert_eq!(central.had[&key("tty-1")], b"good");
+    assert!(host.placed.iter().all(|placed| *placed == key("tty-1")) && !host.placed.is_empty(), "{:?}", host.placed);
+    let given = central.asked.iter().filter_map(|(name, piece)| Some((&**name, piece.as_ref()?.1)));
+    assert!(given.clone().all(|(name, _)| ["tty-1", "sudo-4"].contains(&name)), "{:?}", given.collect::<Vec<_>>());
+    assert!(central.asked.iter().all(|(_, piece)| piece.is_none_or(|(_, length)| length as u64 <= PIECE)));
+    // The control: a folder in the file's place, and it goes.
+    let other = ("1111111111111111".to_owned(), "sudo-1".to_owned());
+    fs::remove_file(host.folder.path().join(&other.0)).unwrap();
+    fs::create_dir(host.folder.path().join(&other.0)).unwrap();
+    fs::write(host.folder.path().join(&other.0).join("sudo-1.rec"), b"good").unwrap();
+    central.chain.insert(other.clone(), b"good".to_vec());
+    host.round(&mut central).unwrap();
+    assert_eq!(central.had[&other], b"good");
+}
+
+#[test]
+fn an_inbox_that_takes_nothing_delays_no_recording() {
+    let (mut host, mut central) = (Host::new(), Central::default());
+    for name in ["sudo-1", "sudo-2"] {
+        host.put(&format!("{name}.rec"), b"x");
+        central.chain.insert(key(name), b"x".to_vec());
+    }
+    let never = &mut |_: &Key, _: &str| anyhow::bail!("a folder is in the way");
+    host.shipper.round(host.now, &mut |ask| central.answer(ask), never).unwrap();
+    assert_eq!(central.had.len(), 2);
+    // Its word is asked for again.
+    host.later(SOON);
+    host.round(&mut central).unwrap();
+    assert_eq!(host.placed, [key("sudo-1"), key("sudo-2")]);
+}
+
+/// Whatever central says: what is read is of a recording, no more than a piece at a time, and what is there stays.
+#[test]
+fn a_central_out_of_its_mind_gets_no_more_than_pieces() {
+    let mut host = Host::new();
+    let whole = bytes(2 * MIB + 5);
+    host.put("sudo-1.rec", &whole);
+    let numbers = [0, 1, MIB as u64, u64::from(u32::MAX), i64::MAX as u64, u64::MAX];
+    for bytes in numbers {
+        for next in [None, Some(0), Some(1), Some(u64::MAX)] {
+            let mut asked = 0;
+            let mut mad = |ask: &Ask<'_>| {
+                asked += 1;
+                if let Some((offset, piece)) = ask.piece {
+                    let rest = usize::try_from(offset).ok().and_then(|at| whole.get(at..)).unwrap_or_default();
+                    assert!(piece.len() <= MIB && rest.starts_with(piece), "{offset} {}", piece.len());
+                }
+                Ok(Shipped { bytes, whole: true, next, receipt: None })
+            };
+            host.shipper.round(host.now, &mut mad, &mut |_, _| Ok(())).unwrap();
+            assert!(asked < 4, "{bytes} {next:?}: it is asked {asked} times without a pause");
+            host.now += LATE;
+        }
+    }
+    assert_eq!(fs::read(host.folder.path().join(SESSION).join("sudo-1.rec")).unwrap(), whole);
+    let mut central = Central::default();
+    central.chain.insert(key("sudo-1"), whole.clone());
+    host.round(&mut central).unwrap();
+    assert_eq!(central.had[&key("sudo-1")], whole);
+}

@@ -132,6 +132,9 @@ pub(super) fn the_rest_of_the_log_reads_back(made: Made) {
         evidence: 7,
         gaps: 1,
         damaged: None,
+        day: 20_000,
+        bytes: 10,
+        over: Some(6),
     };
     write(&made, |act| {
         act.put_host_chain(&host_id("web-01"), &HostChain::default())?;
