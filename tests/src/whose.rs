@@ -250,7 +250,6 @@ impl<'t> Witness<'t> {
         for told in all {
             let Some(session) = told.session() else { continue };
             match told.record["parent"].as_str() {
-                None if is_late(told, all) => {}
                 None => roots.entry(session).or_default().push(told),
                 Some(parent) => match self.names.get(parent).map(|at| &all[*at]) {
                     None => self.say(told, "what it came of is nowhere"),
@@ -278,21 +277,6 @@ impl<'t> Witness<'t> {
         }
         self.say(told, "its causes have no end");
     }
-}
-
-/// A recording's end may come after the session's, and then nobody knows any more which login it came of. Its beginning
-/// does.
-fn is_late(told: &Told, all: &[Told]) -> bool {
-    let of_recording = ["recording.chunk", "recording.ended"].contains(&told.event());
-    let number = told.record["number"].as_u64();
-    let mut same = all.iter().filter(|one| one.chain == told.chain && one.session() == told.session());
-    of_recording
-        && same.clone().any(|one| one.event() == "session.removed" && one.record["number"].as_u64() < number)
-        && same.any(|one| {
-            one.event() == "recording.started"
-                && one.record["details"]["recording"] == told.record["details"]["recording"]
-                && one.record["parent"].is_string()
-        })
 }
 
 /// Each chain's numbers go up by one, so none is missing.

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tether_testhost::{Host, HostSpec, Image, Lab, Suite};
 use tether_tests::agent::Ran;
-use tether_tests::scene::package;
+use tether_tests::scene::{central_package, package};
 use tether_tests::snapshot::Snapshot;
 use tether_tests::{People, Scene, on_both_suites};
 
@@ -38,6 +38,49 @@ fn bare(suite: Suite) -> anyhow::Result<(Lab, Host)> {
 fn settled(host: &Host) -> Result {
     host.sh("sleep 0.3")?;
     Ok(host.wait_port(22, Duration::from_secs(10))?)
+}
+
+/// Whoever reads the documents on a host finds what they speak of.
+#[test]
+fn the_documents_of_the_packages_link_to_what_is_there() -> Result {
+    for package in [package()?, central_package()?] {
+        let place = tempfile::tempdir()?;
+        let unpacked = Command::new("dpkg-deb").arg("-x").arg(&package).arg(place.path()).status()?;
+        ensure!(unpacked.success(), "{} cannot be unpacked", package.display());
+        let (mut documents, mut links) = (0, 0);
+        for folder in ["", "docs", "docs/decisions"] {
+            let folder = documents_of(place.path())?.join(folder);
+            for entry in std::fs::read_dir(&folder).with_context(|| format!("{}", folder.display()))? {
+                let path = entry?.path();
+                if path.extension().is_some_and(|kind| kind == "md") {
+                    documents += 1;
+                    links += links_are_there(&path)?;
+                }
+            }
+        }
+        ensure!(documents > 40 && links > 40, "{}: {documents} documents, {links} links", package.display());
+    }
+    Ok(())
+}
+
+/// The one folder of documents that a package has.
+fn documents_of(place: &Path) -> anyhow::Result<PathBuf> {
+    let mut folders = std::fs::read_dir(place.join("usr/share/doc"))?;
+    Ok(folders.next().context("a package without documents")??.path())
+}
+
+/// How many links a document has, to other documents.
+fn links_are_there(path: &Path) -> anyhow::Result<usize> {
+    let text = std::fs::read_to_string(path)?;
+    let folder = path.parent().context("a folder")?;
+    let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    let mut links = 0;
+    for target in targets.filter(|target| !target.starts_with("http") && !target.starts_with('#')) {
+        let file = target.split('#').next().unwrap_or_default();
+        ensure!(folder.join(file).exists(), "{} links to {file}, which is not there", path.display());
+        links += 1;
+    }
+    Ok(links)
 }
 
 fn day(people: &People, host: &Host) -> Result {

@@ -1,11 +1,11 @@
 //! What a recording has to do with the rest of the host: its beginning on record, and what ends when it cannot go on.
 
 use super::{CommandEnd, Host, ids_of};
-use crate::log::warn;
+use crate::log::{LogError, Ticket, warn};
 use crate::recordings::{Sink, Wanted};
 use crate::session::Reason;
 use serde_json::{Value, json};
-use tether_audit::{Ids, Known};
+use tether_audit::{Ids, Known, Outcome};
 use tether_hostlink::Refusal;
 use tether_identity::SessionId;
 
@@ -60,11 +60,34 @@ impl Host {
             // A channel of the session has no other record that says what was asked for.
             about["command"] = wanted.command.clone();
         }
-        if let Err(error) = self.record_done("recording.started", ids, about) {
-            self.recordings.undo(id, &name);
-            return Err(Refusal::new("host.disk", error.to_string()));
+        match self.record_done("recording.started", ids, about) {
+            Ok(record) => self.recordings.started(id, &name, record),
+            Err(error) => {
+                self.recordings.undo(id, &name);
+                return Err(Refusal::new("host.disk", error.to_string()));
+            }
         }
         Ok(Sink { name, file })
+    }
+
+    /// A recording holds less than was shown, or something else.
+    pub fn record_gap(&mut self, name: &str, why: &str, started: Option<u64>, ids: Ids) {
+        let about = json!({"recording": name, "why": why});
+        warn(format_args!("recording.gap: {about}"));
+        let cause = started.map(|number| self.record_number(number));
+        self.record_best("recording.gap", (Outcome::Error, "recording.gap"), cause, ids, about);
+    }
+
+    /// A record about a recording, which came of another about it, where that is known: its session may be long over.
+    pub fn record_of_recording(
+        &mut self,
+        event: &str,
+        cause: Option<u64>,
+        ids: Ids,
+        about: Value,
+    ) -> Result<Ticket, LogError> {
+        let Some(cause) = cause else { return self.record_soon(event, ids, about) };
+        self.begin_record(event, Some(self.record_number(cause)), ids, about)
     }
 
     fn goes_unrecorded(&mut self, id: &SessionId, wanted: &Wanted, refusal: &Refusal) {

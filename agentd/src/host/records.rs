@@ -34,10 +34,10 @@ pub fn details(value: Value) -> Map<String, Value> {
 }
 
 impl Host {
-    /// Records that something happened, and waits until the record is on disk.
-    pub fn record_done(&mut self, event: &str, ids: Ids, about: Value) -> Result<(), LogError> {
+    /// Records that something happened, and waits until the record is on disk; its number.
+    pub fn record_done(&mut self, event: &str, ids: Ids, about: Value) -> Result<u64, LogError> {
         let parent = self.parent_of(event, &ids);
-        self.record_under(event, parent, ids, about).map(drop)
+        self.record_under(event, parent, ids, about)
     }
 
     /// Gives it its place in the chain. Who does not hold the lock waits for it.

@@ -95,6 +95,7 @@ impl Host {
             let about = json!({"bytes": self.log.torn(), "kept": "/var/lib/tether/audit/torn"});
             self.record_error("audit.torn", "audit.torn", Ids::unknown("of the host"), about);
         }
+        self.take_up_counts();
         self.take_up_recordings();
         self.write_ca_keys().map_err(|source| system(paths::USER_CA_KEYS, source))?;
         self.write_question().map_err(|source| system("the resume request", source))?;
@@ -110,13 +111,20 @@ impl Host {
         Ok(self)
     }
 
+    /// A session has as many records as it caused, whoever was agentd then.
+    fn take_up_counts(&mut self) {
+        let counts = self.log.left().records.iter().filter_map(|(id, count)| Some((id.parse().ok()?, *count)));
+        self.counted = counts.filter(|(id, _)| self.sessions.contains_key(id)).collect();
+    }
+
     /// What began to be recorded has an end on record, whatever a power cut took of it.
     fn take_up_recordings(&mut self) {
-        for ((session, name), ids) in self.log.unended().clone() {
+        for ((session, name), begun) in self.log.left().recordings.clone() {
             let Ok(id) = session.parse() else { continue };
-            if self.recordings.take_up(&id, &name, ids.clone()) {
+            let (ids, started) = (begun.ids.clone(), begun.record);
+            if self.recordings.take_up(&id, &name, begun) {
                 let why = "the machine ended while it was recorded: its file may hold less than was shown";
-                self.record_error("recording.gap", "recording.gap", ids, json!({"recording": name, "why": why}));
+                self.record_gap(&name, why, Some(started), ids);
             }
         }
     }

@@ -9,6 +9,7 @@ mod countersigned;
 mod disk;
 mod journal;
 mod key;
+mod left;
 mod read;
 mod segments;
 mod start;
@@ -24,15 +25,15 @@ pub use countersigned::Uncountersigned;
 pub use disk::{Access, Disk, DiskFile, Folder, of_this_host};
 pub use journal::{JOURNAL_SOCKET, Journal};
 pub use key::{Committed, START_FILE, make_key};
+pub use left::{Begun, Left};
 pub use ticket::Ticket;
 
 use crate::config::Audit;
-use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use tether_audit::{ChainError, Event, Ids};
+use tether_audit::{ChainError, Event};
 use tether_statement::Countersignature;
 use writer::Shared;
 
@@ -135,10 +136,9 @@ impl AuditLog {
         self.shared.torn
     }
 
-    /// Recordings that had begun when the chain was taken up, and had no end on record, by session and name; and whom
-    /// they are about. Of a chain that is not checked whole, those of the part that is.
-    pub fn unended(&self) -> &BTreeMap<(String, String), Ids> {
-        &self.shared.unended
+    /// What was not over when the chain was taken up.
+    pub fn left(&self) -> &Left {
+        &self.shared.left
     }
 
     /// How the chain stands.

@@ -3,12 +3,13 @@
 use super::countersigned::mark_of;
 use super::disk::{Disk, is_no_file};
 use super::key::Committed;
+use super::left::Left;
 use super::segments::{first_of, name_of};
 use super::writer::Mark;
 use super::{Closed, LogError};
 use base64ct::{Base64UrlUnpadded, Encoding};
 use std::collections::{BTreeMap, VecDeque};
-use tether_audit::{ChainError, Event, Ids, Line, Reached, SignedHead, Verifier};
+use tether_audit::{ChainError, Line, Reached, SignedHead, Verifier};
 
 /// A chain up to this size is checked whole at each start.
 const SMALL: u64 = 32 << 20;
@@ -43,8 +44,8 @@ pub struct Checked {
     pub marks: VecDeque<Mark>,
     /// The last record that central has countersigned. Its signature was checked when it came.
     pub countersigned: u64,
-    /// Recordings that began and have no end, by session and name, and whom they are about.
-    pub unended: BTreeMap<(String, String), Ids>,
+    /// What is not over.
+    pub left: Left,
 }
 
 /// Checks the files.
@@ -83,7 +84,7 @@ impl Checked {
             }
             let text = std::str::from_utf8(line).map_err(|error| broken(disk, first, &error))?;
             match verifier.take(text.trim_end_matches('\n')).map_err(|error| broken(disk, first, &error))? {
-                Line::Record { link, .. } => self.note_recording(&link.event),
+                Line::Record { link, .. } => self.left.note(link.number, &link.event),
                 Line::Head(head) => self.note(&head),
                 Line::Countersigned(jws) => self.countersigned = number_of(&jws).max(self.countersigned),
             }
@@ -92,17 +93,6 @@ impl Checked {
         self.torn = bytes.get(length..).unwrap_or_default().to_vec();
         self.lengths.insert(first, length as u64);
         Ok(())
-    }
-
-    fn note_recording(&mut self, event: &Event) {
-        let name = event.details.get("recording").and_then(serde_json::Value::as_str);
-        let (Some(session), Some(name)) = (event.ids.session.id(), name) else { return };
-        let key = (session.to_owned(), name.to_owned());
-        match event.event.as_str() {
-            "recording.started" => drop(self.unended.insert(key, event.ids.clone())),
-            "recording.ended" => drop(self.unended.remove(&key)),
-            _ => {}
-        }
     }
 
     fn note(&mut self, head: &SignedHead) {

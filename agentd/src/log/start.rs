@@ -48,7 +48,7 @@ pub fn open(
     };
     let chain = Chain::after(host, boot, Verified { records: reached.number, head: reached.hash.clone() });
     let mut shared = Shared::new(disk, chain.clone(), standing, checked.marks, checked.torn.len());
-    shared.unended = checked.unended;
+    shared.left = checked.left;
     let shared = Arc::new(shared);
     let writer = Writer {
         shared: Arc::clone(&shared),

@@ -4,15 +4,16 @@
 use super::disk::Disk;
 use super::journal::Journal;
 use super::key::KeyFile;
+use super::left::Left;
 use super::segments::Segments;
 use super::ticket::{Fate, Ticket};
 use super::{Closed, LogError, Standing, warn};
 use crate::clock::wall_micros;
 use crate::config::Audit;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
-use tether_audit::{Chain, Event, HeadAt, Ids, Prepared, SignedHead};
+use tether_audit::{Chain, Event, HeadAt, Prepared, SignedHead};
 
 /// How many bytes may wait for the disk.
 const WAITING_MAX: usize = 8 << 20;
@@ -54,8 +55,8 @@ pub struct Shared {
     pub torn: usize,
     /// Where durable lines are copied.
     pub journal: OnceLock<Journal>,
-    /// Recordings that had begun when it was taken up, and had no end.
-    pub unended: BTreeMap<(String, String), Ids>,
+    /// What was not over when it was taken up.
+    pub left: Left,
 }
 
 #[derive(Debug)]
@@ -78,7 +79,7 @@ impl Shared {
             disk,
             torn,
             journal: OnceLock::new(),
-            unended: BTreeMap::new(),
+            left: Left::default(),
         }
     }
 

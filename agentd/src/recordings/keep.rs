@@ -1,7 +1,7 @@
 //! The thread that reads recordings as they grow: digests into the chain, limits, ends.
 
 use super::progress::Progress;
-use super::{Key, Open, Recordings};
+use super::{Key, Open, Recordings, Removed};
 use crate::clock::Moment;
 use crate::host::{Host, Unfit};
 use crate::log::{LogError, warn};
@@ -131,7 +131,8 @@ impl Keeper<'_> {
             }
             let about = json!({"recording": key.1, "pieces": pieces});
             // Whoever logs in meanwhile does not wait for this disk.
-            let ticket = lock(self.host).record_soon("recording.chunk", open.ids.clone(), about)?;
+            let ticket =
+                lock(self.host).record_of_recording("recording.chunk", open.started, open.ids.clone(), about)?;
             ticket.wait()?;
             open.recorded = told.last().map_or(open.recorded, |piece| piece.offset + piece.length);
             open.chunks += told.len() as u64;
@@ -170,35 +171,35 @@ impl Keeper<'_> {
             Lost::Nothing(progress) => (ended(name, open, progress), progress.trouble()),
         };
         if let Some(why) = trouble {
-            host.record_error(
-                "recording.gap",
-                "recording.gap",
-                open.ids.clone(),
-                json!({"recording": name, "why": why}),
-            );
+            host.record_gap(name, &why, open.started, open.ids.clone());
         }
-        let ticket = host.record_soon("recording.ended", open.ids.clone(), about);
+        let ticket = host.record_of_recording("recording.ended", open.started, open.ids.clone(), about);
         drop(host);
-        if let Err(error) = ticket.and_then(|ticket| ticket.wait()) {
-            return warn(format_args!("the end of recording {name} of session {}: {error}", key.0));
+        match ticket.and_then(|ticket| ticket.wait().map(|()| ticket.number())) {
+            Ok(record) => self.recordings.forget(key, record),
+            Err(error) => warn(format_args!("the end of recording {name} of session {}: {error}", key.0)),
         }
-        self.recordings.forget(key);
     }
 
-    fn removed(&self, removed: io::Result<Vec<(Key, u64)>>, early: bool) {
+    fn removed(&self, removed: io::Result<Vec<Removed>>, early: bool) {
         match removed {
-            Ok(removed) => removed.into_iter().for_each(|((session, name), bytes)| {
-                let ids = Host::ids_of_gone(&session);
-                let about = match early {
-                    true => json!({"recording": name, "bytes": bytes, "shipped": true}),
-                    false => json!({"recording": name, "bytes": bytes, "days": self.recordings.settings.keep_days}),
-                };
-                let ticket = lock(self.host).record_soon("recording.removed", ids, about);
-                if let Err(error) = ticket.and_then(|ticket| ticket.wait()) {
-                    warn(error);
-                }
-            }),
+            Ok(removed) => removed.into_iter().for_each(|removed| self.record_removal(removed, early)),
             Err(error) => warn(format_args!("old recordings cannot be removed: {error}")),
+        }
+    }
+
+    fn record_removal(&self, Removed { key: (session, name), bytes, ended }: Removed, early: bool) {
+        let about = match early {
+            true => json!({"recording": name, "bytes": bytes, "shipped": true}),
+            false => json!({"recording": name, "bytes": bytes, "days": self.recordings.settings.keep_days}),
+        };
+        let (ids, cause) = match ended {
+            Some(ended) => (ended.ids, Some(ended.record)),
+            None => (Host::ids_of_gone(&session), None),
+        };
+        let ticket = lock(self.host).record_of_recording("recording.removed", cause, ids, about);
+        if let Err(error) = ticket.and_then(|ticket| ticket.wait()) {
+            warn(error);
         }
     }
 }

@@ -17,10 +17,12 @@ pub use keep::keep;
 pub use settings::Settings;
 
 use crate::clock::wall_micros;
+use crate::log::Begun;
 use folder::Folder;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -70,6 +72,9 @@ pub struct Open {
     kind: Kind,
     /// The command's plan. A recording without one is the session's own.
     plan: Option<String>,
+    /// The record of its beginning, which the others about it came of.
+    #[serde(default)]
+    started: Option<u64>,
     /// Up to which byte digests are on record.
     recorded: u64,
     /// How many pieces those are.
@@ -88,6 +93,25 @@ struct Over {
     writer: Option<Arc<OwnedFd>>,
     /// Nothing was recorded, and nothing will be: whoever still has the file open is not waited for.
     unused: bool,
+}
+
+/// What is kept beside a recording whose end is on record, for the record of its removal.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Ended {
+    /// Whom it is about.
+    ids: Ids,
+    /// The record of its end.
+    record: u64,
+}
+
+/// A recording that was let go.
+#[derive(Debug)]
+struct Removed {
+    key: Key,
+    bytes: u64,
+    /// None, where nobody noted it: a power cut can take it.
+    ended: Option<Ended>,
 }
 
 /// All recordings of this host. Copies share it.
@@ -166,12 +190,19 @@ impl Recordings {
         };
         let key = (session.clone(), name.to_owned());
         let (kind, plan) = (wanted.kind, wanted.plan.clone());
-        let open = Open { ids, kind, plan, recorded: 0, chunks: 0, over: None, taken_up: false };
+        let open = Open { ids, kind, plan, started: None, recorded: 0, chunks: 0, over: None, taken_up: false };
         self.folder.mark(&key, &open)?;
         let file = self.folder.create(&key, &header.encode()?).inspect_err(|_| self.folder.unmark(&key))?;
         self.state().open.insert(key, open);
         self.wake();
         Ok(file)
+    }
+
+    /// Its beginning is on record, as this number.
+    pub fn started(&self, session: &SessionId, name: &str, record: u64) {
+        if let Some(open) = self.state().open.get_mut(&(session.clone(), name.to_owned())) {
+            open.started = Some(record);
+        }
     }
 
     /// What begins was not put on record: nothing of it stays.
@@ -200,19 +231,24 @@ impl Recordings {
 
     /// One that has no end on record, and of which nothing else is known any more: a power cut took its mark. Its end is
     /// told. Whether that is news.
-    pub fn take_up(&self, session: &SessionId, name: &str, ids: Ids) -> bool {
+    pub fn take_up(&self, session: &SessionId, name: &str, begun: Begun) -> bool {
         let of = name.rsplit_once('-').map(|(of, _)| of);
         let Some(kind) = KINDS.into_iter().find(|kind| of == Some(kind.as_str())) else { return false };
         let over = Some(Over { writer: None, unused: false });
-        let open = Open { ids, kind, plan: None, recorded: 0, chunks: 0, over, taken_up: true };
         let mut state = self.state();
-        let std::collections::btree_map::Entry::Vacant(place) = state.open.entry((session.clone(), name.to_owned()))
-        else {
-            return false;
-        };
-        place.insert(open);
-        state.news = true;
-        true
+        match state.open.entry((session.clone(), name.to_owned())) {
+            Entry::Occupied(mut known) => {
+                known.get_mut().started = Some(begun.record);
+                false
+            }
+            Entry::Vacant(place) => {
+                let (ids, started) = (begun.ids, Some(begun.record));
+                let of_it = Open { ids, kind, plan: None, started, recorded: 0, chunks: 0, over, taken_up: true };
+                place.insert(of_it);
+                state.news = true;
+                true
+            }
+        }
     }
 
     /// Those of channels that an earlier agentd was writing.
@@ -252,9 +288,11 @@ impl Recordings {
         }
     }
 
-    /// Its end is on record.
-    fn forget(&self, key: &Key) {
-        self.state().open.remove(key);
+    /// Its end is on record, as this number.
+    fn forget(&self, key: &Key, record: u64) {
+        if let Some(open) = self.state().open.remove(key) {
+            self.folder.note_ended(key, &Ended { ids: open.ids, record });
+        }
         self.folder.unmark(key);
     }
 
@@ -273,16 +311,16 @@ impl Recordings {
         Ok(())
     }
 
-    /// Removes what is too old; which, and how long it was.
-    fn sweep(&self) -> io::Result<Vec<(Key, u64)>> {
+    /// Removes what is too old.
+    fn sweep(&self) -> io::Result<Vec<Removed>> {
         let removed = self.folder.sweep(self.settings.kept(), self.folder.ships())?;
         self.uncount(&removed);
         Ok(removed)
     }
 
     /// On a host that is full, what central has goes before its time, as segments of the chain do: else agents would be
-    /// shut out for weeks after central was away for hours. Which, and how long it was.
-    fn make_room(&self) -> io::Result<Vec<(Key, u64)>> {
+    /// shut out for weeks after central was away for hours.
+    fn make_room(&self) -> io::Result<Vec<Removed>> {
         if self.has_room() || !self.folder.ships() {
             return Ok(Vec::new());
         }
@@ -293,9 +331,9 @@ impl Recordings {
         Ok(removed)
     }
 
-    fn uncount(&self, removed: &[(Key, u64)]) {
+    fn uncount(&self, removed: &[Removed]) {
         let mut state = self.state();
-        for ((session, _), bytes) in removed {
+        for Removed { key: (session, _), bytes, .. } in removed {
             state.total = state.total.saturating_sub(*bytes);
             if let Some(used) = state.sessions.get_mut(session) {
                 used.bytes = used.bytes.saturating_sub(*bytes);

@@ -53,7 +53,7 @@ fn names_are_never_used_twice_by_an_agentd_that_comes_back_either() {
     let (first, _) = begin(&recordings);
     let (second, _) = begin(&recordings);
     assert_eq!((first.as_str(), second.as_str()), ("sudo-1", "sudo-2"));
-    recordings.forget(&(session(), first));
+    recordings.forget(&(session(), first), 1);
     let again = open();
     assert_eq!(again.name(&session(), Kind::Sudo), "sudo-3");
     assert_eq!(again.name(&session(), Kind::Tty), "tty-1", "each kind has its own numbers");
@@ -124,16 +124,19 @@ fn what_is_old_and_over_goes_and_with_a_courier_only_what_was_shipped() {
     let recordings = Recordings::open(place.path(), Settings::default()).unwrap();
     let names: Vec<String> = (0..3).map(|_| begin(&recordings).0).collect();
     let key = |name: &String| (session(), name.clone());
-    recordings.forget(&key(&names[0]));
-    recordings.forget(&key(&names[1]));
+    recordings.forget(&key(&names[0]), 7);
+    recordings.forget(&key(&names[1]), 8);
     let folder: &Folder = &recordings.folder;
     let old = Duration::ZERO;
     assert!(folder.sweep(Duration::from_secs(3600), false).unwrap().is_empty(), "they are young");
     fs::write(folder.recording(&key(&names[1])).with_extension("shipped"), "").unwrap();
-    let swept =
-        |ships| -> Vec<String> { folder.sweep(old, ships).unwrap().into_iter().map(|(key, _)| key.1).collect() };
-    assert_eq!(swept(true), [names[1].clone()]);
-    assert_eq!(swept(false), [names[0].clone()], "the third is open");
+    let swept = |ships| -> Vec<(String, Option<u64>)> {
+        let of = |removed: Removed| (removed.key.1, removed.ended.map(|ended| ended.record));
+        folder.sweep(old, ships).unwrap().into_iter().map(of).collect()
+    };
+    assert_eq!(swept(true), [(names[1].clone(), Some(8))]);
+    fs::remove_file(folder.recording(&key(&names[0])).with_extension("ended")).unwrap();
+    assert_eq!(swept(false), [(names[0].clone(), None)], "the third is open; what a power cut took is not known");
 }
 
 #[test]
@@ -154,7 +157,7 @@ fn what_central_has_is_noted_unless_it_goes_on_or_is_longer_here() {
     let length = fs::metadata(&path).unwrap().len();
     let refused = |result: io::Result<()>| result.unwrap_err().kind() == io::ErrorKind::InvalidInput;
     assert!(refused(recordings.shipped(&receipt(&names[0], length), "word")), "it goes on");
-    recordings.forget(&key(&names[0]));
+    recordings.forget(&key(&names[0]), 7);
     assert!(refused(recordings.shipped(&receipt(&names[0], length - 1), "word")), "central has less");
     assert!(refused(recordings.shipped(&receipt("../sudo-1", length), "word")), "a path");
     assert!(!path.with_extension("shipped").exists());
@@ -163,7 +166,7 @@ fn what_central_has_is_noted_unless_it_goes_on_or_is_longer_here() {
     recordings.shipped(&receipt("sudo-9", 1), "word").unwrap();
     assert!(!recordings.folder.recording(&key(&"sudo-9".to_owned())).with_extension("shipped").exists());
     let swept: Vec<_> = recordings.folder.sweep(Duration::ZERO, true).unwrap();
-    assert_eq!(swept.into_iter().map(|(key, _)| key.1).collect::<Vec<_>>(), [names[0].clone()]);
+    assert_eq!(swept.into_iter().map(|removed| removed.key.1).collect::<Vec<_>>(), [names[0].clone()]);
 }
 
 #[test]
@@ -193,12 +196,12 @@ fn a_full_host_lets_go_what_was_shipped_the_oldest_first_and_nothing_else() {
         })
         .collect();
     // The last goes on; the first was never shipped.
-    names[..5].iter().for_each(|name| recordings.forget(&key(name)));
+    names[..5].iter().for_each(|name| recordings.forget(&key(name), 7));
     for name in &names[1..] {
         fs::write(recordings.folder.recording(&key(name)).with_extension("shipped"), "a word").unwrap();
     }
     assert!(!recordings.has_room());
-    let gone = |removed: Vec<(Key, u64)>| removed.into_iter().map(|((_, name), _)| name).collect::<Vec<_>>();
+    let gone = |removed: Vec<Removed>| removed.into_iter().map(|one| one.key.1).collect::<Vec<_>>();
     assert!(recordings.make_room().unwrap().is_empty(), "the control: this host ships nothing");
     fs::write(folder.path().join("ships"), "").unwrap();
     assert_eq!(gone(recordings.make_room().unwrap()), [names[1].clone(), names[2].clone()]);
@@ -256,7 +259,7 @@ fn strange_files_and_folders_hold_up_nothing() {
     assert_eq!(name, "sudo-1", "the control: another session's recording begins");
     // It ships: only what was shipped goes, however strange its neighbours are.
     let swept = |ships| -> Vec<String> {
-        recordings.folder.sweep(old, ships).unwrap().into_iter().map(|((_, name), _)| name).collect()
+        recordings.folder.sweep(old, ships).unwrap().into_iter().map(|one| one.key.1).collect()
     };
     let sorted = |mut names: Vec<String>| {
         names.sort();

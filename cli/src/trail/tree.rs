@@ -219,13 +219,15 @@ impl Page<'_> {
     }
 }
 
-/// A command and its end are one line.
+/// A command and its end are one line, and a recording and its end.
 pub fn fold<'n>(node: &'n Node, story: &'n Story) -> (Option<&'n Rec>, Vec<&'n Node>) {
     let of = |node: &Node| story.records.get(node.at);
-    let is_command = of(node).is_some_and(|record| record.event() == "sudo.command");
-    let ends = |child: &&Node| {
-        is_command && of(child).is_some_and(|record| record.event() == "sudo.ended") && child.children.is_empty()
+    let end = match of(node).map(Rec::event) {
+        Some("sudo.command") => "sudo.ended",
+        Some("recording.started") => "recording.ended",
+        _ => "",
     };
+    let ends = |child: &&Node| of(child).is_some_and(|record| record.event() == end) && child.children.is_empty();
     let ended = node.children.iter().find(ends);
     // Pieces of recordings are many, and their recording's end counts them.
     let is_piece =

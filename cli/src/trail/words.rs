@@ -89,10 +89,16 @@ fn rest(record: &Rec) -> String {
     record.link.event.details.iter().map(each).collect::<Vec<_>>().join(", ")
 }
 
-/// How a command came out: how it ended, how long it took, what it used.
-pub fn outcome_of(command: &Rec, ended: &Rec) -> Vec<String> {
+/// How it came out: a command's end, how long it took and what it used; what of a recording is kept.
+pub fn outcome_of(begun: &Rec, ended: &Rec) -> Vec<String> {
+    let took = span(ended.link.time_us.saturating_sub(begun.link.time_us));
+    if ended.event() == "recording.ended" {
+        let kept = ended.about("bytes").as_u64().map(|bytes| format!("{} kept", size(bytes)));
+        let cut = (*ended.about("regular") == Value::Bool(false)).then(|| "without an end of its own".to_owned());
+        return kept.into_iter().chain([took]).chain(cut).collect();
+    }
     let mut parts = vec![status(ended.about("status"))];
-    parts.push(span(ended.link.time_us.saturating_sub(command.link.time_us)));
+    parts.push(took);
     parts.extend(resources(ended));
     parts
 }

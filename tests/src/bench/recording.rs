@@ -34,7 +34,7 @@ pub fn rows(suite: Suite, package: &Path, quick: bool, tell: &mut dyn FnMut(&Row
     give_room(&mut pair)?;
     let mut rows = large(&mut pair, &people, quick)?;
     rows.push(keystroke(&mut pair, &people)?);
-    rows.push(memory(&mut pair)?);
+    rows.extend(memory(&mut pair)?);
     rows.iter().for_each(tell);
     Ok(rows)
 }
@@ -61,7 +61,8 @@ fn large(pair: &mut Pair, people: &People, quick: bool) -> Result<Vec<Row>> {
         ours.push(timed(&pair.scene.host, RECORDINGS, |command| agent.run(command))?);
         let kept = kept(&pair.scene.host, RECORDINGS)?;
         ensure!(kept >= mib * MIB, "{kept} bytes were recorded");
-        pair.scene.host.sh(&format!("rm -rf {RECORDINGS}/*"))?;
+        // The session's folder stays: its end may be being written.
+        pair.scene.host.sh(&format!("find {RECORDINGS} -type f -size +1M -delete"))?;
         logged.push(stock_logged(pair, people, "", mib * MIB)?);
         plain.push(stock_logged(pair, people, ", !compress_io", mib * MIB)?);
         none.push(timed(&pair.stock, STOCK_LOG, |command| people.ssh("bob", command))?);
@@ -174,8 +175,9 @@ impl Drop for Echo {
     }
 }
 
-/// `memory per recorded session`: agentd's proportional share with so many recorded channels more, by their number.
-fn memory(pair: &mut Pair) -> Result<Row> {
+/// `memory per recorded session`: agentd's proportional share with so many recorded channels more, by their number; and
+/// that of the channels' recorders.
+fn memory(pair: &mut Pair) -> Result<[Row; 2]> {
     let mut agents = Vec::new();
     for _ in 0..SESSIONS {
         agents.push(pair.scene.session()?.1);
@@ -193,17 +195,28 @@ fn memory(pair: &mut Pair) -> Result<Row> {
     }
     let open = pair.scene.host.sh(&format!("find {RECORDINGS} -name '*.open' | wc -l"))?;
     ensure!(open.trim().parse::<usize>()? >= channels.len(), "only {open} channels are being recorded");
-    let with = pss(pair)?;
+    let (with, recorders) = (pss(pair)?, recorders(&pair.scene.host)?);
+    ensure!(recorders.len() >= channels.len(), "only {} recorders are there", recorders.len());
     let count = channels.len() as f64;
     for mut channel in channels {
         drop(channel.stdin.take());
         channel.wait()?;
     }
-    Ok(Row {
-        case: "memory per recorded session".to_owned(),
+    let row = |case: &str, figures, target| Row {
+        case: case.to_owned(),
         unit: "KiB",
-        ours: Figures::of(vec![(with - before) / count]),
+        ours: Figures::of(figures),
         beside: None,
-        target: "at most 100 KiB",
-    })
+        target,
+    };
+    Ok([
+        row("memory per recorded session", vec![(with - before) / count], "at most 100 KiB"),
+        row("memory of its recorder", recorders, "no target; tether-shell, one a channel"),
+    ])
+}
+
+/// The proportional share of each recorder of a channel.
+fn recorders(host: &Host) -> Result<Vec<f64>> {
+    let text = host.sh("for pid in $(pgrep -x tether-shell); do grep ^Pss: /proc/$pid/smaps_rollup; done")?;
+    text.lines().map(|line| line.split_whitespace().nth(1).context("Pss")?.parse().context("Pss")).collect()
 }
