@@ -163,10 +163,10 @@ impl Folder {
     /// ships its recordings (`ships`), only what was shipped: `NAME.shipped` lies beside it.
     pub fn sweep(&self, age: Duration, ships: bool) -> io::Result<Vec<Removed>> {
         let mut removed = Vec::new();
-        for Over { key, path, bytes, since, shipped } in self.over()? {
-            let is_old = SystemTime::now().duration_since(since).is_ok_and(|old| old > age);
-            if is_old && (shipped || !ships) {
-                removed.extend(self.let_go(key, &path, bytes));
+        for one in self.over()? {
+            let is_old = SystemTime::now().duration_since(one.since).is_ok_and(|old| old > age);
+            if is_old && (one.shipped || !ships) {
+                removed.extend(self.let_go(one));
             }
         }
         Ok(removed)
@@ -178,26 +178,24 @@ impl Folder {
         over.retain(|one| one.shipped);
         over.sort_by_key(|one| one.since);
         let (mut removed, mut freed) = (Vec::new(), 0);
-        for Over { key, path, bytes, .. } in over {
+        for one in over {
             if freed >= wanted {
                 break;
             }
-            if let Some(one) = self.let_go(key, &path, bytes) {
-                freed += bytes;
-                removed.push(one);
-            }
+            freed += one.bytes;
+            removed.extend(self.let_go(one));
         }
         Ok(removed)
     }
 
     /// Removes a recording, what lies beside it, and its folder when nothing is left in it.
-    fn let_go(&self, key: Key, path: &Path, bytes: u64) -> Option<Removed> {
-        let ended = fs::read(path.with_extension("ended")).ok().and_then(|text| serde_json::from_slice(&text).ok());
-        if let Err(error) = fs::remove_file(path) {
+    fn let_go(&self, Over { key, path, bytes, .. }: Over) -> Option<Removed> {
+        let ended = read_plain(&path.with_extension("ended")).ok();
+        if let Err(error) = fs::remove_file(&path) {
             warn(format_args!("{}: {error} [recording.unreadable]", path.display()));
             return None;
         }
-        for beside in ["shipped", "unread", "ended"] {
+        for beside in ["shipped", "ended", "unread"] {
             let _ = fs::remove_file(path.with_extension(beside));
         }
         let _ = path.parent().filter(|folder| **folder != *self.path).map(fs::remove_dir);
@@ -254,19 +252,24 @@ impl Folder {
 /// A mark that cannot be read says nothing, but that its recording goes on for ever: it would never be whole anywhere, nor
 /// ever go. It is moved aside. If the recording has no end on record, the chain says so, and its end is told.
 fn read_mark(path: &Path) -> Option<Open> {
-    let is_plain = fs::symlink_metadata(path).is_ok_and(|about| about.is_file() && about.len() <= MARK_MAX);
-    let read = is_plain.then(|| fs::read(path).and_then(|text| Ok(serde_json::from_slice(&text)?)));
-    let why = match read {
-        Some(Ok(open)) => return Some(open),
-        Some(Err(error)) => error.to_string(),
-        None => "it is no file, or too long".to_owned(),
+    let error = match read_plain(path) {
+        Ok(open) => return Some(open),
+        Err(error) => error,
     };
-    let aside = path.with_extension("unread");
-    let moved = fs::rename(path, &aside);
+    let moved = fs::rename(path, path.with_extension("unread"));
     let whither =
         moved.map_or_else(|error| format!("and cannot be moved aside: {error}"), |()| "moved aside".to_owned());
-    warn(format_args!("{}: {why} [recording.mark]; {whither}", path.display()));
+    warn(format_args!("{}: {error} [recording.mark]; {whither}", path.display()));
     None
+}
+
+/// What agentd noted in a file. Whatever else has its name is not waited for.
+fn read_plain<T: serde::de::DeserializeOwned>(path: &Path) -> io::Result<T> {
+    let about = fs::symlink_metadata(path)?;
+    if !about.is_file() || about.len() > MARK_MAX {
+        return Err(io::Error::other("it is no file, or too long"));
+    }
+    Ok(serde_json::from_slice(&fs::read(path)?)?)
 }
 
 /// Only if it is known that it is not there.

@@ -105,7 +105,7 @@ struct Ended {
     record: u64,
 }
 
-/// A recording that was too old.
+/// A recording that was let go.
 #[derive(Debug)]
 struct Removed {
     key: Key,

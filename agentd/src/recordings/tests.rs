@@ -196,7 +196,7 @@ fn a_full_host_lets_go_what_was_shipped_the_oldest_first_and_nothing_else() {
         })
         .collect();
     // The last goes on; the first was never shipped.
-    names[..5].iter().for_each(|name| recordings.forget(&key(name), 1));
+    names[..5].iter().for_each(|name| recordings.forget(&key(name), 7));
     for name in &names[1..] {
         fs::write(recordings.folder.recording(&key(name)).with_extension("shipped"), "a word").unwrap();
     }
@@ -259,7 +259,7 @@ fn strange_files_and_folders_hold_up_nothing() {
     assert_eq!(name, "sudo-1", "the control: another session's recording begins");
     // It ships: only what was shipped goes, however strange its neighbours are.
     let swept = |ships| -> Vec<String> {
-        recordings.folder.sweep(old, ships).unwrap().into_iter().map(|removed| removed.key.1).collect()
+        recordings.folder.sweep(old, ships).unwrap().into_iter().map(|one| one.key.1).collect()
     };
     let sorted = |mut names: Vec<String>| {
         names.sort();
