@@ -137,9 +137,12 @@ fn near(chains: &Chains, wanted: &str) -> Result<(Story, Vec<Summary>)> {
     let named: BTreeSet<&str> = records.iter().filter_map(|record: &Rec| record.link.event.ids.session.id()).collect();
     let session = match Vec::from_iter(named).as_slice() {
         [one] => (*one).to_owned(),
+        // Whoever writes a chain may write ids that begin like another.
+        several if several.contains(&wanted) => wanted.to_owned(),
         [] => bail!("the audit chain knows no session {wanted}"),
         _ => bail!("more than one session begins with {wanted}; give more of its id"),
     };
+    records.retain(|record| record.link.event.ids.session.id() == Some(session.as_str()));
     causes(chains, &mut records)?;
     Ok((Story::new(&session, records), sums))
 }
@@ -201,7 +204,7 @@ fn as_json(story: &Story, sums: &[Summary], far: bool) -> Value {
         let parent = parents.get(at).copied().flatten().and_then(name);
         json!({
             "id": record.name().to_string(), "under": parent, "chain": record.chain, "hash": record.hash,
-            "place": record.place, "record": record.link,
+            "place": record.place, "record": record.link, "strange": story.is_strange(record),
         })
     };
     let records: Vec<Value> = story.records.iter().enumerate().map(one).collect();
