@@ -11,8 +11,7 @@ use super::story::{Node, Rec, Story};
 use super::tree::{Look, fold, many, stranger};
 use super::words::{counts, label, outcome_of, papers, span, told};
 use crate::render::{clock, moment};
-use anyhow::Result;
-use cast::Cast;
+use cast::Pictured;
 use escape::{block, digest, html};
 use std::fmt::Write;
 use tether_audit::{Known, Outcome};
@@ -21,7 +20,7 @@ const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");
 
 /// The whole page.
-pub fn page(story: &Story, sums: &[Summary], far: bool, casts: &[Cast]) -> Result<String> {
+pub fn page(story: &Story, sums: &[Summary], far: bool, casts: &[Pictured]) -> String {
     let title = html(&format!("Session {}", story.session));
     let policy = format!(
         "default-src 'none'; style-src {}; script-src {}; base-uri 'none'; form-action 'none'",
@@ -46,10 +45,13 @@ pub fn page(story: &Story, sums: &[Summary], far: bool, casts: &[Cast]) -> Resul
     paper_section(&mut out, story);
     proof_section(&mut out, sums, far);
     out.push_str("</main>\n");
-    let pictures = casts.iter().map(Cast::pictures).collect::<Result<Vec<_>>>()?;
-    let _ = writeln!(out, "<script type=\"application/json\" id=\"casts\">{}</script>", escape::json(&pictures.into()));
-    let _ = writeln!(out, "<script>{SCRIPT}</script>\n</body>\n</html>");
-    Ok(out)
+    out.push_str("<script type=\"application/json\" id=\"casts\">[");
+    for (at, cast) in casts.iter().enumerate() {
+        out.push_str(if at > 0 { "," } else { "" });
+        out.push_str(&cast.json);
+    }
+    let _ = writeln!(out, "]</script>\n<script>{SCRIPT}</script>\n</body>\n</html>");
+    out
 }
 
 fn heading(out: &mut String, story: &Story, sums: &[Summary], far: bool) {
@@ -208,7 +210,7 @@ impl Tree<'_, '_> {
     }
 }
 
-fn recordings(out: &mut String, casts: &[Cast]) {
+fn recordings(out: &mut String, casts: &[Pictured]) {
     if casts.is_empty() {
         return;
     }
