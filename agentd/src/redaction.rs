@@ -6,6 +6,7 @@
 use regex_lite::Regex;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
 
 /// A command line is kept whole up to this many bytes.
 const WHOLE_MAX: usize = 8192;
@@ -51,7 +52,11 @@ impl Redaction {
     /// A command line as a record has it: whole up to 8 KiB; beyond, its beginning, how long it was, and a digest, so
     /// that two that differ have two records. What is hidden is hidden in the digest, too.
     pub fn argv(&self, argv: &[Value]) -> Value {
-        let shown: Vec<Value> = argv.iter().enumerate().map(|(at, word)| self.word(argv, at, word)).collect();
+        // What is not text is hidden with what it follows, and by no pattern of its own.
+        let texts: Vec<&str> = argv.iter().map(|word| word.as_str().unwrap_or_default()).collect();
+        let hides = |at: usize| texts.get(at).is_some_and(|text| self.hides(&texts, at, text));
+        let word = |(at, word): (usize, &Value)| if hides(at) { json!({"redacted": true}) } else { word.clone() };
+        let shown: Vec<Value> = argv.iter().enumerate().map(word).collect();
         let length: usize = argv.iter().map(length).sum();
         if length <= WHOLE_MAX {
             return Value::Array(shown);
@@ -67,22 +72,31 @@ impl Redaction {
         self.argv(&argv.iter().map(|text| Value::String(text.clone())).collect::<Vec<_>>())
     }
 
-    /// Other words about a command, without what its arguments hide.
+    /// Other words about a command, without what its arguments hide. An agent chose both: what stands in the place of
+    /// one that is hidden is not looked at again, so the text does not grow with each of them.
     pub fn words(&self, text: &str, argv: &[String]) -> String {
-        let hidden = argv.iter().enumerate().filter(|(at, word)| !word.is_empty() && self.hides(argv, *at, word));
-        hidden.fold(text.to_owned(), |text, (_, word)| text.replace(word.as_str(), "(hidden)"))
+        let hides = |(at, word): &(usize, &String)| !word.is_empty() && self.hides(argv, *at, word);
+        let hidden: BTreeSet<&str> = argv.iter().enumerate().filter(hides).map(|(_, word)| word.as_str()).collect();
+        let places =
+            |word: &&str| text.match_indices(*word).map(|(at, word)| (at, at + word.len())).collect::<Vec<_>>();
+        let mut places: Vec<(usize, usize)> = hidden.iter().flat_map(places).collect();
+        places.sort_unstable();
+        let (mut out, mut done) = (String::with_capacity(text.len()), 0);
+        for (from, to) in places {
+            // Those that touch or overlap are one.
+            if done == 0 || from > done {
+                out.push_str(text.get(done..from).unwrap_or_default());
+                out.push_str("(hidden)");
+            }
+            done = done.max(to);
+        }
+        out + text.get(done..).unwrap_or_default()
     }
 
     /// A shell's command line, which is one text: what its words hide, as far as blanks part them.
     pub fn line(&self, text: &str) -> String {
         let words: Vec<String> = std::iter::once("sh").chain(text.split_whitespace()).map(str::to_owned).collect();
         self.words(text, &words)
-    }
-
-    fn word(&self, argv: &[Value], at: usize, word: &Value) -> Value {
-        let texts: Vec<&str> = argv.iter().map(|word| word.as_str().unwrap_or_default()).collect();
-        // What is not text is hidden with what it follows, and by no pattern of its own.
-        if self.hides(&texts, at, word.as_str().unwrap_or_default()) { json!({"redacted": true}) } else { word.clone() }
     }
 
     fn hides<T: AsRef<str>>(&self, argv: &[T], at: usize, word: &str) -> bool {
@@ -149,6 +163,20 @@ mod tests {
         for word in ["password", "--password-file=/etc/x", "--tokens=3", "--keys=x", "-p", "token=x", "/etc/passwd"] {
             assert_eq!(usual.texts(&argv(&["/bin/x", word, "y"])), json!(["/bin/x", word, "y"]), "{word}");
         }
+    }
+
+    /// What stood for one was hidden again by the next, and each doubled the text: forty of them in one command line took
+    /// all of the host's memory.
+    #[test]
+    fn what_is_hidden_is_hidden_once() {
+        let usual = redaction(&USUAL);
+        let line = format!("x {}", "--token d --token h --token ( ".repeat(12));
+        let shown = usual.line(&line);
+        assert!(shown.len() < 8 * line.len(), "{} bytes of {}", shown.len(), line.len());
+        assert!(!shown.replace("(hidden)", "").contains(['d', 'h', '(']), "{shown}");
+        let texts = argv(&["x", "--token", "ab", "--token", "bc", "--token", "x"]);
+        assert_eq!(usual.words("abc ab bc-ab, xx", &texts), "(hidden) (hidden) (hidden)-(hidden), (hidden)");
+        assert_eq!(usual.words("nothing of it", &argv(&["x", "--token", ""])), "nothing of it");
     }
 
     #[test]

@@ -537,3 +537,57 @@ fn the_log_is_held_against_its_checkpoint_and_the_chains() {
         tether(&["--json", "audit", "verify", "--export", &scene.path("export"), "--root", &root_text()]).json();
     assert_eq!(first(&answer), ("web-01".into(), Some(7), "the log has this record, and the chain has not".into()));
 }
+
+/// A host that goes on after damage, again and again, as central exports it. One gap kept all that is behind it in the log
+/// from being looked at, other hosts' records with it, and the chain after the gap too.
+#[test]
+fn damage_of_one_host_hides_nothing_behind_it() {
+    let scene = Scene::new();
+    let export = scene.folder.path().join("export");
+    let world = believable();
+    let mut lines = world.records();
+    let mut put = |name: &str, from: u64| {
+        let mut writer = Writer::new("old-01", Some([3; 32]));
+        let verified = Verified { records: from, head: if from > 0 { "h".repeat(43) } else { String::new() } };
+        writer.chain = Chain::after("old-01", "boot", verified);
+        writer.segments[0].0 = from + 1;
+        writer.head();
+        for at in 0..2 {
+            writer.write(told("sudo.command", "s", None, json!({"of": name, "at": at})));
+        }
+        writer.head();
+        writer.put(&export.join("hosts").join(name));
+        lines.extend(writer.segments[0].1.iter().filter(|line| !is_head(line)).cloned());
+    };
+    for generation in 0..12 {
+        put(&format!("old-01@{generation}"), generation * 10);
+    }
+    put("old-01", 120);
+    let mut late = Writer::new("late-01", Some([4; 32]));
+    late.write(told("sudo.command", "s", None, json!({})));
+    late.put(&export.join("hosts/late-01"));
+    lines.extend(late.segments[0].1.clone());
+    let look = |lines: &[String]| {
+        trail::put_log(&export, lines, [41; 32]);
+        let root = root_text();
+        tether(&["--json", "audit", "verify", "--export", &scene.path("export"), "--root", &root]).json()
+    };
+    let answer = look(&lines);
+    assert_eq!((&answer["holds"], &answer["log"]["findings"]), (&json!(false), &json!([])), "{answer:#}");
+    let chains: Vec<&Value> =
+        answer["chains"].as_array().unwrap().iter().filter(|one| one["chain"] == "old-01").collect();
+    assert_eq!(chains.len(), 13);
+    for chain in chains {
+        let (first, last) = (chain["first"].as_u64().unwrap(), chain["last"].as_u64().unwrap());
+        assert_eq!((last, &chain["signed"]["number"]), (first + 1, &json!(last)), "it is read to its end: {chain:#}");
+        let findings = chain["findings"].as_array().unwrap();
+        let whats: Vec<&str> = findings.iter().filter_map(|one| one["what"].as_str()).collect();
+        assert_eq!(whats, if first == 1 { vec![] } else { vec!["segment"] }, "and the damage is named: {chain:#}");
+    }
+    // What is behind all that is looked at.
+    let at = lines.len() - 1;
+    lines[at] = rehashed(&lines[at], |record| record["outcome"] = json!("refused"));
+    let answer = look(&lines);
+    let finding = &answer["log"]["findings"][0];
+    assert_eq!((&finding["chain"], answer["log"]["findings"].as_array().unwrap().len()), (&json!("late-01"), 1));
+}

@@ -12,7 +12,8 @@ use golden::golden;
 use serde_json::{Value, json};
 use std::process::Command;
 use tempfile::TempDir;
-use trail::{S1, S2, World, believable, root_text, told};
+use tether_audit::{Event, Ids, Known, Outcome, Parent};
+use trail::{S1, S2, World, Writer, believable, root_text, told};
 
 struct Scene(TempDir);
 
@@ -79,6 +80,58 @@ fn no_text_of_an_agent_reaches_the_terminal_as_it_is() {
         let bad = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
         assert!(!shown.contains(bad), "{shown:?}");
     }
+}
+
+/// What a host that lies has in its own chain.
+fn lie(liar: &mut Writer, event: &str, session: &str, parent: Option<Parent>, about: Value) {
+    let id = |text: &str| Known::Id(text.to_owned());
+    let ids =
+        Ids { human: id("mallory@example.org"), agent: id("innocent"), session: id(session), ..Ids::unknown("a lie") };
+    let Value::Object(details) = about else { panic!("details are an object") };
+    let (event, code) = (event.to_owned(), String::new());
+    let event = Event { event, outcome: Outcome::Allowed, code, ids, parent, details };
+    let next = liar.chain.next(event, liar.now_us).unwrap();
+    liar.chain.commit(&next);
+    liar.segments[0].1.push(next.line);
+}
+
+/// Any enrolled host could make another's session somebody else's: who is named first, by which sign-in, how a command
+/// ended, and that it is over; and by one record keep it from being shown at all.
+#[test]
+fn a_host_says_nothing_of_another_hosts_session() {
+    let scene = Scene::new(&believable());
+    let honest = scene.run(&["session", "show", S2], "100");
+    let mut liar = Writer::new("app-01", Some([9; 32]));
+    liar.now_us = trail::BEGIN_US - 60_000_000;
+    let about = json!({"host": "app-01", "team": "nobody", "bundle": "all", "issuer": "https://evil.example.org"});
+    lie(&mut liar, "token.issued", S2, None, about.clone());
+    lie(&mut liar, "grant.sent", S2, None, about.clone());
+    lie(&mut liar, "session.reserved", S2, None, about);
+    lie(&mut liar, "session.removed", S2, None, json!({"found": [], "checked": []}));
+    let command = Parent::record("db-01", 3);
+    lie(&mut liar, "sudo.ended", S2, Some(command), json!({"status": 77 << 8}));
+    lie(&mut liar, "session.reserved", &format!("{S2}-x"), None, json!({}));
+    let at = scene.0.path().join("export/hosts/app-01");
+    liar.put(&at);
+    std::fs::write(at.join("start.json"), trail::start([9; 32])).unwrap();
+    let done = scene.run(&["session", "show", S2], "100");
+    assert_eq!(done.code, 0, "{done:?}");
+    let (heading, _) = honest.out.split_once("(UTC)").unwrap();
+    assert!(
+        done.out.starts_with(heading.trim_end_matches(|c: char| c.is_ascii_digit() || "- ".contains(c))),
+        "{}",
+        done.out
+    );
+    let told = "told by app-01, who has nothing to say of this";
+    assert_eq!(done.out.matches(told).count(), 5, "{}", done.out);
+    assert!(done.out.contains("exit 0"), "the true end stays with its command: {}", done.out);
+    let page = scene.page(S2);
+    let header = page.split_once("</header>").unwrap().0;
+    assert!(header.contains("alice@example.org") && !header.contains("mallory"), "{header}");
+    assert_eq!(page.matches(told).count(), 5);
+    let story = scene.run(&["--json", "session", "show", S2], "80").json();
+    let strange = story["records"].as_array().unwrap().iter().filter(|one| one["strange"] == true).count();
+    assert_eq!(strange, 5);
 }
 
 #[test]

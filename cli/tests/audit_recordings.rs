@@ -239,3 +239,57 @@ fn centrals_copy_holds_a_recording_against_a_chain_that_was_made_to_fit() {
     let finding = &answer["recordings"]["findings"][0];
     assert_eq!((&finding["recording"], &finding["offset"]), (&json!("exec-1"), &json!(0)), "{answer:#}");
 }
+
+impl Shelf {
+    /// Held against an export, in which central says that both sessions were on `web-01`, and another host lies.
+    fn in_export(&self, liar: &Writer) -> Value {
+        let export = self.folder.path().join("export");
+        let mut central = Writer::new("central", None);
+        for session in [S1, S2] {
+            central.write(told("token.issued", session, None, json!({"host": "web-01"})));
+        }
+        central.put(&export.join("central"));
+        for (writer, seed) in [(&self.writer, WEB_SEED), (liar, [9; 32])] {
+            let at = export.join("hosts").join(&writer.name);
+            writer.put(&at);
+            std::fs::write(at.join("start.json"), start(seed)).unwrap();
+        }
+        let mut tether = Command::new(env!("CARGO_BIN_EXE_tether"));
+        tether.args(["--json", "audit", "verify", "--export"]).arg(&export);
+        tether.arg("--recordings").arg(self.folder.path().join("recordings"));
+        ran(tether.output().unwrap()).json()
+    }
+}
+
+/// One record of another host's had it that a recording was removed, and then nobody looked whether it is what it was.
+#[test]
+fn another_hosts_word_excuses_no_recording() {
+    let shelf = Shelf::new();
+    shelf.change(S1, "exec-1", |bytes| bytes[5] ^= 1);
+    let mut liar = Writer::new("web-02", Some([9; 32]));
+    liar.write(told("agentd.started", "none", None, json!({})));
+    let found = |answer: &Value| -> Vec<(String, String, Option<u64>)> {
+        let all = answer["recordings"]["findings"].as_array().unwrap().iter();
+        let text = |one: &Value, name: &str| one[name].as_str().unwrap().to_owned();
+        all.map(|one| (text(one, "chain"), text(one, "recording"), one["offset"].as_u64())).collect()
+    };
+    let control = shelf.in_export(&liar);
+    assert_eq!(found(&control), [("web-01".into(), "exec-1".into(), Some(0))], "{control:#}");
+    liar.write(told("recording.removed", S1, None, json!({"recording": "exec-1"})));
+    let answer = shelf.in_export(&liar);
+    let of_both = [("web-01".into(), "exec-1".into(), Some(0)), ("web-02".into(), "exec-1".into(), None)];
+    assert_eq!(found(&answer), of_both, "{answer:#}");
+    let why = answer["recordings"]["findings"][1]["why"].as_str().unwrap().to_owned();
+    assert!(why.contains("web-02 tells of it, and the session was on web-01"), "{why}");
+}
+
+/// Central has it longer than the host: its copy is held against what the host had on record.
+#[test]
+fn what_the_host_has_removed_is_held_against_its_record_where_it_still_is() {
+    let mut shelf = Shelf::new();
+    shelf.writer.write(told("recording.removed", S1, None, json!({"recording": "exec-1", "bytes": LONG, "days": 30})));
+    let answer = shelf.verify();
+    assert_eq!(answer["recordings"], json!({"whole": 3, "open": 1, "removed": 0, "unknown": 0, "findings": []}));
+    shelf.change(S1, "exec-1", |bytes| bytes[PIECE as usize] ^= 1);
+    is(&shelf.found(), S1, "exec-1", 3, Some(PIECE));
+}

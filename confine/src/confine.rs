@@ -92,6 +92,10 @@ fn launch(numbers: &[RawFd], agentd: &mut Agentd, typed: &mut Vec<String>) -> Re
         keeper::stand_between(&plan, sink)?;
     }
     let terminal = standard::check(plan.confinement.stdin, plan.terminals, layers)?;
+    if terminal.is_none() && layers.has(Layer::Descriptors) {
+        // What it wrote to /dev/tty would reach the agent's own, and no recording.
+        sys::leave_terminal().map_err(|errno| failed("confine.output", "leaving the agent's terminal", errno))?;
+    }
     agentd.connect()?;
     let who = Who::of(&plan);
     let world = world::enter(&mounts, &network, &who, &plan.confinement, terminal.as_ref(), layers)?;

@@ -5,7 +5,9 @@
 
 use crate::layers::{Layer, Layers};
 use crate::refusal::failed;
-use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, major, minor, open};
+use rustix::fs::{FileType, Mode, OFlags, Stat, fchmod, fchown, fcntl_getfl, fstat, fstatfs, major, minor, open};
+use rustix::io::Errno;
+use rustix::process::{Gid, Uid};
 use rustix::stdio::{dup2_stdin, stderr, stdin, stdout};
 use std::os::fd::BorrowedFd;
 use tether_hostlink::Refusal;
@@ -13,6 +15,8 @@ use tether_hostlink::Refusal;
 /// Major numbers of pseudo-terminals' devices (devices.txt of the kernel: Unix98 PTY slaves).
 const PTY: std::ops::RangeInclusive<u32> = 136..=143;
 const NULL: (u32, u32) = (1, 3);
+/// The kernel's own file system of pipes without a name (PIPEFS_MAGIC).
+const PIPEFS: rustix::fs::FsWord = 0x5049_5045;
 
 /// Whether it is a pseudo-terminal.
 pub fn is_terminal(stat: &Stat) -> bool {
@@ -38,7 +42,8 @@ pub fn check(hand_on: bool, terminals: bool, layers: Layers) -> Result<Option<St
     let input = look("input", stdin())?;
     let is_anothers = !terminals && is_terminal(&input);
     let mut terminal = (is_terminal(&input) && !is_anothers).then_some(input);
-    if !hand_on || is_anothers || unfit(&input).is_some() {
+    let stays = !hand_on || is_anothers || unfit(&input).is_some();
+    if stays || leads_out(stdin()).map_err(|errno| wrong("input", &errno.to_string()))? {
         let null = open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
         let replaced = null.and_then(dup2_stdin);
         replaced.map_err(|errno| wrong("input", &errno.to_string()))?;
@@ -51,6 +56,23 @@ pub fn check(hand_on: bool, terminals: bool, layers: Layers) -> Result<Option<St
         terminal = terminal.or(is_terminal(&stat).then_some(stat));
     }
     Ok(terminal)
+}
+
+/// Whether a pipe that is an input can be written to: what goes that way nobody records, nor counts. One that can be read
+/// alone is made root's, so that its owner cannot let the command open its other end, which every process finds in
+/// /proc/self/fd, and which Landlock does not hold (landlock(7): files of pipefs).
+fn leads_out(input: BorrowedFd<'_>) -> Result<bool, Errno> {
+    if FileType::from_raw_mode(fstat(input)?.st_mode) != FileType::Fifo {
+        return Ok(false);
+    }
+    if fcntl_getfl(input)? & OFlags::RWMODE != OFlags::RDONLY {
+        return Ok(true);
+    }
+    if fstatfs(input)?.f_type == PIPEFS {
+        fchown(input, Some(Uid::ROOT), Some(Gid::ROOT))?;
+        fchmod(input, Mode::RUSR)?;
+    }
+    Ok(false)
 }
 
 fn look(name: &str, descriptor: BorrowedFd<'_>) -> Result<Stat, Refusal> {
@@ -86,6 +108,30 @@ mod tests {
         assert_eq!(unfit(&fstat(&reader).unwrap()), None);
         assert_eq!(unfit(&fstat(&writer).unwrap()), None);
         assert_eq!(unfit(&fstat(File::open("/dev/null").unwrap()).unwrap()), None);
+    }
+
+    /// `sudo COMMAND 0>&1`, or a FIFO that was opened both ways: what a command wrote to its input was shown and not recorded.
+    #[test]
+    fn an_input_is_no_way_out() {
+        use std::os::fd::AsFd;
+        use std::os::unix::fs::MetadataExt;
+        let (reader, writer) = std::io::pipe().unwrap();
+        assert_eq!(leads_out(writer.as_fd()), Ok(true));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("fifo");
+        rustix::fs::mknodat(rustix::fs::CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        let both = File::options().read(true).write(true).open(&path).unwrap();
+        assert_eq!(leads_out(both.as_fd()), Ok(true));
+        let one = File::open(&path).unwrap();
+        assert_eq!(leads_out(one.as_fd()), Ok(false));
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        rustix::fs::fchmod(&reader, Mode::from_raw_mode(0o666)).unwrap();
+        rustix::fs::fchown(&reader, Some(Uid::from_raw(65_001)), None).unwrap();
+        assert_eq!(leads_out(reader.as_fd()), Ok(false));
+        let about = std::fs::metadata(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&reader))).unwrap();
+        assert_eq!((about.uid(), about.mode() & 0o777), (0, 0o400), "nobody else opens its other end");
     }
 
     #[test]

@@ -230,6 +230,19 @@ pub fn pass_signals_to(child: Pid) {
     }
 }
 
+/// Leaves the controlling terminal, if there is one. The session and the process group stay: keys still send signals.
+pub fn leave_terminal() -> Result<(), Errno> {
+    use rustix::fs::{Mode, OFlags, open};
+    let terminal = match open("/dev/tty", OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty()) {
+        Ok(terminal) => terminal,
+        // There is none, or no way to it: nothing that this process starts has one either.
+        Err(Errno::NXIO | Errno::NOENT | Errno::IO) => return Ok(()),
+        Err(errno) => return Err(errno),
+    };
+    // SAFETY: TIOCNOTTY takes no argument.
+    number(unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCNOTTY) }.into()).map(drop)
+}
+
 /// Ends this process by a signal, as a program ends that does not handle it.
 pub fn end_by(signal: Signal) -> ! {
     // SAFETY: SIG_DFL is not a function; raise(3) sends to this thread, which is the only one.

@@ -14,6 +14,7 @@ type Result = anyhow::Result<()>;
 
 on_both_suites!(
     pipes_are_recorded_byte_for_byte,
+    nothing_reaches_the_agent_past_the_recording,
     a_terminal_is_recorded_as_it_showed_and_not_what_was_typed_blindly,
     a_command_never_has_its_recording,
     what_cannot_be_recorded_does_not_run,
@@ -99,6 +100,45 @@ fn pipes_are_recorded_byte_for_byte(suite: Suite) -> Result {
     raw(&agent, &connection, &[], "sudo dash -c 'echo x' > /dev/null 2>&1")?;
     let shown = Recording::last(&scene, draft.grant.session.as_str())?.shown()?;
     assert_eq!((shown.all.len(), shown.gaps.len(), shown.end), (0, 1, Some(None)), "{:?}", shown.gaps);
+    Ok(())
+}
+
+/// What reached the agent in each of these ways was in no recording, and counted for no limit.
+fn nothing_reaches_the_agent_past_the_recording(suite: Suite) -> Result {
+    let mut scene = wide(suite, "")?;
+    let (draft, agent) = scene.session()?;
+    let connection = agent.connect()?;
+    let shows = |command: &str| anyhow::Ok(text(&raw(&agent, &connection, &[], command)?.stdout));
+    // An input that can be written to.
+    let input = |how: &str| format!("{how} dash -c 'echo past >&0' 2>/dev/null 0>&1 | cat");
+    // The other end of one, which its owner has opened to everybody.
+    let opened = |pipe: &str| {
+        let run = "subprocess.run([\"sudo\", \"dash\", \"-c\", \"echo past >/proc/self/fd/0\"], stdin=r, stderr=subprocess.DEVNULL)";
+        let read = "os.set_blocking(r, False)\ntry: print(os.read(r, 99))\nexcept BlockingIOError: pass";
+        format!("python3 -c 'import os, subprocess\n{pipe}\n{run}\n{read}'")
+    };
+    let named = "os.mkfifo(\"/tmp/way\")\nw = os.open(\"/tmp/way\", os.O_RDWR)\nos.fchmod(w, 0o666)\nr = os.open(\"/tmp/way\", os.O_RDONLY)";
+    // The agent's own terminal.
+    let terminal = |line: &str| format!("python3 -c 'import pty; pty.spawn([\"sh\", \"-c\", \"{line}\"])'");
+    let ways = [
+        input("sudo"),
+        input("tether run"),
+        opened("r, w = os.pipe()\nos.fchmod(r, 0o666)"),
+        opened(named),
+        terminal("sudo dash -c \\\"echo past >/dev/tty\\\" 2>/dev/null | cat"),
+        terminal("sudo dash -c \\\"echo past >/dev/tty\\\" >/dev/null 2>&1"),
+    ];
+    let mut past = Vec::new();
+    for way in &ways {
+        let shown = shows(way)?;
+        past.extend((!shown.is_empty()).then_some((way, shown)));
+    }
+    ensure!(past.is_empty(), "{past:#?}");
+    // The controls: what is handed on is, and a terminal of sudo's is recorded.
+    assert_eq!(shows("echo in | sudo dash -c cat")?, "in\n");
+    assert_eq!(shows(&terminal("sudo dash -c \\\"echo out; echo in >/dev/tty\\\""))?, "out\r\nin\r\n");
+    let shown = Recording::last(&scene, draft.grant.session.as_str())?.shown()?;
+    assert_eq!(text(&shown.out), "out\r\nin\r\n");
     Ok(())
 }
 

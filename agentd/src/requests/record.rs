@@ -12,6 +12,10 @@ use tether_recording::{Kind, Stream};
 /// What sshd lets one connection have (`MaxSessions` of the drop-in): so many channels are recorded of each.
 const CHANNELS_MAX: usize = 10;
 
+/// How many characters of a command stand in a recording and on record. Recorders hand in as many; who connects by other
+/// means must not make a record that is so long that it is cut, and names no recording.
+const COMMAND_MAX: usize = 4096;
+
 impl Host {
     /// Begins a channel's recording: its file and its record are there before the recorder is told.
     pub(super) fn record_channel(&mut self, id: &SessionId, request: RecordRequest) -> Response {
@@ -46,7 +50,7 @@ impl Host {
         }
         let wanted = Wanted {
             kind: kind_of(request.kind),
-            command: request.command.map_or(Value::Null, |line| self.redaction.line(&line).into()),
+            command: request.command.map_or(Value::Null, |line| self.redaction.line(&start_of(&line)).into()),
             size: (request.columns, request.rows),
             plan: None,
         };
@@ -62,6 +66,10 @@ impl Host {
         }
         Ok(Some(recording))
     }
+}
+
+fn start_of(line: &str) -> String {
+    line.chars().take(COMMAND_MAX).collect()
 }
 
 const fn kind_of(channel: Channel) -> Kind {

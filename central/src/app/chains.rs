@@ -8,6 +8,7 @@ use crate::audit::{self, Record};
 use crate::clock;
 use crate::store::{Act, Found, HostChain, NewEntry, Place, Trouble, TroubleKind};
 use serde_json::json;
+use std::cell::OnceCell;
 use tether_audit::log::ENTRY_MAX;
 use tether_audit::{ChainError, HeadKey, Ids, Line, Reached, SignedHead, Verifier};
 use tether_centrallink::wire::{ChainStart, ChainTrouble, Taken};
@@ -26,6 +27,8 @@ const GAPS_MAX: u64 = 64;
 /// The code of what is beyond a day's share.
 const OVER: &str = "audit.host_quota";
 const DAY: u64 = 24 * 3600;
+/// How many alarms of one host's chain end with its next head, until it is enrolled anew: each makes two records of ours.
+const ALARMS_MAX: u64 = 256;
 /// How often a batch is judged anew because another one of the same host came between.
 const TURNS: usize = 4;
 
@@ -342,10 +345,11 @@ impl App {
     /// Reads lines that follow `start`, up to the first that does not hold.
     fn read(&self, host: &HostId, start: Reached, lines: &[&[u8]]) -> (Vec<(New, String)>, Reached, Option<Bad>) {
         let mut verifier = Verifier::from(start);
+        let older = OnceCell::new();
         let mut new = Vec::with_capacity(lines.len());
         for line in lines {
             let reached = verifier.reached().clone();
-            match self.read_one(host, &mut verifier, line) {
+            match self.read_one(host, &mut verifier, &older, line) {
                 Ok(one) => new.push(one),
                 Err(bad) => return (new, reached, Some(bad)),
             }
@@ -353,7 +357,13 @@ impl App {
         (new, verifier.reached().clone(), None)
     }
 
-    fn read_one(&self, host: &HostId, verifier: &mut Verifier, line: &[u8]) -> Result<(New, String), Bad> {
+    fn read_one(
+        &self,
+        host: &HostId,
+        verifier: &mut Verifier,
+        older: &OnceCell<Vec<TrustedKeys>>,
+        line: &[u8],
+    ) -> Result<(New, String), Bad> {
         let next = verifier.reached().number + 1;
         if line.len() > ENTRY_MAX {
             return Err(broken("audit.too_long", next, format!("a line has {} bytes", line.len())));
@@ -367,7 +377,7 @@ impl App {
             Line::Head(head) if head.head.host != host.as_str() => return Err(other(&head.head.host)),
             Line::Head(head) => New::Head(head),
             Line::Countersigned(jws) => {
-                if !self.has_signed(&jws, host) {
+                if !self.has_signed(&jws, host, older) {
                     return Err(broken("audit.countersignature", next, "a countersignature that is not ours"));
                 }
                 New::Mark
@@ -378,7 +388,8 @@ impl App {
 
     /// Whether we have signed that, with a key of now or of before. One of a key that never was ours says nothing here:
     /// a host that moved to us brings what another central has said.
-    fn has_signed(&self, jws: &str, host: &HostId) -> bool {
+    /// Keys of before are read once for all lines: thousands of them may name a key that never was.
+    fn has_signed(&self, jws: &str, host: &HostId, older: &OnceCell<Vec<TrustedKeys>>) -> bool {
         let of = |keys: &TrustedKeys| match Countersignature::verify(jws, keys, host) {
             Ok(_) => Some(true),
             Err(FeedError::Jws(JwsError::UnknownKey { .. })) => None,
@@ -387,9 +398,12 @@ impl App {
         if let Some(known) = of(&self.trusted()) {
             return known;
         }
-        let sets = self.look(|act| Ok(act.key_sets()?)).unwrap_or_default();
-        let sets = sets.iter().rev().filter_map(|(_, text)| TrustedKeys::verify(text, &self.settings.roots).ok());
-        sets.into_iter().find_map(|keys| of(&keys)).unwrap_or(true)
+        let older = older.get_or_init(|| {
+            let sets = self.look(|act| Ok(act.key_sets()?)).unwrap_or_default();
+            let sets = sets.iter().rev().filter_map(|(_, text)| TrustedKeys::verify(text, &self.settings.roots).ok());
+            sets.collect()
+        });
+        older.iter().find_map(of).unwrap_or(true)
     }
 
     /// Writes what was judged, if nothing came between.
@@ -474,7 +488,8 @@ impl App {
 
     /// A signed head came: whatever was missing is here. Two pasts stay two.
     fn hears_again(&self, act: &mut dyn Act, host: &HostId, chain: &mut HostChain) -> Result<(), Failed> {
-        let healed = chain.trouble.take_if(|trouble| trouble.kind != TroubleKind::Forked);
+        let heals = chain.alarms < ALARMS_MAX;
+        let healed = chain.trouble.take_if(|trouble| heals && trouble.kind != TroubleKind::Forked);
         let silent = chain.silent.take();
         let over = chain.over.take();
         for (state, since) in healed
@@ -503,9 +518,12 @@ impl App {
         // Of one kind the first bad record counts; a fork hides no other, and nothing hides a fork.
         let news = known.is_none_or(|(kind, number)| bad.kind > kind || (bad.kind == kind && bad.number > number))
             && known.is_none_or(|(kind, _)| kind != TroubleKind::Forked);
-        if !news {
+        // A host that breaks its chain again and again is in trouble, and writes no more of ours.
+        let often = chain.alarms >= ALARMS_MAX && known.is_some_and(|(kind, _)| kind == bad.kind);
+        if !news || often {
             return Ok(());
         }
+        chain.alarms += 1;
         let room = usize::try_from(EVIDENCE_MAX.saturating_sub(chain.evidence)).unwrap_or_default();
         let kept = audit::first_of(aside, room);
         if !kept.is_empty() {

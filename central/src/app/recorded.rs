@@ -12,6 +12,8 @@ use tether_identity::{HostId, SessionId};
 use tether_oauth::{Refusal, Standard};
 use tether_recording::{Told, is_name};
 
+/// How often so many records are read for one list: a session has fewer, unless its host lies or has other settings.
+const PAGES_MAX: usize = 16;
 /// How many are removed by one look.
 const REMOVED: usize = 100;
 
@@ -88,15 +90,21 @@ impl App {
                 return Err(Refusal::new(Standard::InvalidRequest, "session.unknown", why).into());
             };
             let (mut order, mut stories, mut signed) = (Vec::new(), BTreeMap::new(), Signed::default());
-            for entry in act.told_of_recordings(session, None, RECORDS_MAX)? {
-                let name = link_of(&entry)
-                    .and_then(|link| link.event.details.get("recording")?.as_str().map(str::to_owned))
-                    .filter(|name| is_name(name));
-                if let (Some(name), true) = (name, signed.covers(act, &delegation.host, &entry)?) {
-                    if !stories.contains_key(&name) {
-                        order.push(name.clone());
+            let mut from = 0;
+            for _ in 0..PAGES_MAX {
+                let page = act.told_of_recordings(&delegation.host, session, None, from, RECORDS_MAX)?;
+                let Some(last) = page.last() else { break };
+                from = last.index + 1;
+                for entry in page {
+                    let name = link_of(&entry)
+                        .and_then(|link| link.event.details.get("recording")?.as_str().map(str::to_owned))
+                        .filter(|name| is_name(name));
+                    if let (Some(name), true) = (name, signed.covers(act, &delegation.host, &entry)?) {
+                        if !stories.contains_key(&name) {
+                            order.push(name.clone());
+                        }
+                        stories.entry(name).or_insert_with(Story::default).take(&entry);
                     }
-                    stories.entry(name).or_insert_with(Story::default).take(&entry);
                 }
             }
             let stories: Vec<(String, Story)> =

@@ -19,7 +19,7 @@ use tether_oauth::{Refusal, Standard};
 use tether_recording::{PIECE, Told, is_name};
 use tether_statement::{Receipt, Typ};
 
-/// The most records that one recording's digests are looked for in.
+/// The most records that one recording's digests are looked for in, and that are read at a time of all.
 pub(super) const RECORDS_MAX: usize = 20_000;
 const MIB: u64 = 1 << 20;
 
@@ -282,7 +282,7 @@ impl App {
 pub(super) fn told_of(act: &dyn Act, host: &HostId, which: &Which) -> Result<Told, Failed> {
     let mut told = Told::default();
     let mut signed = Signed::default();
-    for entry in act.told_of_recordings(&which.session, Some(&which.name), RECORDS_MAX)? {
+    for entry in act.told_of_recordings(host, &which.session, Some(&which.name), 0, RECORDS_MAX)? {
         if signed.covers(act, host, &entry)?
             && let Some(link) = link_of(&entry)
         {

@@ -75,11 +75,13 @@ pub trait Recordings {
     fn recordings_use(&self, host: Option<&HostId>) -> Result<Use, StoreError>;
     /// A host's, for people.
     fn recordings_of_host(&self, host: &HostId) -> Result<OfHost, StoreError>;
-    /// The records about recordings of a session, or about one of them, in the log's order, at most `most`.
+    /// A host's records about recordings of a session, or about one of them, from that place in the log on, at most `most`.
     fn told_of_recordings(
         &self,
+        host: &HostId,
         session: &SessionId,
         name: Option<&str>,
+        from: u64,
         most: usize,
     ) -> Result<Vec<Entry>, StoreError>;
 }

@@ -32,6 +32,9 @@ pub struct HostChain {
     /// How many of its generations began after a gap, since the host enrolled.
     #[serde(default)]
     pub gaps: u64,
+    /// How many alarms there were of it, since the host enrolled.
+    #[serde(default)]
+    pub alarms: u64,
     /// What was wrong with the first that ended in a gap, since the host enrolled.
     #[serde(default)]
     pub damaged: Option<Trouble>,

@@ -207,6 +207,37 @@ fn a_batch_has_so_many_lines() {
     assert!(take(1).is_ok());
 }
 
+/// A host that broke its chain and went on, again and again, filled central's own chain, for which room is kept before all.
+#[test]
+fn a_chain_that_breaks_again_and_again_stays_broken() {
+    let world = World::new();
+    let host: tether_identity::HostId = HOST.parse().unwrap();
+    let mut writer = HostWriter::new(HOST);
+    let take = |after: Place, text: &str| {
+        let lines = crate::app::Lines { after, end: false, gap: false, text: text.as_bytes() };
+        let taken = world.app.take_lines(&host, lines).unwrap();
+        (Place { number: taken.number, marks: taken.lines }, taken.trouble.map(|trouble| trouble.state))
+    };
+    let mut at = Place::default();
+    let mut states = Vec::new();
+    for _ in 0..300 {
+        assert_eq!(take(at, "no line\n"), (at, Some("broken".to_owned())));
+        let from = writer.lines.len();
+        let text = writer.record("sudo.command", None).head().text(from);
+        let (next, state) = take(at, &text);
+        assert_eq!((next.number, next.marks), (at.number + 1, 1), "its lines are taken all the same");
+        (at, _) = (next, states.push(state));
+    }
+    let counts = ["audit.alarm", "audit.recovered"].map(|event| world.trail(event).len());
+    assert_eq!(counts, [256, 255]);
+    assert!(states[0].is_none() && states[299].is_some(), "the control, and that it stays to be seen");
+    // And further back, at each of its records.
+    for number in 0..40 {
+        take(Place { number, marks: u64::from(number > 0) }, "no line\n");
+    }
+    assert_eq!(world.trail("audit.alarm").len(), 256);
+}
+
 /// A courier's refused reports, each on record with a flush, left no turn to anybody else and filled the disk.
 #[test]
 fn a_hosts_refused_reports_are_on_record_up_to_a_rate() {

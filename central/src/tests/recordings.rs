@@ -308,6 +308,49 @@ fn who_becomes_root_later_adds_records_and_changes_nothing() {
     assert!(host.put(&session, "sudo-1", 0, &true_one).unwrap().whole, "the control");
 }
 
+/// Tells of so many recordings of a session, from one on, in batches that central takes.
+fn flood(host: &mut Side<'_>, session: &str, from: usize, count: usize) {
+    for number in from..from + count {
+        host.tell(session, &format!("exec-{number}"), b"x");
+        if number % 2_500 == 0 {
+            host.send();
+        }
+    }
+    host.send();
+}
+
+/// An agent that was root on another host had this one tell of its session first, as often as central looks: its
+/// recordings never left the host where it was.
+#[test]
+fn another_hosts_records_hide_no_recording() {
+    let (world, session) = setup();
+    let mut other = Side::new(&world, OTHER, 8);
+    flood(&mut other, &session, 1, 10_000);
+    for _ in 0..4 {
+        for _ in 0..2_500 {
+            other.tell(&session, "sudo-1", b"another");
+        }
+        other.send();
+    }
+    let mut host = Side::new(&world, HOST, 9);
+    let small = bytes(1000);
+    host.tell(&session, "sudo-1", &small).send();
+    assert_eq!(host.look(&session, "sudo-1"), part(0, Some(1000)));
+    assert!(host.put(&session, "sudo-1", 0, &small).unwrap().whole);
+    let all = world.app.recordings_of(&session.parse().unwrap()).unwrap();
+    assert_eq!(all.iter().map(|one| (&*one.name, one.state)).collect::<Vec<_>>(), [("sudo-1", "whole")]);
+}
+
+/// An agent opened ten thousand channels, and what it did then was in no list.
+#[test]
+fn all_of_a_sessions_recordings_are_listed() {
+    let (world, session) = setup();
+    let mut host = Side::new(&world, HOST, 9);
+    flood(&mut host, &session, 1, 10_001);
+    let all = world.app.recordings_of(&session.parse().unwrap()).unwrap();
+    assert_eq!((all.len(), all.last().map(|one| &*one.name)), (10_001, Some("exec-10001")));
+}
+
 #[test]
 fn a_chain_that_contradicts_itself_has_no_receipt() {
     let (world, session) = setup();

@@ -164,9 +164,17 @@ impl<'c> Check<'c> {
             self.verifier = Verifier::from(Reached::default());
             return true;
         }
-        let why = format!("the first file begins with record {begins}, and record {expected} should be the first");
+        // What follows damage nobody has committed to: central keeps it as another chain, and it is read as one.
+        let after_damage = self.files.start.is_none();
+        self.part |= after_damage;
+        let why = if after_damage {
+            let last = begins - 1;
+            format!("records {expected} to {last} are not in this chain, and nobody has committed to how it begins")
+        } else {
+            format!("the first file begins with record {begins}, and record {expected} should be the first")
+        };
         self.find(What::Segment, Some(expected), Some(place), why);
-        false
+        after_damage
     }
 
     /// Whether to go on.

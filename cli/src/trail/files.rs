@@ -67,6 +67,8 @@ pub struct Files {
     pub start: Option<(Start, Arc<Path>)>,
     /// Whether it is to be whole: a single file may be a part.
     pub whole: bool,
+    /// Which of a host's chains this is, in an export: the newest has the greatest.
+    pub generation: u64,
     /// Whether its first files may have been retired: hosts do that with what central has countersigned.
     pub retires: bool,
 }
@@ -87,7 +89,7 @@ impl Files {
         let path = folder.join("start.json");
         let start = if path.is_file() { Some((Start::read(&path)?, path.into())) } else { None };
         let retires = chain.is_none();
-        Ok(Self { chain, segments, start, whole: true, retires })
+        Ok(Self { chain, segments, start, whole: true, generation: u64::MAX, retires })
     }
 
     /// Whose chain its first line says it is.
@@ -103,7 +105,8 @@ impl Files {
     pub fn single(path: &Path) -> Result<Self> {
         ensure!(path.is_file(), "{} is no file", path.display());
         let segment = Segment { path: path.into(), first: number_in(path) };
-        Ok(Self { chain: None, segments: vec![segment], start: None, whole: false, retires: false })
+        let generation = u64::MAX;
+        Ok(Self { chain: None, segments: vec![segment], start: None, whole: false, generation, retires: false })
     }
 }
 

@@ -75,9 +75,9 @@ pub fn check(chains: &Chains, sums: &[Summary]) -> Result<Option<Proven>> {
     let mut proven = Proven::default();
     let Some(checkpoint) = believed(&note, chains, &mut proven) else { return Ok(Some(proven)) };
     (proven.origin, proven.size) = (checkpoint.origin.clone(), checkpoint.size);
-    entries(&folder, chains, &checkpoint, &mut proven)?;
+    let last = entries(&folder, chains, &checkpoint, &mut proven)?;
     if proven.findings.is_empty() {
-        unlogged(sums, &mut proven);
+        unlogged(chains, sums, &last, &mut proven);
     }
     Ok(Some(proven))
 }
@@ -102,8 +102,14 @@ fn believed(note: &str, chains: &Chains, proven: &mut Proven) -> Option<Checkpoi
     Some(checkpoint)
 }
 
-/// All entries, from the first: the tree over them, and each against its chain.
-fn entries(folder: &Path, chains: &Chains, checkpoint: &Checkpoint, proven: &mut Proven) -> Result<()> {
+/// All entries, from the first: the tree over them, and each against its chain. The last record of each chain that is
+/// in it.
+fn entries(
+    folder: &Path,
+    chains: &Chains,
+    checkpoint: &Checkpoint,
+    proven: &mut Proven,
+) -> Result<BTreeMap<usize, u64>> {
     let mut edge = Edge::default();
     let mut beside = Beside::of(chains);
     for index in 0..checkpoint.size.div_ceil(WIDTH) {
@@ -112,37 +118,47 @@ fn entries(folder: &Path, chains: &Chains, checkpoint: &Checkpoint, proven: &mut
         let path = folder.join(Resource::Entries(tile).to_string());
         let Ok(bytes) = std::fs::read(&path) else {
             proven.find("log", None, format!("{} is missing", path.display()));
-            return Ok(());
+            return Ok(beside.last);
         };
         let found = bundle_entries(&bytes).ok().filter(|all| all.len() as u64 == width);
         let Some(found) = found else {
             proven.find("log", None, format!("{} does not hold {width} entries", path.display()));
-            return Ok(());
+            return Ok(beside.last);
         };
         for entry in &found {
             beside.entry(entry, proven)?;
+            if proven.findings.len() > 8 {
+                return Ok(beside.last);
+            }
         }
         edge.append(found);
-        if proven.findings.len() > 8 {
-            return Ok(());
-        }
     }
     if edge.root() != checkpoint.root {
         proven.find("log", None, "its entries are not the ones that the checkpoint has signed".to_owned());
     }
-    Ok(())
+    Ok(beside.last)
 }
 
 /// The chains, read beside the log.
 struct Beside<'c> {
     chains: &'c Chains,
-    /// Of each chain: which of its generations is read, and how far.
-    at: BTreeMap<String, (usize, Copy<'c>)>,
+    /// Of each chain: where its generations are, which of them is read, and how far.
+    at: BTreeMap<String, Reading<'c>>,
+    /// The last record of each generation that is in the log.
+    last: BTreeMap<usize, u64>,
+}
+
+/// A host's chains, one after another.
+struct Reading<'c> {
+    chains: &'c Chains,
+    generations: Vec<usize>,
+    turn: usize,
+    copy: Copy<'c>,
 }
 
 impl<'c> Beside<'c> {
     fn of(chains: &'c Chains) -> Self {
-        Self { chains, at: BTreeMap::new() }
+        Self { chains, at: BTreeMap::new(), last: BTreeMap::new() }
     }
 
     fn entry(&mut self, entry: &[u8], proven: &mut Proven) -> Result<()> {
@@ -151,19 +167,20 @@ impl<'c> Beside<'c> {
             return Ok(());
         };
         let (chain, number) = (link.host.as_str(), link.number);
-        let last = proven.last.get(chain).copied();
-        // A host that was made anew begins at 1 again; what was retired before its start is not here.
-        let anew = last.is_some_and(|last| number == 1 && last > 0);
-        if !anew && last.is_some_and(|last| number != last + 1) {
+        let Some(reading) = self.reading(chain) else {
+            proven.find(chain, Some(number), "the log has a record of a chain that is not here".to_owned());
+            return Ok(());
+        };
+        let found = reading.hash_of(number, &hash)?;
+        let generation = reading.generations.get(reading.turn).copied().unwrap_or_default();
+        // What was retired before its start is not here.
+        let last = self.last.insert(generation, number);
+        if last.is_some_and(|last| number != last + 1) {
             let why = format!("after record {} of this chain the log has {number}", last.unwrap_or_default());
             proven.find(chain, Some(number), why);
         }
         proven.last.insert(chain.to_owned(), number);
-        let Some(copy) = self.reader(chain, anew) else {
-            proven.find(chain, Some(number), "the log has a record of a chain that is not here".to_owned());
-            return Ok(());
-        };
-        match copy.hash_of(number)? {
+        match found {
             Some(found) if found == hash => {}
             Some(_) => proven.find(chain, Some(number), "the log has another record of this number".to_owned()),
             None => proven.find(chain, Some(number), "the log has this record, and the chain has not".to_owned()),
@@ -171,29 +188,46 @@ impl<'c> Beside<'c> {
         Ok(())
     }
 
-    fn reader(&mut self, chain: &str, anew: bool) -> Option<&mut Copy<'c>> {
-        let generations = self.chains.generations(chain);
-        let at = self.at.get(chain).map(|(at, _)| at + usize::from(anew));
-        if at.is_none() || anew {
-            let at = at.unwrap_or(0);
-            self.at.insert(chain.to_owned(), (at, Copy::of(generations.get(at)?)));
+    fn reading(&mut self, chain: &str) -> Option<&mut Reading<'c>> {
+        if !self.at.contains_key(chain) {
+            let generations = self.chains.generations(chain);
+            let copy = Copy::of(self.chains.all.get(*generations.first()?)?);
+            self.at.insert(chain.to_owned(), Reading { chains: self.chains, generations, turn: 0, copy });
         }
-        self.at.get_mut(chain).map(|(_, copy)| copy)
+        self.at.get_mut(chain)
     }
 }
 
-/// A chain that holds and is not in the log at all, though the log has others.
-fn unlogged(sums: &[Summary], proven: &mut Proven) {
-    for sum in sums.iter().filter(|sum| sum.last > 0 && !proven.last.contains_key(&sum.chain)).collect::<Vec<_>>() {
-        if sum.countersigned.is_some() {
+impl Reading<'_> {
+    /// The hash that the chain has for this record. A host that was made anew, or goes on after damage, has another
+    /// chain: there the record stands that the older one has not.
+    fn hash_of(&mut self, number: u64, wanted: &str) -> Result<Option<String>> {
+        let found = self.copy.hash_of(number)?;
+        if found.as_deref() == Some(wanted) {
+            return Ok(found);
+        }
+        for turn in self.turn + 1..self.generations.len() {
+            let Some(files) = self.generations.get(turn).and_then(|at| self.chains.all.get(*at)) else { break };
+            let mut copy = Copy::of(files);
+            if copy.hash_of(number)?.as_deref() == Some(wanted) {
+                (self.turn, self.copy) = (turn, copy);
+                return Ok(Some(wanted.to_owned()));
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// A chain that holds and is not in the log at all, though the log has others; or more of which is countersigned than the
+/// log has.
+fn unlogged(chains: &Chains, sums: &[Summary], last: &BTreeMap<usize, u64>, proven: &mut Proven) {
+    for (at, sum) in sums.iter().enumerate().take(chains.all.len()) {
+        let Some(countersigned) = sum.countersigned.as_ref().map(|mark| mark.number) else { continue };
+        let logged = last.get(&at).copied().unwrap_or_default();
+        if logged == 0 && sum.first > 0 {
             let why = "central has countersigned this chain, and the log has nothing of it".to_owned();
             proven.find(&sum.chain, None, why);
-        }
-    }
-    for sum in sums {
-        let logged = proven.last.get(&sum.chain).copied().unwrap_or_default();
-        let countersigned = sum.countersigned.as_ref().map_or(0, |mark| mark.number);
-        if logged > 0 && countersigned > logged {
+        } else if logged > 0 && countersigned > logged {
             let why = format!("central has countersigned up to {countersigned}, and the log has up to {logged}");
             proven.find(&sum.chain, Some(logged + 1), why);
         }

@@ -2,11 +2,12 @@
 
 use super::check::Seen;
 use super::finding::{Finding, What};
+use super::source::CENTRAL;
 use super::tree::{Look, well};
 use crate::render::{RED, painted, printable};
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
@@ -18,11 +19,17 @@ const READ: usize = 1 << 18;
 /// Whose recording, and which.
 type Key = (String, String);
 
-/// What chains say of recordings. It grows with their number and length, not with the chain's.
+/// What chains say of recordings, each of its own: a host's word about another's is nothing. It grows with their number
+/// and length, not with the chain's.
 #[derive(Debug, Default)]
 pub struct Recordings {
     folder: PathBuf,
-    known: BTreeMap<Key, Known>,
+    /// By chain.
+    known: BTreeMap<String, BTreeMap<Key, Known>>,
+    /// On which host central has sessions.
+    hosts: BTreeMap<String, String>,
+    /// What central has removed of what it had.
+    gone: BTreeSet<Key>,
 }
 
 /// What is on record of one. Two copies of a chain may say different things: a file must be what each says.
@@ -79,36 +86,42 @@ impl Recordings {
     /// Those of a folder: `SESSION/NAME.rec`.
     pub fn of(folder: &Path) -> Result<Self> {
         ensure!(folder.is_dir(), "{} is no folder of recordings", folder.display());
-        Ok(Self { folder: folder.to_owned(), known: BTreeMap::new() })
+        Ok(Self { folder: folder.to_owned(), ..Self::default() })
     }
 
     /// Takes what a record says of a recording.
     pub fn take(&mut self, seen: &Seen<'_>) {
         let event = &seen.link.event;
-        let (Some(session), Some(name)) =
-            (event.ids.session.id(), event.details.get("recording").and_then(Value::as_str))
-        else {
-            return;
-        };
+        let text = |name: &str| event.details.get(name).and_then(Value::as_str);
+        let Some(session) = event.ids.session.id() else { return };
+        if let (CENTRAL, "token.issued" | "grant.sent", Some(host)) = (seen.chain, event.event.as_str(), text("host")) {
+            self.hosts.insert(session.to_owned(), host.to_owned());
+        }
+        let Some(name) = text("recording") else { return };
         let kind = event.event.strip_prefix("recording.").unwrap_or_default();
         if !matches!(kind, "started" | "chunk" | "ended" | "removed") {
             return;
         }
-        let known = self.known.entry((session.to_owned(), name.to_owned())).or_default();
+        let key = (session.to_owned(), name.to_owned());
+        if seen.chain == CENTRAL {
+            self.gone.extend((kind == "removed").then_some(key));
+            return;
+        }
+        let known = self.known.entry(seen.chain.to_owned()).or_default().entry(key).or_default();
         seen.chain.clone_into(&mut known.chain);
         match kind {
             "started" => known.started = seen.link.number,
             "chunk" => known.pieces(event.details.get("pieces"), seen.link.number),
             "ended" => known.end(&event.details, seen.link.number),
-            // Its digests are of no more use.
-            _ => *known = Known { chain: std::mem::take(&mut known.chain), removed: true, ..Known::default() },
+            // Its digests stay: there may be a copy at central, or something else in its place.
+            _ => known.removed = true,
         }
     }
 
     /// Reads the files.
     pub fn check(&self) -> Result<Held> {
         let mut held = Held::default();
-        for (key, known) in &self.known {
+        for (key, known) in self.known.values().flatten() {
             self.one(key, known, &mut held)?;
         }
         held.unknown = self.unknown()?;
@@ -125,13 +138,17 @@ impl Recordings {
             held.findings.push(known.wrong(key, PathBuf::new(), known.started, None, "it has no name of a recording"));
             return Ok(());
         }
+        if let Some(host) = self.hosts.get(&key.0).filter(|host| **host != known.chain) {
+            let why = format!("{} tells of it, and the session was on {host}", known.chain);
+            held.findings.push(known.wrong(key, PathBuf::new(), known.number(), None, &why));
+            return Ok(());
+        }
         let path = self.path(key);
         let Some(mut file) = open(&path)? else {
-            if known.removed {
+            if known.removed || self.gone.contains(key) {
                 held.removed += 1;
             } else {
-                let number = known.ends.first().map_or(known.started, |end| end.number);
-                held.findings.push(known.wrong(key, path, number, None, "its file is not here"));
+                held.findings.push(known.wrong(key, path, known.number(), None, "its file is not here"));
             }
             return Ok(());
         };
@@ -155,7 +172,8 @@ impl Recordings {
                 let name = |path: &Path| path.file_stem().and_then(|name| name.to_str()).map(ToOwned::to_owned);
                 let is_one = file.extension().is_some_and(|ending| ending == "rec");
                 let key = name(&session).zip(name(&file));
-                count += u64::from(is_one && key.is_none_or(|key| !self.known.contains_key(&key)));
+                let is_known = |key: &Key| self.known.values().any(|known| known.contains_key(key));
+                count += u64::from(is_one && !key.as_ref().is_some_and(is_known));
             }
         }
         Ok(count)
@@ -175,6 +193,11 @@ fn first(all: impl Iterator<Item = Result<Option<Mistake>>>) -> Result<Option<Mi
 }
 
 impl Known {
+    /// The record that says most of it.
+    fn number(&self) -> u64 {
+        self.ends.first().map_or(self.started, |end| end.number)
+    }
+
     fn pieces(&mut self, pieces: Option<&Value>, number: u64) {
         for piece in pieces.and_then(Value::as_array).into_iter().flatten() {
             let (Some(offset), Some(length), Some(sha256)) =

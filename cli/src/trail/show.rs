@@ -1,7 +1,7 @@
 //! `tether session show`.
 
 use super::check::{Seen, Summary};
-use super::page::cast::Cast;
+use super::page::cast::{Cast, Pictured, Room};
 use super::recordings::is_name;
 use super::source::{Chains, Trust, from_central, place_words};
 use super::story::{Rec, Story};
@@ -9,6 +9,7 @@ use super::tree::Look;
 use super::{page, proof, tree};
 use crate::Found;
 use crate::central::{Link as CentralLink, Who};
+use crate::render::printable;
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use serde_json::{Value, json};
@@ -65,11 +66,14 @@ pub fn run(who: &Who, arguments: &Arguments, json: bool) -> Result<Found> {
     if json {
         println!("{}", as_json(&story, &sums, far));
     } else if let Some(file) = &arguments.html {
-        let mut casts = casts(&story, arguments.recordings.as_deref())?;
-        if let (Some(link), None) = (&link, &arguments.recordings) {
-            all = far_casts(link, &story.session, &mut casts)?;
+        let mut reel = Reel { room: Room::new(), casts: Vec::new(), all: true };
+        match (&link, &arguments.recordings) {
+            (Some(link), None) => far_casts(link, &story.session, &mut reel)?,
+            (_, Some(folder)) => casts(&story, folder, &mut reel),
+            (None, None) => {}
         }
-        let page = page::page(&story, &sums, far, &casts)?;
+        all = reel.all;
+        let page = page::page(&story, &sums, far, &reel.casts);
         std::fs::write(file, page).with_context(|| format!("cannot write {}", file.display()))?;
         eprintln!("{} is written", file.display());
     } else {
@@ -109,21 +113,39 @@ fn far(link: &CentralLink, session: &str) -> Result<Story> {
     Ok(Story::new(session, records))
 }
 
-/// The recordings that central has. One that cannot be shown is said, and not in the page. Whether all are.
-fn far_casts(link: &CentralLink, session: &str, casts: &mut Vec<Cast>) -> Result<bool> {
-    let recordings = super::shipped::Recordings::of(link, session)?;
-    let mut all = true;
-    for one in &recordings.all {
-        let cast = recordings.fetch(one).and_then(|fetched| Cast::read_as(&one.name, &fetched.path()));
-        match cast {
-            Ok(cast) => casts.push(cast),
+/// The recordings of a page. One that cannot be shown is said, and not in it.
+struct Reel {
+    room: Room,
+    casts: Vec<Pictured>,
+    /// Whether all are.
+    all: bool,
+}
+
+impl Reel {
+    fn add(&mut self, name: &str, read: impl FnOnce() -> Result<Cast>) {
+        if self.room.is_full() {
+            eprintln!("tether: {name} is not in the page, which has as much as it may; `tether session play` has it");
+            self.all = false;
+            return;
+        }
+        match read().and_then(|cast| cast.pictured(&mut self.room)) {
+            Ok(pictured) => self.casts.push(pictured),
             Err(error) => {
                 eprintln!("tether: {error:#}");
-                all = false;
+                self.all = false;
             }
         }
     }
-    Ok(all)
+}
+
+/// The recordings that central has.
+fn far_casts(link: &CentralLink, session: &str, reel: &mut Reel) -> Result<()> {
+    let recordings = super::shipped::Recordings::of(link, session)?;
+    for one in &recordings.all {
+        let name = printable(&one.name);
+        reel.add(&name, || recordings.fetch(one).and_then(|fetched| Cast::read_as(&one.name, &fetched.path())));
+    }
+    Ok(())
 }
 
 /// A session's records and what they came of, from chains in files.
@@ -137,9 +159,12 @@ fn near(chains: &Chains, wanted: &str) -> Result<(Story, Vec<Summary>)> {
     let named: BTreeSet<&str> = records.iter().filter_map(|record: &Rec| record.link.event.ids.session.id()).collect();
     let session = match Vec::from_iter(named).as_slice() {
         [one] => (*one).to_owned(),
+        // Whoever writes a chain may write ids that begin like another.
+        several if several.contains(&wanted) => wanted.to_owned(),
         [] => bail!("the audit chain knows no session {wanted}"),
         _ => bail!("more than one session begins with {wanted}; give more of its id"),
     };
+    records.retain(|record| record.link.event.ids.session.id() == Some(session.as_str()));
     causes(chains, &mut records)?;
     Ok((Story::new(&session, records), sums))
 }
@@ -177,19 +202,20 @@ fn names(record: &Rec) -> Vec<Parent> {
 }
 
 /// The recordings that the story names and the folder has. A name is no path: what has a '/' is none.
-fn casts(story: &Story, folder: Option<&Path>) -> Result<Vec<Cast>> {
-    let Some(folder) = folder else { return Ok(Vec::new()) };
+fn casts(story: &Story, folder: &Path, reel: &mut Reel) {
     let names: BTreeSet<&str> = story
         .records
         .iter()
         .filter_map(|record| record.about("recording").as_str())
         .filter(|name| is_name(name))
         .collect();
-    let files = names.iter().filter_map(|name| {
+    for name in names {
         let endings = [".cast", ".rec", ""];
-        endings.iter().map(|ending| folder.join(format!("{name}{ending}"))).find(|path| path.is_file())
-    });
-    files.map(|path| Cast::read(&path)).collect()
+        let found = endings.iter().map(|ending| folder.join(format!("{name}{ending}"))).find(|path| path.is_file());
+        if let Some(path) = found {
+            reel.add(name, || Cast::read(&path));
+        }
+    }
 }
 
 /// The stable shape of `--json`: docs/audit.md has it.
@@ -201,7 +227,7 @@ fn as_json(story: &Story, sums: &[Summary], far: bool) -> Value {
         let parent = parents.get(at).copied().flatten().and_then(name);
         json!({
             "id": record.name().to_string(), "under": parent, "chain": record.chain, "hash": record.hash,
-            "place": record.place, "record": record.link,
+            "place": record.place, "record": record.link, "strange": story.is_strange(record),
         })
     };
     let records: Vec<Value> = story.records.iter().enumerate().map(one).collect();

@@ -75,9 +75,14 @@ impl Chains {
             let name =
                 host.file_name().and_then(|name| name.to_str()).context("a host's folder has no name in UTF-8")?;
             // Central keeps the older chains of a host that was made anew as HOST@N.
-            let chain = name.rsplit_once('@').map_or(name, |(chain, _)| chain);
+            let (chain, generation) = match name.rsplit_once('@') {
+                None => (name, u64::MAX),
+                Some((chain, number)) => {
+                    (chain, number.parse().with_context(|| format!("hosts/{name} is no older chain of a host"))?)
+                }
+            };
             if has_segments(&host)? {
-                all.push(Files::folder(&host, Some(chain.to_owned()))?);
+                all.push(Files { generation, ..Files::folder(&host, Some(chain.to_owned()))? });
             }
         }
         ensure!(!all.is_empty(), "{} has neither hosts/ nor central/: it is no export", folder.display());
@@ -103,14 +108,13 @@ impl Chains {
         Ok(Self { all, keys, elsewhere, export, given_start })
     }
 
-    /// The chains of this name in an export, the oldest first.
-    pub fn generations(&self, chain: &str) -> Vec<&Files> {
-        let mut all: Vec<&Files> = self.all.iter().filter(|files| files.chain.as_deref() == Some(chain)).collect();
-        // By folder, HOST comes before HOST@0; it is the newest.
-        if all.len() > 1 {
-            all.rotate_left(1);
-        }
-        all
+    /// Where the chains of this name are in an export, the oldest first.
+    pub fn generations(&self, chain: &str) -> Vec<usize> {
+        let of_it = |(_, files): &(usize, &Files)| files.chain.as_deref() == Some(chain);
+        let mut all: Vec<(u64, usize)> =
+            self.all.iter().enumerate().filter(of_it).map(|(at, files)| (files.generation, at)).collect();
+        all.sort_unstable();
+        all.into_iter().map(|(_, at)| at).collect()
     }
 
     /// Reads all chains, checked.

@@ -3,6 +3,7 @@
 //! A record hangs below what it came of (`parent`); one that names no cause, or one that is not here, below its
 //! session's beginning on its host. What a cycle would hide hangs at the top: every record stands in the tree once.
 
+use super::source::CENTRAL;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 use tether_audit::{Link, Parent};
@@ -58,6 +59,8 @@ pub struct Story {
     pub records: Vec<Rec>,
     /// The tree.
     pub roots: Vec<Node>,
+    /// The host that it is on: by central's word, where that is here.
+    host: Option<String>,
 }
 
 impl Story {
@@ -72,18 +75,55 @@ impl Story {
             children.entry(*parent).or_default().push(at);
         }
         let roots = grow(&children, None);
-        Self { session: session.to_owned(), records, roots }
+        let host = host_of(session, &records);
+        Self { session: session.to_owned(), records, roots, host }
     }
 
-    /// Records of this event.
+    /// Records of this event, by whoever is to be believed about it.
     pub fn of(&self, event: &str) -> impl Iterator<Item = &Rec> {
-        self.records.iter().filter(move |record| record.event() == event)
+        self.records.iter().filter(move |record| record.event() == event && !self.is_strange(record))
     }
 
     /// The first of them.
     pub fn first(&self, event: &str) -> Option<&Rec> {
         self.of(event).next()
     }
+
+    /// Whose session it is: central knows, and else the host.
+    pub fn whose(&self) -> Option<&Rec> {
+        let own = || self.records.iter().filter(|record| of(record, &self.session) && !self.is_strange(record));
+        let central = own().find(|record| record.chain == CENTRAL);
+        central.or_else(|| own().next()).or_else(|| self.records.first())
+    }
+
+    /// From when to when it went, microseconds since 1970.
+    pub fn times(&self) -> (u64, u64) {
+        let own = || self.records.iter().filter(|record| !self.is_strange(record)).map(|record| record.link.time_us);
+        (own().next().unwrap_or_default(), own().next_back().unwrap_or_default())
+    }
+
+    /// Whether whoever wrote it has nothing to say of this: a host about another host's session, or in central's stead.
+    pub fn is_strange(&self, record: &Rec) -> bool {
+        if record.chain == CENTRAL {
+            return false;
+        }
+        let elsewhere = self.host.as_ref().is_some_and(|host| *host != record.chain) && of(record, &self.session);
+        elsewhere || OF_CENTRAL.contains(&record.event())
+    }
+}
+
+/// What central alone does.
+const OF_CENTRAL: [&str; 4] = ["token.issued", "grant.sent", "certificate.issued", "session.revoked"];
+
+/// The host of the session: where central has sent it. Without central's records the chain that has reserved it.
+fn host_of(session: &str, records: &[Rec]) -> Option<String> {
+    let sent = |record: &&Rec| {
+        record.chain == CENTRAL && matches!(record.event(), "token.issued" | "grant.sent") && of(record, session)
+    };
+    let named = |record: &Rec| record.about("host").as_str().map(ToOwned::to_owned);
+    let reserved = |record: &&Rec| record.event() == "session.reserved" && of(record, session);
+    let told = records.iter().filter(sent).find_map(named);
+    told.or_else(|| records.iter().find(reserved).map(|record| record.chain.clone()))
 }
 
 fn grow(children: &BTreeMap<Option<usize>, Vec<usize>>, of: Option<usize>) -> Vec<Node> {
@@ -97,20 +137,21 @@ fn parents(session: &str, records: &[Rec]) -> Vec<Option<usize>> {
     for (at, record) in records.iter().enumerate() {
         named.entry(record.name()).or_insert(at);
         if let (Some(host), Some(number)) = (record.about("host").as_str(), record.about("statement").as_u64())
-            && record.chain == super::source::CENTRAL
+            && record.chain == CENTRAL
         {
             named.entry(Parent::statement(host, number)).or_insert(at);
         }
     }
-    let begun = |chain: &str| {
-        let begins =
-            |record: &Rec| record.chain == chain && record.event() == "session.reserved" && of(record, session);
-        records.iter().position(begins)
-    };
+    let mut begun: HashMap<&str, usize> = HashMap::new();
+    for (at, record) in records.iter().enumerate() {
+        if record.event() == "session.reserved" && of(record, session) {
+            begun.entry(&record.chain).or_insert(at);
+        }
+    }
     let mut found: Vec<Option<usize>> = Vec::with_capacity(records.len());
     for (at, record) in records.iter().enumerate() {
         let cause = record.link.event.parent.as_ref().and_then(|parent| named.get(parent)).copied();
-        let cause = cause.or_else(|| begun(&record.chain)).filter(|cause| *cause != at);
+        let cause = cause.or_else(|| begun.get(record.chain.as_str()).copied()).filter(|cause| *cause != at);
         found.push(cause);
     }
     uncycle(&mut found);

@@ -56,8 +56,8 @@ impl Page<'_> {
     }
 
     fn heading(&mut self) {
-        let Some(first) = self.story.records.first() else { return };
-        let ids = &first.link.event.ids;
+        let Some(known) = self.story.whose() else { return };
+        let ids = &known.link.event.ids;
         let show = |known: &Known| known.id().map_or_else(|| "unknown".to_owned(), printable);
         let team = self.story.first("token.issued").and_then(|token| token.about("team").as_str()).map(printable);
         let team = team.map(|team| format!(" of {team}")).unwrap_or_default();
@@ -88,8 +88,7 @@ impl Page<'_> {
         if counts.gaps > 0 {
             parts.push(self.paint(&many(counts.gaps, "recording GAP"), RED));
         }
-        let time = |record: &Rec| record.link.time_us;
-        let (from, to) = (self.story.records.first().map_or(0, time), self.story.records.last().map_or(0, time));
+        let (from, to) = self.story.times();
         let ended = self.story.first("session.removed").is_some();
         let lasted = span(to.saturating_sub(from));
         parts.push(if ended { format!("over after {lasted}") } else { format!("not over, {lasted} so far") });
@@ -186,6 +185,9 @@ impl Page<'_> {
             let why = if why.is_empty() || told(record) == why { String::new() } else { format!(" {why}") };
             rows.push((format!("{word} [{}]{why}", printable(&event.code)), RED));
         }
+        if self.story.is_strange(record) {
+            rows.push((stranger(record), RED));
+        }
         if let Some(ended) = ended {
             let paint = if ended.link.event.outcome == Outcome::Allowed { DIM } else { RED };
             let code = if ended.link.event.code.is_empty() {
@@ -219,6 +221,11 @@ impl Page<'_> {
     }
 }
 
+/// What is said of a record that nobody is to believe.
+pub fn stranger(record: &Rec) -> String {
+    format!("told by {}, who has nothing to say of this", printable(&record.chain))
+}
+
 /// A command and its end are one line, and a recording and its end.
 pub fn fold<'n>(node: &'n Node, story: &'n Story) -> (Option<&'n Rec>, Vec<&'n Node>) {
     let of = |node: &Node| story.records.get(node.at);
@@ -227,11 +234,14 @@ pub fn fold<'n>(node: &'n Node, story: &'n Story) -> (Option<&'n Rec>, Vec<&'n N
         Some("recording.started") => "recording.ended",
         _ => "",
     };
-    let ends = |child: &&Node| of(child).is_some_and(|record| record.event() == end) && child.children.is_empty();
-    let ended = node.children.iter().find(ends);
+    // What another host says of them is no end of theirs.
+    let is = |child: &Node, event: &str| {
+        let same = of(child).zip(of(node)).is_some_and(|(child, node)| child.chain == node.chain);
+        same && of(child).is_some_and(|record| record.event() == event) && child.children.is_empty()
+    };
+    let ended = node.children.iter().find(|child| is(child, end));
     // Pieces of recordings are many, and their recording's end counts them.
-    let is_piece =
-        |child: &Node| of(child).is_some_and(|record| record.event() == "recording.chunk") && child.children.is_empty();
+    let is_piece = |child: &Node| is(child, "recording.chunk");
     let stays = |child: &&Node| ended.is_none_or(|ended| ended.at != child.at) && !is_piece(child);
     let rest = node.children.iter().filter(stays).collect();
     (ended.and_then(of), rest)

@@ -210,7 +210,8 @@ fn until(seconds: &Value) -> String {
 
 /// The session in few words: what it did, and how it came out.
 pub fn counts(story: &Story) -> Counts {
-    let outcome = |wanted: Outcome| story.records.iter().filter(|record| record.link.event.outcome == wanted).count();
+    let own = || story.records.iter().filter(|record| !story.is_strange(record));
+    let outcome = |wanted: Outcome| own().filter(|record| record.link.event.outcome == wanted).count();
     Counts {
         commands: story.of("sudo.command").filter(|record| record.link.event.outcome == Outcome::Allowed).count(),
         refused: outcome(Outcome::Refused),

@@ -131,6 +131,7 @@ pub(super) fn the_rest_of_the_log_reads_back(made: Made) {
         silent: Some(8),
         evidence: 7,
         gaps: 1,
+        alarms: 3,
         damaged: None,
         day: 20_000,
         bytes: 10,

@@ -74,8 +74,10 @@ impl Recordings for Inside<'_> {
 
     fn told_of_recordings(
         &self,
+        host: &HostId,
         session: &SessionId,
         name: Option<&str>,
+        from: u64,
         most: usize,
     ) -> Result<Vec<Entry>, StoreError> {
         let wanted =
@@ -84,9 +86,10 @@ impl Recordings for Inside<'_> {
         let query = format!(
             "SELECT id, chain, generation, number, line FROM entries
             WHERE session = ?1 AND {wanted} AND event IN ('recording.started', 'recording.chunk', 'recording.ended')
-            ORDER BY id LIMIT ?3"
+            AND chain = ?4 AND id > ?5 ORDER BY id LIMIT ?3"
         );
-        self.rows(&query, params![session.as_str(), name, integer(most as u64)], entry)
+        let values = params![session.as_str(), name, integer(most as u64), host.as_str(), integer(from)];
+        self.rows(&query, values, entry)
     }
 }
 
@@ -103,14 +106,15 @@ mod tests {
             .prepare(
                 "EXPLAIN QUERY PLAN SELECT id FROM entries WHERE session = ?1
                 AND json_extract(line, '$.record.details.recording') = ?2
-                AND event IN ('recording.started', 'recording.chunk', 'recording.ended') ORDER BY id LIMIT 9",
+                AND event IN ('recording.started', 'recording.chunk', 'recording.ended') AND chain = 'h'
+                AND id > 7 ORDER BY id LIMIT 9",
             )
             .unwrap()
             .query_map(["s", "n"], |row| row.get(3))
             .unwrap()
             .collect::<Result<_, _>>()
             .unwrap();
-        let found = plan.iter().any(|step| step.contains("entries_of_recordings (session=? AND <expr>=?)"));
+        let found = plan.iter().any(|step| step.contains("entries_of_recordings (session=? AND <expr>=? AND rowid>?)"));
         assert!(found, "{plan:?}");
     }
 }

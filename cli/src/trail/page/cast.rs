@@ -1,17 +1,28 @@
 //! A recording as pictures: asciicast v2 put through a terminal, once, when the page is made. The page then needs no
 //! terminal of its own, and no byte of a recording is ever markup or script.
 
+use super::escape;
 use anyhow::{Context, Result, ensure};
 use avt::{Color, Line, Terminal};
 use serde_json::{Value, json};
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 /// Pictures closer than this are one: a screen shows no more.
 const FRAME_S: f64 = 0.033;
 /// The most that one recording may take in the page.
 const BYTES_MAX: usize = 16 << 20;
-/// The most that is read of one.
-const FILE_MAX: u64 = 256 << 20;
+/// The most that is read of one; what comes after is not in the page.
+const FILE_MAX: u64 = 64 << 20;
+/// The most that all of them may take there.
+const PAGE_MAX: usize = 128 << 20;
+/// How long a terminal may be at it, for one and for all: eight bytes of an agent's can have it write 65,535 characters.
+const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE_ALL: Duration = Duration::from_secs(60);
+/// So many characters before the time is looked at again.
+const PART: usize = 4096;
 /// The largest terminal.
 const SIZE_MAX: usize = 400;
 
@@ -30,16 +41,62 @@ pub struct Cast {
     columns: usize,
     rows: usize,
     events: Vec<(f64, Event)>,
+    /// Whether there is more of it.
+    cut: bool,
+}
+
+/// A recording in the page.
+#[derive(Debug)]
+pub struct Pictured {
+    /// Its name.
+    pub name: String,
+    /// Its pictures, as they stand there.
+    pub json: String,
+}
+
+/// What recordings may still take of a page, and of the time of who waits for it. An agent chooses how many there are,
+/// and what is in them.
+#[derive(Debug)]
+pub struct Room {
+    bytes: usize,
+    until: Instant,
+}
+
+impl Room {
+    /// Of a page without recordings.
+    pub fn new() -> Self {
+        Self { bytes: PAGE_MAX, until: Instant::now() + PATIENCE_ALL }
+    }
+
+    /// Whether no other one has a place.
+    pub fn is_full(&self) -> bool {
+        self.bytes < BYTES_MAX || Instant::now() >= self.until
+    }
 }
 
 impl Cast {
     /// Reads a file: asciicast v2, or a recording as Tether keeps it.
     pub fn read(path: &Path) -> Result<Self> {
+        Self::read_some(path, FILE_MAX)
+    }
+
+    fn read_some(path: &Path, most: u64) -> Result<Self> {
         let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or("recording");
-        let about = std::fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
-        ensure!(about.is_file() && about.len() <= FILE_MAX, "{} is no file of at most 256 MiB", path.display());
-        let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-        Self::of(name, &bytes).with_context(|| format!("{} is no recording", path.display()))
+        let naming = || format!("cannot read {}", path.display());
+        let about = std::fs::metadata(path).with_context(naming)?;
+        ensure!(about.is_file(), "{} is no file", path.display());
+        let mut bytes = Vec::new();
+        File::open(path).and_then(|file| file.take(most).read_to_end(&mut bytes)).with_context(naming)?;
+        let read = Self::of(name, &bytes).with_context(|| format!("{} is no recording", path.display()))?;
+        Ok(Self { cut: about.len() > most, ..read })
+    }
+
+    /// For the page.
+    pub fn pictured(self, room: &mut Room) -> Result<Pictured> {
+        let until = room.until.min(Instant::now() + PATIENCE);
+        let json = escape::json(&self.pictures(until)?);
+        room.bytes = room.bytes.saturating_sub(json.len());
+        Ok(Pictured { name: self.name, json })
     }
 
     /// A recording as Tether keeps it, from a file under whatever name.
@@ -67,12 +124,19 @@ impl Cast {
             given.unwrap_or(80).clamp(1, most)
         };
         let events = lines.map_while(event).flatten().collect();
-        Ok(Self { name: name.to_owned(), columns: size("width", SIZE_MAX), rows: size("height", SIZE_MAX), events })
+        Ok(Self {
+            name: name.to_owned(),
+            columns: size("width", SIZE_MAX),
+            rows: size("height", SIZE_MAX),
+            events,
+            cut: false,
+        })
     }
 
     /// The pictures, for the page's player: each says which rows are new.
-    pub fn pictures(&self) -> Result<Value> {
+    fn pictures(&self, until: Instant) -> Result<Value> {
         let mut screen = Screen::new(self.columns, self.rows)?;
+        screen.cut = self.cut;
         let (mut last, mut waiting) = (f64::NEG_INFINITY, None);
         for (time, event) in &self.events {
             if *time - last >= FRAME_S {
@@ -82,8 +146,8 @@ impl Cast {
                 last = *time;
             }
             waiting = Some(last);
-            screen.take(event);
-            if screen.bytes > BYTES_MAX {
+            let in_time = screen.take(event, until);
+            if screen.bytes > BYTES_MAX || !in_time {
                 screen.cut = true;
                 break;
             }
@@ -144,12 +208,23 @@ impl Screen {
         Ok(Self { terminal, columns, rows, shown: Vec::new(), pictures: Vec::new(), bytes: 0, cut: false })
     }
 
-    fn take(&mut self, event: &Event) {
+    /// Whether it was done in time.
+    fn take(&mut self, event: &Event, until: Instant) -> bool {
         match event {
-            Event::Output(text) => self.terminal.feed(text),
+            Event::Output(text) => {
+                let mut rest = text.as_str();
+                while !rest.is_empty() && Instant::now() < until {
+                    let at = rest.char_indices().nth(PART).map_or(rest.len(), |(at, _)| at);
+                    let (part, more) = rest.split_at(at);
+                    self.terminal.feed(part);
+                    rest = more;
+                }
+                rest.is_empty()
+            }
             Event::Size(columns, rows) => {
                 self.terminal.resize(*columns, *rows);
                 (self.columns, self.rows) = (self.columns.max(*columns), self.rows.max(*rows));
+                Instant::now() < until
             }
         }
     }
@@ -241,10 +316,55 @@ mod tests {
         Cast::parse("r", &text).unwrap()
     }
 
+    impl Cast {
+        fn pictures_in_time(&self) -> Result<Value> {
+            self.pictures(Instant::now() + PATIENCE_ALL)
+        }
+    }
+
+    /// Eight bytes for 65,535 characters: a MiB of them kept whoever wanted the page for minutes, and agents have GiBs.
+    #[test]
+    fn an_agents_output_takes_a_bounded_time_and_place() {
+        let begun = Instant::now();
+        let output = "a\u{1b}[65535b".repeat(100_000);
+        let mut room = Room { bytes: PAGE_MAX, until: begun + Duration::from_millis(300) };
+        assert!(!room.is_full());
+        let pictured = cast(&[json!([0.5, "o", output])]).pictured(&mut room).unwrap();
+        assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+        let pictures: Value = serde_json::from_str(&pictured.json).unwrap();
+        assert_eq!(
+            (&pictures["cut"], pictures["pictures"][0][1][0][1][0][0].as_str()),
+            (&json!(true), Some("aaaaaaaaaa"))
+        );
+        assert!(room.is_full(), "the next one is not begun");
+        let mut room = Room { bytes: BYTES_MAX, until: begun + PATIENCE_ALL };
+        cast(&[json!([0.5, "o", "a"])]).pictured(&mut room).unwrap();
+        assert!(room.is_full(), "nor one that has no place");
+    }
+
+    /// One that was longer than what is read had the whole page refused.
+    #[test]
+    fn of_a_long_recording_the_beginning_is_shown() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("exec-1.cast");
+        let mut text = json!({"version": 2, "width": 10, "height": 3}).to_string();
+        for number in 0..100 {
+            text = format!("{text}\n{}", json!([number, "o", format!("\r{number}")]));
+        }
+        std::fs::write(&path, &text).unwrap();
+        let cut = |most: usize| {
+            let pictures = Cast::read_some(&path, most as u64).unwrap().pictures_in_time().unwrap();
+            (pictures["cut"].clone(), pictures["pictures"].as_array().unwrap().len())
+        };
+        assert_eq!(cut(text.len()), (json!(false), 100));
+        let (is_cut, count) = cut(text.len() / 2);
+        assert!(is_cut == true && (40..60).contains(&count), "{count}");
+    }
+
     #[test]
     fn pictures_say_what_is_new() {
         let cast = cast(&[json!([0.5, "o", "a\u{1b}[31mb"]), json!([1.0, "o", "\r\nc"]), json!([1.01, "o", "d"])]);
-        let pictures = cast.pictures().unwrap();
+        let pictures = cast.pictures_in_time().unwrap();
         assert_eq!(pictures["duration"], 1010);
         let wanted = json!([
             [500, [[0, [["a"], ["b", 1, null, 0]]], [1, []], [2, []]], [2, 0]],
@@ -263,7 +383,7 @@ mod tests {
         let cut = "{\"version\":2,\"width\":9,\"height\":2}\n[0.1,\"o\",\"a\"]\n[0.2,\"o\",";
         assert_eq!(Cast::parse("r", cut).unwrap().events.len(), 1);
         let huge = "{\"version\":2,\"width\":99999999,\"height\":0}\n[1e300,\"o\",\"a\"]\n[2,\"r\",\"0x99999\"]";
-        assert!(Cast::parse("r", huge).unwrap().pictures().is_ok());
+        assert!(Cast::parse("r", huge).unwrap().pictures_in_time().is_ok());
     }
 
     use proptest::prelude::*;
@@ -280,13 +400,13 @@ mod tests {
             for (at, (columns, rows)) in sizes.iter().enumerate() {
                 events.insert(at.min(events.len()), json!([2.0, "r", format!("{columns}x{rows}")]));
             }
-            prop_assert!(cast(&events).pictures().is_ok());
+            prop_assert!(cast(&events).pictures_in_time().is_ok());
         }
 
         #[test]
         fn any_text_is_read_or_refused(text in any::<String>(), rest in any::<String>()) {
             let _ = Cast::parse("r", &text);
-            let _ = Cast::parse("r", &format!("{{\"version\":2}}\n{rest}")).map(|cast| cast.pictures());
+            let _ = Cast::parse("r", &format!("{{\"version\":2}}\n{rest}")).map(|cast| cast.pictures_in_time());
         }
     }
 }

@@ -4,8 +4,9 @@ use super::super::story::{Rec, Story};
 use super::super::words::{label, told};
 use super::escape::html;
 use crate::render::clock;
+use std::collections::HashMap;
 use std::fmt::Write;
-use tether_audit::Outcome;
+use tether_audit::{Outcome, Parent};
 
 const WIDE: u64 = 1000;
 const LEFT: u64 = 96;
@@ -32,12 +33,19 @@ pub fn time_line(story: &Story) -> String {
         let _ = writeln!(out, "<line class=\"lane\" x1=\"{LEFT}\" x2=\"{}\" y1=\"{y}\" y2=\"{y}\"/>", WIDE - RIGHT);
     }
     ticks(&mut out, &scale, high);
+    let ends: Ends<'_> = story
+        .of("sudo.ended")
+        .filter_map(|ended| Some((ended.link.event.parent.as_ref()?, ended.link.time_us)))
+        .collect();
     for (at, record) in story.records.iter().enumerate() {
         let lane = lanes.iter().position(|lane| *lane == record.chain).unwrap_or(0) as u64;
-        mark(&mut out, story, &scale, at, record, TOP + LANE * lane + LANE / 2);
+        mark(&mut out, story, &scale, &ends, (at, record), TOP + LANE * lane + LANE / 2);
     }
     out + "</svg>\n"
 }
+
+/// When commands ended, by what they are named.
+type Ends<'s> = HashMap<&'s Parent, u64>;
 
 struct Scale {
     from: u64,
@@ -70,10 +78,10 @@ fn ticks(out: &mut String, scale: &Scale, high: u64) {
     }
 }
 
-fn mark(out: &mut String, story: &Story, scale: &Scale, at: usize, record: &Rec, y: u64) {
+fn mark(out: &mut String, story: &Story, scale: &Scale, ends: &Ends<'_>, (at, record): (usize, &Rec), y: u64) {
     let x = scale.x(record.link.time_us);
     let event = &record.link.event;
-    if event.event == "sudo.ended" && event.outcome == Outcome::Allowed {
+    if event.event == "sudo.ended" && event.outcome == Outcome::Allowed && !story.is_strange(record) {
         // The end of its command's bar.
         return;
     }
@@ -84,9 +92,8 @@ fn mark(out: &mut String, story: &Story, scale: &Scale, at: usize, record: &Rec,
         _ => "refused",
     };
     let shape = if is_command {
-        let name = record.name();
-        let ended = story.of("sudo.ended").find(|ended| ended.link.event.parent.as_ref() == Some(&name));
-        let width = ended.map_or(3, |ended| scale.x(ended.link.time_us) - x).max(3);
+        // A host's clock may have been put back meanwhile.
+        let width = ends.get(&record.name()).map_or(3, |ended| scale.x(*ended).saturating_sub(x)).max(3);
         format!("<rect x=\"{x}\" y=\"{}\" width=\"{width}\" height=\"14\" rx=\"2\"/>", y - 7)
     } else if kind == "refused" {
         format!("<path d=\"M{x} {} l8 8 l-8 8 l-8 -8 z\"/>", y - 8)

@@ -8,11 +8,10 @@ mod line;
 use super::check::Summary;
 use super::proof;
 use super::story::{Node, Rec, Story};
-use super::tree::{Look, fold, many};
+use super::tree::{Look, fold, many, stranger};
 use super::words::{counts, label, outcome_of, papers, span, told};
 use crate::render::{clock, moment};
-use anyhow::Result;
-use cast::Cast;
+use cast::Pictured;
 use escape::{block, digest, html};
 use std::fmt::Write;
 use tether_audit::{Known, Outcome};
@@ -21,7 +20,7 @@ const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");
 
 /// The whole page.
-pub fn page(story: &Story, sums: &[Summary], far: bool, casts: &[Cast]) -> Result<String> {
+pub fn page(story: &Story, sums: &[Summary], far: bool, casts: &[Pictured]) -> String {
     let title = html(&format!("Session {}", story.session));
     let policy = format!(
         "default-src 'none'; style-src {}; script-src {}; base-uri 'none'; form-action 'none'",
@@ -46,22 +45,24 @@ pub fn page(story: &Story, sums: &[Summary], far: bool, casts: &[Cast]) -> Resul
     paper_section(&mut out, story);
     proof_section(&mut out, sums, far);
     out.push_str("</main>\n");
-    let pictures = casts.iter().map(Cast::pictures).collect::<Result<Vec<_>>>()?;
-    let _ = writeln!(out, "<script type=\"application/json\" id=\"casts\">{}</script>", escape::json(&pictures.into()));
-    let _ = writeln!(out, "<script>{SCRIPT}</script>\n</body>\n</html>");
-    Ok(out)
+    out.push_str("<script type=\"application/json\" id=\"casts\">[");
+    for (at, cast) in casts.iter().enumerate() {
+        out.push_str(if at > 0 { "," } else { "" });
+        out.push_str(&cast.json);
+    }
+    let _ = writeln!(out, "]</script>\n<script>{SCRIPT}</script>\n</body>\n</html>");
+    out
 }
 
 fn heading(out: &mut String, story: &Story, sums: &[Summary], far: bool) {
     let unknown = Known::unknown("");
-    let ids = story.records.first().map(|record| &record.link.event.ids);
+    let ids = story.whose().map(|record| &record.link.event.ids);
     let show = |known: Option<&Known>| known.unwrap_or(&unknown).id().map_or_else(|| "unknown".to_owned(), html);
     let (agent, human) = (show(ids.map(|ids| &ids.agent)), show(ids.map(|ids| &ids.human)));
     let team = story.first("token.issued").and_then(|token| token.about("team").as_str()).map(html);
     let team = team.map(|team| format!(" <span class=\"of\">of {team}</span>")).unwrap_or_default();
     let _ = writeln!(out, "<header>\n<h1><b>{agent}</b>{team} <span class=\"of\">acted for</span> <b>{human}</b></h1>");
-    let times = |record: Option<&Rec>| record.map_or(0, |record| record.link.time_us);
-    let (from, to) = (times(story.records.first()), times(story.records.last()));
+    let (from, to) = story.times();
     let _ = writeln!(
         out,
         "<p class=\"sub\">session {}, run {}, {} UTC</p>",
@@ -118,6 +119,7 @@ impl Tree<'_, '_> {
         let (ended, rest) = fold(node, self.story);
         let event = &record.link.event;
         let bad = event.outcome != Outcome::Allowed
+            || self.story.is_strange(record)
             || ended.is_some_and(|ended| ended.link.event.outcome != Outcome::Allowed);
         let command = event.event == "sudo.command";
         let kinds = [command.then_some("command"), bad.then_some("refused")];
@@ -160,6 +162,9 @@ impl Tree<'_, '_> {
             if !why.is_empty() && why != told(record) {
                 let _ = write!(self.out, "<span class=\"end\">{}</span>", html(&why));
             }
+        }
+        if self.story.is_strange(record) {
+            let _ = write!(self.out, "<span class=\"no\">{}</span>", html(&stranger(record)));
         }
         if let Some(ended) = ended {
             let parts = outcome_of(record, ended);
@@ -205,7 +210,7 @@ impl Tree<'_, '_> {
     }
 }
 
-fn recordings(out: &mut String, casts: &[Cast]) {
+fn recordings(out: &mut String, casts: &[Pictured]) {
     if casts.is_empty() {
         return;
     }
