@@ -7,6 +7,8 @@ use std::process::{Child, ChildStdout};
 use tether_testhost::Host;
 
 const STEPPER: &str = "/srv/steps/stepper";
+/// Where it writes what it has found in a unit.
+const TOLD: &str = "/srv/steps/told";
 
 /// A process that ends with the test, however that ends: a host is not removed while somebody waits for nobody.
 pub struct Held(pub Child);
@@ -83,12 +85,31 @@ pub fn build(host: &Host) -> Result<()> {
     Ok(())
 }
 
-/// Starts it; comes back once it has hold of the process.
-pub fn start(host: &Host, orders: &Orders<'_>, whom: Whom<'_>) -> Result<Stepping> {
+/// What the stepper is told.
+fn arguments(orders: &Orders<'_>, more: &str) -> [String; 5] {
     let thread = orders.at.map_or(0, |step| step.thread).to_string();
     let at = orders.at.map_or("0".to_owned(), |step| format!("{}:{}:{}", step.call, step.what, step.time));
-    let (seconds, how) = (orders.seconds.to_string(), if orders.how.is_empty() { "-" } else { orders.how });
-    let command = host.command(STEPPER).args(&[orders.name, &thread, &at, &seconds, how]);
+    [orders.name.to_owned(), thread, at, orders.seconds.to_string(), format!("-{}{more}", orders.how)]
+}
+
+/// Writes a script that becomes a program under the stepper, for a unit to start; what comes of it is read by [`told`].
+pub fn instead(host: &Host, orders: &Orders<'_>, script: &str, program: &str) -> Result<()> {
+    let line = format!("exec {STEPPER} {} {program}\n", arguments(orders, "b").join(" "));
+    host.sh(&format!("rm -f {TOLD}"))?;
+    Ok(host.write_file(script, line, 0o755)?)
+}
+
+/// Waits until the program of [`instead`] is over, or the stepper has let it go.
+pub fn told(host: &Host) -> Result<Stepped> {
+    let text = host.sh(&format!(
+        "timeout 60 sh -c 'until grep -qsE \"^(ended|late)$\" {TOLD}; do sleep 0.01; done'; cat {TOLD}"
+    ))?;
+    read(text.lines().map(|line| Ok(line.to_owned())))
+}
+
+/// Starts it; comes back once it has hold of the process.
+pub fn start(host: &Host, orders: &Orders<'_>, whom: Whom<'_>) -> Result<Stepping> {
+    let command = host.command(STEPPER).args(&arguments(orders, "").each_ref().map(String::as_str));
     let command = match whom {
         Whom::Of(pid) => command.args(&["-p", &pid.to_string()]),
         Whom::Command(line) => command.args(&["/bin/sh", "-c", line]),
@@ -107,21 +128,26 @@ pub fn start(host: &Host, orders: &Orders<'_>, whom: Whom<'_>) -> Result<Steppin
 impl Stepping {
     /// Waits until the program is over, or the stepper has let it go.
     pub fn end(mut self) -> Result<Stepped> {
-        let (mut stepped, mut times) = (Stepped::default(), BTreeMap::<_, usize>::new());
-        for line in self.lines.by_ref() {
-            let line = line?;
-            let words: Vec<&str> = line.split(' ').collect();
-            let [how @ ("step" | "killed"), _, thread, call, what] = words.as_slice() else { continue };
-            let mut step = Step { thread: thread.parse()?, call: (*call).to_owned(), what: kind_of(what), time: 0 };
-            let time = times.entry(step.kind()).or_default();
-            *time += 1;
-            step.time = *time;
-            if *how == "killed" { stepped.killed = true } else { stepped.seen.push(step) }
-        }
+        let stepped = read(self.lines.by_ref())?;
         let ended = self.child.0.wait()?;
         ensure!(ended.success(), "the stepper ended with {ended}");
         Ok(stepped)
     }
+}
+
+fn read(lines: impl Iterator<Item = std::io::Result<String>>) -> Result<Stepped> {
+    let (mut stepped, mut times) = (Stepped::default(), BTreeMap::<_, usize>::new());
+    for line in lines {
+        let line = line?;
+        let words: Vec<&str> = line.split(' ').collect();
+        let [how @ ("step" | "killed"), _, thread, call, what] = words.as_slice() else { continue };
+        let mut step = Step { thread: thread.parse()?, call: (*call).to_owned(), what: kind_of(what), time: 0 };
+        let time = times.entry(step.kind()).or_default();
+        *time += 1;
+        step.time = *time;
+        if *how == "killed" { stepped.killed = true } else { stepped.seen.push(step) }
+    }
+    Ok(stepped)
 }
 
 /// A file of the inbox is named by what it is and a number, digest or session.

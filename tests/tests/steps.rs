@@ -5,6 +5,8 @@ use anyhow::{Context, bail, ensure};
 use base64ct::{Base64UrlUnpadded, Encoding};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::ChildStdout;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tether_central::store::{self, Place, Sqlite};
@@ -13,7 +15,7 @@ use tether_tests::agent::Connection;
 use tether_tests::provider::ALICE;
 use tether_tests::realm::{Opened, Realm};
 use tether_tests::recordings::{Recording, Shown, wait_for};
-use tether_tests::steps::{self, Held, Orders, Step, Whom, chosen};
+use tether_tests::steps::{self, Held, Orders, Step, Stepped, Whom, chosen};
 use tether_tests::{Agent, Scene, Trail};
 
 type Result<T = ()> = anyhow::Result<T>;
@@ -45,13 +47,17 @@ on_bookworm_and_trixie_if_long!(
     a_commands_recorder_dies_before_any_of_its_calls,
     a_terminals_recorder_dies_before_any_of_its_calls,
     a_keeper_under_sudo_dies_before_any_of_its_calls,
+    a_keeper_under_run_dies_before_any_of_its_calls,
+    sudo_that_records_a_terminal_dies_before_any_of_its_calls,
 );
 
 /// As its unit starts it, without a second's pause before.
 const COURIER: &str = "umask 077; exec setpriv --reuid=tether-courier --regid=tether-courier --init-groups \
                        /usr/libexec/tether/tether-courier run >/dev/null 2>>/srv/steps/courier.log";
 /// So many deaths of the courier, unless all are wanted.
-const DEATHS: usize = 150;
+const DEATHS: usize = 100;
+/// So many steps take each of its threads from its connection to the end of what it carried first, and more.
+const ROUND: usize = 80;
 /// How long all may take to be everywhere once nobody dies any more.
 const SETTLED: Duration = Duration::from_secs(60);
 
@@ -179,15 +185,15 @@ fn die(host: &Host) -> Result<BTreeMap<String, usize>> {
     Ok(died)
 }
 
-/// Each thread's steps until it has made the last of its kinds twice: then it begins anew.
+/// Of each thread the steps until it begins anew with what comes next, and the first of each kind, however late.
 fn carrying(seen: &[Step]) -> Vec<Step> {
-    let threads: BTreeSet<usize> = seen.iter().map(|step| step.thread).collect();
-    let of = |thread: usize| {
-        let its: Vec<&Step> = seen.iter().filter(|step| step.thread == thread).collect();
-        let last = its.iter().rposition(|step| step.time == 1).map_or(0, |last| last + 4);
-        its.into_iter().take(last).cloned().collect::<Vec<_>>()
+    let mut counts = BTreeMap::<usize, usize>::new();
+    let is_one = |step: &&Step| {
+        let count = counts.entry(step.thread).or_default();
+        *count += 1;
+        *count <= ROUND || step.time == 1
     };
-    threads.into_iter().flat_map(of).collect()
+    seen.iter().filter(is_one).cloned().collect()
 }
 
 /// What is to be there at least.
@@ -505,11 +511,11 @@ fn what_is_unrecorded_runs_where_nobody_ends_it(scene: &mut Scene) -> Result {
     let connection = agent.connect()?;
     let mut child = Held(connection.start("setsid -f sleep 4321 >/dev/null 2>&1 </dev/null; echo $PPID; read x")?);
     let mut recorder = String::new();
-    let mut out = std::io::BufReader::new(child.0.stdout.take().context("no stdout")?);
-    std::io::BufRead::read_line(&mut out, &mut recorder)?;
+    let mut out = BufReader::new(child.0.stdout.take().context("no stdout")?);
+    out.read_line(&mut recorder)?;
     let host = &scene.host;
     let uid = host.sh(&format!("ps -o uid= -p {}", recorder.trim()))?.trim().parse()?;
-    host.sh(&format!("systemctl kill -s STOP tether-agentd; kill -9 {}", recorder.trim()))?;
+    host.sh(&format!("{STOP}; kill -9 {}", recorder.trim()))?;
     child.0.wait()?;
     let goes_on = runs(host, uid)?;
     host.sh("systemctl kill -s CONT tether-agentd")?;
@@ -520,9 +526,13 @@ fn what_is_unrecorded_runs_where_nobody_ends_it(scene: &mut Scene) -> Result {
     Ok(())
 }
 
+/// All of agentd's threads: the signal is one thread's to hand on, when it gets to run.
+const STOP: &str = "pid=$(systemctl show -p MainPID --value tether-agentd); kill -STOP $pid; \
+                    while grep -q '^State:.[^T]' /proc/$pid/task/*/status; do sleep 0.01; done";
+
 fn read_all(child: &mut Held) -> Result<Vec<u8>> {
     let mut all = Vec::new();
-    std::io::Read::read_to_end(child.0.stdout.as_mut().context("no stdout")?, &mut all)?;
+    child.0.stdout.as_mut().context("no stdout")?.read_to_end(&mut all)?;
     child.0.wait()?;
     Ok(all)
 }
@@ -532,9 +542,20 @@ const WIDE: &str =
     "name = \"triage\"\nversion = 7\n[[rule]]\nid = \"shell\"\nprogram = \"/usr/bin/dash\"\narguments = \"any\"\n";
 /// What a command does that ends; the other goes on for ever.
 const ENDS: &str = "echo one; echo err >&2; seq 1 15000; echo two";
-const KEEPERS: [&str; 6] = ["0 identity -", "0 read pipe", "0 write sudo", "0 write pipe", "0 wait -", "0 exit -"];
 
-/// A command under sudo.
+/// Who records a command, and how it is come by.
+struct Keeper {
+    /// The program that records.
+    name: &'static str,
+    /// What the agent types before the command.
+    way: &'static str,
+    /// Whether it has a terminal.
+    terminal: bool,
+    /// What it must have died before.
+    kinds: &'static [&'static str],
+}
+
+/// A command that was recorded.
 struct Command {
     shown: Vec<u8>,
     killed: bool,
@@ -542,6 +563,21 @@ struct Command {
 }
 
 fn a_keeper_under_sudo_dies_before_any_of_its_calls(suite: Suite) -> Result {
+    let kinds = &["0 identity -", "0 read pipe", "0 write sudo", "0 write pipe", "0 wait -", "0 exit -"];
+    a_keeper_dies(suite, &Keeper { name: "tether-confine", way: "sudo", terminal: false, kinds })
+}
+
+fn a_keeper_under_run_dies_before_any_of_its_calls(suite: Suite) -> Result {
+    let kinds = &["0 identity -", "0 read pipe", "0 write run", "0 write pipe", "0 wait -", "0 exit -"];
+    a_keeper_dies(suite, &Keeper { name: "tether-confine", way: "tether run", terminal: false, kinds })
+}
+
+fn sudo_that_records_a_terminal_dies_before_any_of_its_calls(suite: Suite) -> Result {
+    let kinds = &["0 read device", "0 write sudo", "0 write device", "0 exit -"];
+    a_keeper_dies(suite, &Keeper { name: "sudo", way: "sudo", terminal: true, kinds })
+}
+
+fn a_keeper_dies(suite: Suite, keeper: &Keeper) -> Result {
     let mut scene = Scene::new(suite)?;
     scene.publish(WIDE)?;
     steps::build(&scene.host)?;
@@ -549,11 +585,14 @@ fn a_keeper_under_sudo_dies_before_any_of_its_calls(suite: Suite) -> Result {
     let (session, connection) = (draft.grant.session.to_string(), agent.connect()?);
     let endless = format!("{ENDS}; exec sleep 4321");
     // The control: watched, and let live, one ends and the other runs on.
-    let ending = under_sudo(&scene, &connection, ENDS, None)?;
+    let ending = keeper.keep(&scene, &connection, ENDS, None)?;
     ensure!(ending.shown.len() > 50_000 && !ending.killed, "{} bytes", ending.shown.len());
-    let running = under_sudo(&scene, &connection, &endless, None)?;
+    let running = keeper.keep(&scene, &connection, &endless, None)?;
     ensure!(!running.killed && ending.seen.len() > running.seen.len(), "{:?}", ending.seen);
-    a_command_goes_on_where_nobody_ends_it(&scene, &connection)?;
+    if !keeper.terminal {
+        // What has sudo's terminal ends with that, whoever is there.
+        a_command_goes_on_where_nobody_ends_it(&scene, &connection, keeper)?;
+    }
 
     // Its first steps are tried with the command that does not end by itself, what comes after that with the other.
     let seen = |step: &Step| running.seen.contains(step);
@@ -563,9 +602,9 @@ fn a_keeper_under_sudo_dies_before_any_of_its_calls(suite: Suite) -> Result {
         scene.central.head(&scene.host)?;
         let before = begun(&scene, &session)?;
         let script = if seen(step) { &endless } else { ENDS };
-        let dead = under_sudo(&scene, &connection, script, Some(step))?;
+        let dead = keeper.keep(&scene, &connection, script, Some(step))?;
         if !dead.killed {
-            ensure!(step.time > 1, "no keeper came by {step:?}");
+            // How many parts an output comes in differs, and who sees first that the other is over.
             continue;
         }
         kinds.insert(step.kind());
@@ -573,39 +612,80 @@ fn a_keeper_under_sudo_dies_before_any_of_its_calls(suite: Suite) -> Result {
         irregular += usize::from(checked.with_context(|| format!("before {step:?}"))?);
     }
     eprintln!("{} steps of {}, {irregular} without an end", tried.len(), ending.seen.len());
-    let missed: Vec<_> = KEEPERS.iter().filter(|kind| !kinds.contains(**kind)).collect();
+    let missed: Vec<_> = keeper.kinds.iter().filter(|kind| !kinds.contains(**kind)).collect();
     ensure!(missed.is_empty(), "no keeper has died before {missed:?}: {kinds:?}");
     ensure!(irregular > kinds.len(), "only {irregular} died in the midst");
     ensure!(connection.run("sudo dash -c 'echo on'")?.out == "on\n", "the session goes on");
     Ok(())
 }
 
-fn under_sudo(scene: &Scene, connection: &Connection<'_>, script: &str, at: Option<&Step>) -> Result<Command> {
-    use std::io::{BufRead, Read, Write};
-    let mut child = Held(connection.start(&format!("echo $$; read go; exec sudo dash -c '{script}'"))?);
-    let mut out = std::io::BufReader::new(child.0.stdout.take().context("no stdout")?);
-    let mut shell = String::new();
-    if out.read_line(&mut shell)? == 0 {
-        let mut why = String::new();
-        child.0.stderr.as_mut().context("no stderr")?.read_to_string(&mut why)?;
-        bail!("no shell: {why}");
+/// A unit's own process is stepped by what the unit starts in its place.
+const RUNNER: &str = "mkdir -p /run/systemd/system/tether-runner@.service.d; \
+    printf '[Service]\\nExecStart=\\nExecStart=/bin/sh /srv/steps/runner\\n' > /run/systemd/system/tether-runner@.service.d/steps.conf; \
+    systemctl daemon-reload";
+
+impl Keeper {
+    /// Runs a command, its recorder stepped. One that would go on for ever, and was not killed, is ended here.
+    fn keep(&self, scene: &Scene, connection: &Connection<'_>, script: &str, at: Option<&Step>) -> Result<Command> {
+        let is_endless = script != ENDS;
+        let orders = Orders { name: self.name, seconds: if is_endless { 2 } else { 20 }, how: "f", at };
+        let (stepped, shown) = if self.way == "sudo" {
+            let (mut child, mut out, shell) = self.start(connection, script)?;
+            let stepping = steps::start(&scene.host, &orders, Whom::Of(shell))?;
+            child.0.stdin.as_mut().context("no stdin")?.write_all(b"\n")?;
+            self.watch(scene, is_endless, &mut child, &mut out, || stepping.end())?
+        } else {
+            scene.host.sh(RUNNER)?;
+            steps::instead(&scene.host, &orders, "/srv/steps/runner", "/usr/libexec/tether/tether-runner")?;
+            let (mut child, mut out, _) = self.start(connection, script)?;
+            child.0.stdin.as_mut().context("no stdin")?.write_all(b"\n")?;
+            self.watch(scene, is_endless, &mut child, &mut out, || steps::told(&scene.host))?
+        };
+        Ok(Command { shown, killed: stepped.killed, seen: stepped.seen })
     }
-    let seconds = if script == ENDS { 20 } else { 2 };
-    let orders = Orders { name: "tether-confine", seconds, how: "f", at };
-    let stepping = steps::start(&scene.host, &orders, Whom::Of(shell.trim().parse()?))?;
-    child.0.stdin.as_mut().context("no stdin")?.write_all(b"\n")?;
-    let reading = std::thread::spawn(move || {
+
+    /// A shell that becomes the command at a line's end, and its number.
+    fn start(&self, connection: &Connection<'_>, script: &str) -> Result<(Held, BufReader<ChildStdout>, u32)> {
+        let line = format!("echo $$; read go; exec {} dash -c '{script}'", self.way);
+        let options: &[&str] = if self.terminal { &["-tt", "-o", "LogLevel=ERROR"] } else { &[] };
+        let mut child = Held(connection.start_with(options, &line)?);
+        let mut out = BufReader::new(child.0.stdout.take().context("no stdout")?);
+        let mut shell = String::new();
+        if out.read_line(&mut shell)? == 0 {
+            let mut why = String::new();
+            child.0.stderr.as_mut().context("no stderr")?.read_to_string(&mut why)?;
+            bail!("no shell: {why}");
+        }
+        Ok((child, out, shell.trim().parse()?))
+    }
+
+    fn watch(
+        &self,
+        scene: &Scene,
+        is_endless: bool,
+        child: &mut Held,
+        out: &mut BufReader<ChildStdout>,
+        end: impl FnOnce() -> Result<Stepped>,
+    ) -> Result<(Stepped, Vec<u8>)> {
         let mut shown = Vec::new();
-        out.read_to_end(&mut shown).map(|_| shown)
-    });
-    let stepped = stepping.end()?;
-    if !stepped.killed && script != ENDS {
-        ensure!(commands(&scene.host)?.contains("sleep"), "the control: watched, it does not run");
-        scene.host.sh("pkill -KILL -x sudo")?;
+        let stepped = std::thread::scope(|scope| {
+            let reading = scope.spawn(|| out.read_to_end(&mut shown));
+            let stepped = end()?;
+            if is_endless && !stepped.killed {
+                ensure!(commands(&scene.host)?.contains("sleep"), "the control: watched, it does not run");
+                scene.host.sh("pkill -KILL -x 'sudo|tether-runner'")?;
+            }
+            reading.join().map_err(|_| anyhow::anyhow!("who reads panicked"))??;
+            Ok::<_, anyhow::Error>(stepped)
+        })?;
+        child.0.wait()?;
+        // The terminal shows the line's end that was typed to begin, and what sudo's other half says of sudo's death.
+        let said = b"sudo: ";
+        let own = shown.windows(said.len()).position(|part| part == said).filter(|_| self.terminal);
+        shown.truncate(own.unwrap_or(shown.len()));
+        let typed = if self.terminal && shown.starts_with(b"\r\n") { 2 } else { 0 };
+        Ok((stepped, shown.split_off(typed)))
     }
-    child.0.wait()?;
-    let shown = reading.join().map_err(|_| anyhow::anyhow!("who reads panicked"))??;
-    Ok(Command { shown, killed: stepped.killed, seen: stepped.seen })
 }
 
 /// What runs in a command's cgroup.
@@ -618,7 +698,8 @@ fn begun(scene: &Scene, session: &str) -> Result<BTreeSet<String>> {
     let trail = scene.trail()?;
     let started = trail.of(session).filter(|link| link.event.event == "recording.started");
     let names = started.filter_map(|link| link.event.details["recording"].as_str());
-    Ok(names.filter(|name| name.starts_with("sudo-")).map(str::to_owned).collect())
+    let is_of_a_command = |name: &&str| ["sudo-", "run-"].iter().any(|kind| name.starts_with(kind));
+    Ok(names.filter(is_of_a_command).map(str::to_owned).collect())
 }
 
 /// Whether its recording has no end; it says so. Nothing of it runs.
@@ -634,26 +715,28 @@ fn a_command_is_over(scene: &Scene, session: &str, before: &BTreeSet<String>, de
     let recording = Recording::named(scene, session, name)?;
     recording.check()?;
     let Shown { out, end, .. } = recording.shown()?;
-    ensure!(out.starts_with(&dead.shown), "shown were {} bytes, recorded {}", dead.shown.len(), out.len());
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes.get(..100).unwrap_or(bytes)).into_owned();
+    ensure!(out.starts_with(&dead.shown), "shown: {:?}, recorded: {:?}", text(&dead.shown), text(&out));
     ensure!(is_regular(&recording) == end.is_some(), "{:?} {end:?}", recording.ended);
     Ok(end.is_none())
 }
 
-/// The control: while agentd cannot act, a command outlives its keeper, and is seen to.
-fn a_command_goes_on_where_nobody_ends_it(scene: &Scene, connection: &Connection<'_>) -> Result {
-    let mut child = Held(connection.start("sudo dash -c 'echo started; exec sleep 4321'")?);
-    let mut line = String::new();
-    let mut out = std::io::BufReader::new(child.0.stdout.take().context("no stdout")?);
-    std::io::BufRead::read_line(&mut out, &mut line)?;
+/// The control: while agentd cannot act, a command outlives its recorder, and is seen to.
+fn a_command_goes_on_where_nobody_ends_it(scene: &Scene, connection: &Connection<'_>, keeper: &Keeper) -> Result {
     let host = &scene.host;
+    let script = "echo started; exec sleep 4321";
+    let (mut child, mut out, _) = keeper.start(connection, script)?;
+    child.0.stdin.as_mut().context("no stdin")?.write_all(b"\n")?;
     wait_for("it runs", || Ok(commands(host)?.contains("sleep")))?;
     // sudo waits for agentd a while; the channel itself would wait for it in vain.
-    let over = "timeout 10 sh -c 'while pgrep -x \"sudo|tether-confine\" >/dev/null; do sleep 0.01; done'";
-    host.sh(&format!("systemctl kill -s STOP tether-agentd; pkill -KILL -x tether-confine; {over}"))?;
+    let over =
+        "timeout 10 sh -c 'while pgrep -x \"sudo|tether-confine|tether-runner\" >/dev/null; do sleep 0.01; done'";
+    host.sh(&format!("{STOP}; pkill -KILL -x {}; {over}", keeper.name))?;
     let goes_on = commands(host)?;
     host.sh("systemctl kill -s CONT tether-agentd")?;
     ensure!(goes_on.contains("sleep"), "nobody could end it, and it is not seen: {goes_on:?}");
     wait_for("agentd ends it", || Ok(commands(host)?.is_empty()))?;
+    out.read_to_end(&mut Vec::new())?;
     child.0.wait()?;
     Ok(())
 }
