@@ -174,8 +174,13 @@ impl Connection<'_> {
 
     /// Starts a command over it and lets it run.
     pub fn start(&self, command: &str) -> Result<Child> {
+        self.start_with(&[], command)
+    }
+
+    /// The same with more options for ssh.
+    pub fn start_with(&self, options: &[&str], command: &str) -> Result<Child> {
         let mut ssh = self.agent.client("ssh")?;
-        ssh.args(["-S", &self.control, "-o", "ControlMaster=no"]);
+        ssh.args(["-S", &self.control, "-o", "ControlMaster=no"]).args(options);
         ssh.stdout(Stdio::piped()).stderr(Stdio::piped()).stdin(Stdio::piped());
         ssh.arg(&self.agent.destination).arg(command).spawn().context("ssh")
     }

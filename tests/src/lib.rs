@@ -31,6 +31,7 @@ pub mod recorder;
 pub mod recordings;
 pub mod scene;
 pub mod snapshot;
+pub mod steps;
 pub mod trail;
 pub mod useful;
 pub mod whose;

@@ -69,7 +69,14 @@ pub fn read(path: &Path) -> anyhow::Result<Vec<Recorded>> {
 
 async fn record(file: &Arc<Mutex<File>>, request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
-    let sent = to_bytes(body, BODY_MAX).await.unwrap_or_default();
+    let sent = match to_bytes(body, BODY_MAX).await {
+        Ok(sent) => sent,
+        // Broken off: central is to meet it so, and nobody hears the answer.
+        Err(error) => {
+            let broken = futures_util::stream::once(async { Err::<Bytes, _>(error) });
+            return next.run(Request::from_parts(parts, Body::from_stream(broken))).await;
+        }
+    };
     let asked = Recorded {
         method: parts.method.to_string(),
         path: route_of(parts.uri.path()),

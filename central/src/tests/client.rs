@@ -54,6 +54,12 @@ impl Client {
         self.0.flush().await
     }
 
+    /// Ends as a process does that is killed while something waits to be read: the other side sees a reset.
+    pub(super) fn reset(self) {
+        let (stream, _) = self.0.get_ref().get_ref();
+        let _ = stream.set_zero_linger();
+    }
+
     /// Sends, and reads an answer with a length.
     pub(super) async fn ask(&mut self, method: &str, path: &str) -> Result<Answer> {
         let text = format!(

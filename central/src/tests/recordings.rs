@@ -459,6 +459,42 @@ fn who_is_slow_holds_up_nobody_but_itself() {
     assert!(host.put(&session, "sudo-1", 0, &small).unwrap().whole);
 }
 
+/// A courier that dies before it has sent all has sent no other bytes than were recorded.
+#[test]
+fn what_is_broken_off_is_no_alarm() {
+    let (world, session) = setup();
+    let mut host = Side::new(&world, HOST, 9);
+    let small = bytes(1000);
+    host.tell(&session, "sudo-1", &small).send();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let all = world.app.bringing_places.available_permits();
+    let until = |is_brought: bool| {
+        let begun = Instant::now();
+        while (world.app.bringing_places.available_permits() < all) != is_brought {
+            assert!(begun.elapsed() < Duration::from_secs(20), "brought: {}", !is_brought);
+        }
+    };
+    for (part, resets) in [("", false), ("half of", false), ("", true), ("half of", true)].repeat(5) {
+        let mut broken = runtime.block_on(connect(&world));
+        runtime.block_on(broken.send(&(host.head(&session, "sudo-1", 1000) + part))).unwrap();
+        // The rest is waited for, and does not come.
+        until(true);
+        if resets {
+            broken.reset()
+        } else {
+            drop(broken)
+        }
+        until(false);
+    }
+    assert!(host.put(&session, "sudo-1", 0, &small).unwrap().whole);
+    let alarms = || world.trail("recording.alarm").len();
+    assert_eq!(alarms(), 0);
+    // The control: other bytes, whole, are one.
+    host.tell(&session, "sudo-2", &small).send();
+    assert_eq!(host.put(&session, "sudo-2", 0, &small[..999]), refused(400, "recording.digest"));
+    assert_eq!(alarms(), 1);
+}
+
 #[test]
 fn auditors_read_them_and_that_is_on_record() {
     let (world, session) = setup();

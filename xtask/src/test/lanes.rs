@@ -16,6 +16,7 @@ const LONGEST: [&str; 38] = [
     "gtfobins",
     "forgeries",
     "panics",
+    "steps",
     "session_recording",
     "power",
     "end",
