@@ -41,12 +41,14 @@ impl Folder {
     pub fn open(folder: &Path, appended: bool) -> io::Result<Self> {
         let watch = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
         let mut news = inotify::WatchFlags::MOVED_TO | inotify::WatchFlags::CLOSE_WRITE | inotify::WatchFlags::ATTRIB;
+        news |= inotify::WatchFlags::DELETE_SELF | inotify::WatchFlags::MOVE_SELF;
         news.set(inotify::WatchFlags::MODIFY, appended);
         inotify::add_watch(&watch, folder, news)?;
         Ok(Self(watch))
     }
 
-    /// Waits until something has changed, or for so long.
+    /// Waits until something has changed, or for so long. An error if the folder is gone: another one may be in its place,
+    /// as after a stop of agentd, and nothing of that would be seen here.
     pub fn wait(&self, limit: Duration) -> io::Result<()> {
         use rustix::event::{PollFd, PollFlags, Timespec, poll};
         let tv_sec = i64::try_from(limit.as_secs()).unwrap_or(i64::MAX);
@@ -58,7 +60,39 @@ impl Folder {
         }
         let mut buffer = [std::mem::MaybeUninit::uninit(); 4096];
         let mut events = inotify::Reader::new(&self.0, &mut buffer);
-        while events.next().is_ok() {}
+        let gone = inotify::ReadFlags::DELETE_SELF | inotify::ReadFlags::MOVE_SELF | inotify::ReadFlags::IGNORED;
+        while let Ok(event) = events.next() {
+            if event.events().intersects(gone) {
+                return Err(io::Error::new(io::ErrorKind::NotFound, "the folder that is watched is gone"));
+            }
+        }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Instant;
+
+    /// agentd's folder goes when it is stopped, and is made anew when it starts.
+    #[test]
+    fn a_folder_that_is_made_anew_is_not_waited_for_in_vain() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("run");
+        let ways: [fn(&Path); 2] = [
+            |path| std::fs::remove_dir_all(path).unwrap(),
+            |path| std::fs::rename(path, path.with_extension("aside")).unwrap(),
+        ];
+        for way in ways {
+            std::fs::create_dir(&path).unwrap();
+            let watch = Folder::open(&path, false).unwrap();
+            std::fs::write(path.join("file"), "news").unwrap();
+            watch.wait(Duration::from_secs(60)).unwrap();
+            way(&path);
+            let begun = Instant::now();
+            assert!(watch.wait(Duration::from_secs(60)).is_err());
+            assert!(begun.elapsed() < Duration::from_secs(30));
+        }
     }
 }
