@@ -40,7 +40,9 @@ pub fn check(hand_on: bool, terminals: bool, layers: Layers) -> Result<Option<St
         return Ok(None);
     }
     let input = look("input", stdin())?;
-    let is_anothers = !terminals && is_terminal(&input);
+    // What sudo made for the command is root's. It leaves an input alone that is another terminal than the one it stands
+    // before, and a terminal is open in both directions.
+    let is_anothers = is_terminal(&input) && (!terminals || input.st_uid != 0);
     let mut terminal = (is_terminal(&input) && !is_anothers).then_some(input);
     let stays = !hand_on || is_anothers || unfit(&input).is_some();
     if stays || leads_out(stdin()).map_err(|errno| wrong("input", &errno.to_string()))? {

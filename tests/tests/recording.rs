@@ -118,6 +118,10 @@ fn nothing_reaches_the_agent_past_the_recording(suite: Suite) -> Result {
         format!("python3 -c 'import os, subprocess\n{pipe}\n{run}\n{read}'")
     };
     let named = "os.mkfifo(\"/tmp/way\")\nw = os.open(\"/tmp/way\", os.O_RDWR)\nos.fchmod(w, 0o666)\nr = os.open(\"/tmp/way\", os.O_RDONLY)";
+    // Another terminal of the agent's than the one that sudo stands before.
+    let other = "import os, pty\nm, s = os.openpty()\nos.set_blocking(m, False)\n\
+                 pty.spawn([\"sh\", \"-c\", \"sudo dash -c \\\"echo past >&0\\\" 2>&1 <>\" + os.ttyname(s)])\n\
+                 try: print(os.read(m, 99))\nexcept BlockingIOError: pass";
     // The agent's own terminal.
     let terminal = |line: &str| format!("python3 -c 'import pty; pty.spawn([\"sh\", \"-c\", \"{line}\"])'");
     let ways = [
@@ -125,13 +129,16 @@ fn nothing_reaches_the_agent_past_the_recording(suite: Suite) -> Result {
         input("tether run"),
         opened("r, w = os.pipe()\nos.fchmod(r, 0o666)"),
         opened(named),
+        format!("python3 -c '{other}'"),
         terminal("sudo dash -c \\\"echo past >/dev/tty\\\" 2>/dev/null | cat"),
         terminal("sudo dash -c \\\"echo past >/dev/tty\\\" >/dev/null 2>&1"),
     ];
     let mut past = Vec::new();
     for way in &ways {
         let shown = shows(way)?;
-        past.extend((!shown.is_empty()).then_some((way, shown)));
+        let recorded = Recording::last(&scene, draft.grant.session.as_str())?.shown()?;
+        let is_past = shown.contains("past") && !text(&recorded.all).contains("past");
+        past.extend(is_past.then_some((way, shown)));
     }
     ensure!(past.is_empty(), "{past:#?}");
     // The controls: what is handed on is, and a terminal of sudo's is recorded.
