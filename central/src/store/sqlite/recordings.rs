@@ -121,7 +121,9 @@ mod tests {
             .unwrap()
             .collect::<Result<_, _>>()
             .unwrap();
-        let found = plan.iter().any(|step| step.contains("entries_of_recordings (session=? AND chain=? AND <expr>=? AND rowid>?)"));
+        let found = plan
+            .iter()
+            .any(|step| step.contains("entries_of_recordings (session=? AND chain=? AND <expr>=? AND rowid>?)"));
         assert!(found, "{plan:?}");
     }
 }
