@@ -7,7 +7,7 @@ use super::program::Program;
 
 /// Programs on hosts that take longest, longest first: a long one that is started last keeps one lane busy while
 /// the other is idle. One that is not listed is taken for long.
-const LONGEST: [&str; 38] = [
+const LONGEST: [&str; 39] = [
     "install",
     "inhost",
     "strangers",
@@ -16,12 +16,13 @@ const LONGEST: [&str; 38] = [
     "gtfobins",
     "forgeries",
     "panics",
-    "steps",
+    "recorder_steps",
     "session_recording",
     "power",
     "end",
     "crashes",
     "root_attacker",
+    "courier_steps",
     "many",
     "full_disk",
     "run",
