@@ -10,6 +10,8 @@ use std::collections::BTreeSet;
 
 /// A command line is kept whole up to this many bytes.
 const WHOLE_MAX: usize = 8192;
+/// What spells a word of a shell's and is no part of it.
+const QUOTES: [char; 3] = ['\'', '"', '\\'];
 /// What hides the argument that follows.
 const AFTER: &str = "after:";
 
@@ -76,27 +78,18 @@ impl Redaction {
     /// one that is hidden is not looked at again, so the text does not grow with each of them.
     pub fn words(&self, text: &str, argv: &[String]) -> String {
         let hides = |(at, word): &(usize, &String)| !word.is_empty() && self.hides(argv, *at, word);
-        let hidden: BTreeSet<&str> = argv.iter().enumerate().filter(hides).map(|(_, word)| word.as_str()).collect();
-        let places =
-            |word: &&str| text.match_indices(*word).map(|(at, word)| (at, at + word.len())).collect::<Vec<_>>();
-        let mut places: Vec<(usize, usize)> = hidden.iter().flat_map(places).collect();
-        places.sort_unstable();
-        let (mut out, mut done) = (String::with_capacity(text.len()), 0);
-        for (from, to) in places {
-            // Those that touch or overlap are one.
-            if done == 0 || from > done {
-                out.push_str(text.get(done..from).unwrap_or_default());
-                out.push_str("(hidden)");
-            }
-            done = done.max(to);
-        }
-        out + text.get(done..).unwrap_or_default()
+        blanked(text, &argv.iter().enumerate().filter(hides).map(|(_, word)| word.as_str()).collect())
     }
 
-    /// A shell's command line, which is one text: what its words hide, as far as blanks part them.
+    /// A shell's command line, which is one text: what its words hide, as far as blanks outside of quotes part them.
     pub fn line(&self, text: &str) -> String {
-        let words: Vec<String> = std::iter::once("sh").chain(text.split_whitespace()).map(str::to_owned).collect();
-        self.words(text, &words)
+        let words = shell_words(text);
+        let plain: Vec<String> =
+            std::iter::once("sh".to_owned()).chain(words.iter().map(|word| word.replace(QUOTES, ""))).collect();
+        let hidden = plain.iter().enumerate().skip(1).filter(|(at, word)| self.hides(&plain, *at, word));
+        // As it is spelled; without its quotes it may stand elsewhere.
+        let spelled = hidden.flat_map(|(at, word)| words.get(at - 1).copied().into_iter().chain([word.as_str()]));
+        blanked(text, &spelled.filter(|word| !word.is_empty()).collect())
     }
 
     fn hides<T: AsRef<str>>(&self, argv: &[T], at: usize, word: &str) -> bool {
@@ -108,6 +101,48 @@ impl Redaction {
         self.own.iter().any(|pattern| pattern.is_match(word))
             || (at > 1 && self.after.iter().any(|pattern| pattern.is_match(before)))
     }
+}
+
+/// A text without these words.
+fn blanked(text: &str, hidden: &BTreeSet<&str>) -> String {
+    let places = |word: &&str| text.match_indices(*word).map(|(at, word)| (at, at + word.len())).collect::<Vec<_>>();
+    let mut places: Vec<(usize, usize)> = hidden.iter().flat_map(places).collect();
+    places.sort_unstable();
+    let (mut out, mut done) = (String::with_capacity(text.len()), 0);
+    for (from, to) in places {
+        // Those that touch or overlap are one.
+        if done == 0 || from > done {
+            out.push_str(text.get(done..from).unwrap_or_default());
+            out.push_str("(hidden)");
+        }
+        done = done.max(to);
+    }
+    out + text.get(done..).unwrap_or_default()
+}
+
+/// The words of a shell's command line as they are spelled: blanks part them where no quote is open and no backslash
+/// stands before.
+fn shell_words(text: &str) -> Vec<&str> {
+    let (mut words, mut begun, mut quote, mut escaped) = (Vec::new(), None, None, false);
+    for (at, character) in text.char_indices() {
+        if character.is_whitespace() && quote.is_none() && !escaped {
+            words.extend(begun.take().and_then(|from| text.get(from..at)));
+            continue;
+        }
+        begun.get_or_insert(at);
+        if std::mem::take(&mut escaped) {
+            continue;
+        }
+        match (character, quote) {
+            // Between single quotes a backslash is one.
+            ('\\', None | Some('"')) => escaped = true,
+            ('\'' | '"', None) => quote = Some(character),
+            (_, Some(open)) if open == character => quote = None,
+            _ => {}
+        }
+    }
+    words.extend(begun.and_then(|from| text.get(from..)));
+    words
 }
 
 fn length(word: &Value) -> usize {
@@ -148,6 +183,23 @@ mod tests {
         assert_eq!(redaction.words(said, &line), "the value (hidden) of (hidden) is not allowed");
         assert_eq!(redaction.line("x --password  secret; y"), "x --password  (hidden) y");
         assert_eq!(Redaction::default().texts(&line), json!(line), "control: without patterns all is shown");
+    }
+
+    /// What stood behind the first blank of a quoted secret was shown.
+    #[test]
+    fn a_secret_in_quotes_is_hidden_whole() {
+        let usual = redaction(&USUAL);
+        for (line, shown) in [
+            ("mysql --password='correct horse' -e x", "mysql (hidden) -e x"),
+            ("x --token \"a b\" y", "x --token (hidden) y"),
+            ("x --token a\\ b y", "x --token (hidden) y"),
+            ("x --token='it'\\''s so' y", "x (hidden) y"),
+            ("export T=\"s3 cr\"; x --token 's3 cr'", "export T=\"(hidden)\"; x --token (hidden)"),
+            ("x --'password' \"never closed", "x --'password' (hidden)"),
+            ("echo \"it's\" 'all \"shown\"' here", "echo \"it's\" 'all \"shown\"' here"),
+        ] {
+            assert_eq!(usual.line(line), shown, "{line}");
+        }
     }
 
     #[test]

@@ -72,6 +72,7 @@ const MIGRATIONS: &[&str] = &[
     INSERT INTO subs SELECT issuer, sub, name FROM humans WHERE issuer <> '';
 ",
     recordings::TABLES,
+    recordings::BY_HOST,
 ];
 
 /// How long an act waits for another process (a backup, an admin's `audit`) that holds the file.

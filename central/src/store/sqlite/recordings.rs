@@ -21,6 +21,13 @@ pub(super) const TABLES: &str = "
         WHERE event IN ('recording.started', 'recording.chunk', 'recording.ended');
 ";
 
+/// By host, too: another one may have written as many as it likes about the session.
+pub(super) const BY_HOST: &str = "
+    DROP INDEX entries_of_recordings;
+    CREATE INDEX entries_of_recordings ON entries (session, chain, json_extract(line, '$.record.details.recording'))
+        WHERE event IN ('recording.started', 'recording.chunk', 'recording.ended');
+";
+
 impl Recordings for Inside<'_> {
     fn recording(&self, session: &SessionId, name: &str) -> Result<Option<Recording>, StoreError> {
         self.one("recordings", "SELECT doc FROM recordings WHERE session = ?1 AND name = ?2", [session.as_str(), name])
@@ -114,7 +121,7 @@ mod tests {
             .unwrap()
             .collect::<Result<_, _>>()
             .unwrap();
-        let found = plan.iter().any(|step| step.contains("entries_of_recordings (session=? AND <expr>=? AND rowid>?)"));
+        let found = plan.iter().any(|step| step.contains("entries_of_recordings (session=? AND chain=? AND <expr>=? AND rowid>?)"));
         assert!(found, "{plan:?}");
     }
 }
