@@ -55,3 +55,22 @@ macro_rules! on_both_suites {
         }
     };
 }
+
+/// The same where programs are alike on both suites and a test takes long: trixie only with `TETHER_TEST_LONG`.
+#[macro_export]
+macro_rules! on_bookworm_and_trixie_if_long {
+    ($($name:ident),+ $(,)?) => {
+        mod bookworm {
+            $(#[test] fn $name() -> anyhow::Result<()> { super::$name(tether_testhost::Suite::Bookworm) })+
+        }
+        mod trixie {
+            $(#[test] fn $name() -> anyhow::Result<()> {
+                if std::env::var_os("TETHER_TEST_LONG").is_none() {
+                    eprintln!("skipped: TETHER_TEST_LONG is not set");
+                    return Ok(());
+                }
+                super::$name(tether_testhost::Suite::Trixie)
+            })+
+        }
+    };
+}
