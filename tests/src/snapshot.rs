@@ -66,10 +66,11 @@ fn without_numbers(path: &str) -> String {
     if path.starts_with("/run/systemd/journal/streams/9:") {
         return "/run/systemd/journal/streams/NUMBER".to_owned();
     }
-    // A session's own name, and its recordings' numbers. `NAME.open` is not among them: what is over is closed.
+    // A session's own name, and its recordings' numbers, each with the note of its end. `NAME.open` is not among them: what
+    // is over is closed.
     if let Some(rest) = path.strip_prefix("/var/lib/tether/recordings/") {
         let is_folder = !rest.contains('/');
-        return match rest.ends_with(".rec") || is_folder {
+        return match rest.ends_with(".rec") || rest.ends_with(".ended") || is_folder {
             true => "/var/lib/tether/recordings/SESSION".to_owned(),
             false => path.to_owned(),
         };

@@ -128,7 +128,9 @@ impl Folder {
     /// then that record knows the session alone.
     pub fn note_ended(&self, key: &Key, ended: &Ended) {
         let path = self.recording(key).with_extension("ended");
-        let written = serde_json::to_vec(ended).map_err(io::Error::from).and_then(|text| fs::write(&path, text));
+        let file = || File::options().write(true).create(true).truncate(true).mode(0o600).open(&path);
+        let text = serde_json::to_vec(ended).map_err(io::Error::from);
+        let written = text.and_then(|text| file()?.write_all(&text));
         written.unwrap_or_else(|error| warn(format_args!("{}: {error}", path.display())));
     }
 
