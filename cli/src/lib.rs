@@ -3,6 +3,9 @@
 //! Exit codes: 0 done, 1 refused or failed, 2 wrong use, 3 a check found something. `tether run` has its command's.
 #![forbid(unsafe_code)]
 
+#[macro_use]
+mod out;
+
 mod bundle;
 mod central;
 mod chain;
@@ -23,8 +26,8 @@ use std::process::ExitCode;
 #[derive(Parser)]
 #[command(version, propagate_version = true)]
 struct Arguments {
-    /// Print one JSON object to stdout instead of words
-    #[arg(long, global = true)]
+    /// Print JSON to stdout instead of words
+    #[arg(long, global = true, display_order = 900)]
     json: bool,
     #[command(flatten)]
     who: central::Who,
