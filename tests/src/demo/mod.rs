@@ -10,7 +10,7 @@ pub use teller::{Step, Told};
 
 use anyhow::Result;
 use serde::Serialize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use tether_audit::Link;
 use tether_testhost::Suite;
 
@@ -41,6 +41,6 @@ pub struct Kept {
 }
 
 /// Tells the story on one suite with the package that was built last.
-pub fn run(suite: Suite, tell: &mut dyn FnMut(Told<'_>)) -> Result<Story> {
-    run_with(suite, &crate::scene::package()?, None, tell)
+pub fn run(suite: Suite, folder: Option<&Path>, tell: &mut dyn FnMut(Told<'_>)) -> Result<Story> {
+    run_with(suite, &crate::scene::package()?, folder, tell)
 }
