@@ -144,8 +144,32 @@ pub fn main() -> ExitCode {
         Ok(Found::Fine) => ExitCode::SUCCESS,
         Ok(Found::Something) => ExitCode::from(3),
         Err(error) => {
-            eprintln!("tether: {error:#}");
+            eprintln!("tether: {}", words(&error));
             ExitCode::FAILURE
         }
+    }
+}
+
+/// An error and its causes, each once: some say their cause themselves.
+fn words(error: &anyhow::Error) -> String {
+    error
+        .chain()
+        .skip(1)
+        .map(ToString::to_string)
+        .fold(error.to_string(), |text, cause| if text.contains(&cause) { text } else { format!("{text}: {cause}") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::words;
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let cause = || anyhow::anyhow!("no such file");
+        assert_eq!(words(&cause().context("cannot read x")), "cannot read x: no such file");
+        assert_eq!(
+            words(&cause().context("no agentd: no such file; see systemctl")),
+            "no agentd: no such file; see systemctl"
+        );
     }
 }

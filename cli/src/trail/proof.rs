@@ -60,7 +60,7 @@ fn chain(sum: &Summary, look: Look) -> Vec<String> {
     let (_, unchecked) = sum.countersignatures;
     let none = if unchecked > 0 {
         format!(
-            "not checked: {unchecked} are here, and no key set that has their key and a root's signature (--root, --keys)"
+            "not checked: {unchecked} here, and no key set that has their key and a root's signature (--root, --keys)"
         )
     } else {
         "nothing".to_owned()
