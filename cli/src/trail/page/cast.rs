@@ -23,8 +23,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const PATIENCE_ALL: Duration = Duration::from_secs(60);
 /// So many characters before the time is looked at again.
 const PART: usize = 4096;
-/// Where what was no terminal is shown: pipes have no size. The page has room for so many columns, and scrolls.
-const PIPE: (usize, usize) = (130, 300);
+/// How wide what was no terminal is shown: pipes have no size, and the page has room for so many columns.
+const PIPE_COLUMNS: usize = 130;
+/// As many events may move all rows of a large screen up; each makes all of them anew.
+const MOVES: usize = 200;
 /// The largest terminal.
 const SIZE_MAX: usize = 400;
 
@@ -120,8 +122,11 @@ impl Cast {
         }
         let (text, pipe) = converted(bytes);
         let read = Self::parse(name, &text)?;
-        let (columns, rows) = if pipe { PIPE } else { (read.columns, read.rows) };
-        Ok(Self { pipe, columns, rows, ..read })
+        if !pipe {
+            return Ok(read);
+        }
+        let rows = read.piped_rows();
+        Ok(Self { pipe, columns: PIPE_COLUMNS, rows, ..read })
     }
 
     /// asciicast v2: a header, then `[seconds, kind, text]` a line. What is cut at the end is left out.
@@ -142,6 +147,19 @@ impl Cast {
             cut: false,
             pipe: false,
         })
+    }
+
+    /// So many that nothing is moved out of sight, if that many are not too many.
+    fn piped_rows(&self) -> usize {
+        let (mut rows, mut characters) = (1, 0);
+        for (_, event) in &self.events {
+            if let Event::Output(text) = event {
+                rows += text.matches('\n').count();
+                characters += text.chars().count();
+            }
+        }
+        let rows = rows + characters / PIPE_COLUMNS;
+        if rows <= SIZE_MAX || self.events.len() <= MOVES { rows.min(SIZE_MAX) } else { self.rows }
     }
 
     /// The pictures, for the page's player: each says which rows are new.
@@ -335,6 +353,40 @@ mod tests {
             text = format!("{text}\n{event}");
         }
         Cast::parse("r", &text).unwrap()
+    }
+
+    fn piped(lines: &[String]) -> Cast {
+        let header = tether_recording::Header {
+            name: "exec-1".into(),
+            session: "s".into(),
+            host: "h".into(),
+            kind: tether_recording::Kind::Exec,
+            command: json!("seq"),
+            started_us: 0,
+            columns: 0,
+            rows: 0,
+        };
+        let mut file = header.encode().unwrap();
+        for (at, line) in (0..).zip(lines) {
+            let length = u32::try_from(line.len()).unwrap();
+            file.extend(tether_recording::frame_head(at * 40_000, tether_recording::Stream::Output, length));
+            file.extend(line.as_bytes());
+        }
+        Cast::of("exec-1", &file).unwrap()
+    }
+
+    #[test]
+    fn what_pipes_showed_is_all_in_sight_unless_that_costs_too_much() {
+        let line = |number: usize| format!("{number}\n");
+        let rows = |lines: &[String]| piped(lines).pictures_in_time().unwrap()["rows"].as_u64().unwrap();
+        assert_eq!(rows(&[line(1), line(2), line(3)]), 3);
+        assert_eq!(rows(&(0..380).map(line).collect::<Vec<_>>()), 380);
+        // At once, and longer than a screen may be: as much as it may.
+        assert!(rows(&[(0..5000).map(line).collect::<String>()]) >= SIZE_MAX as u64 - 1);
+        // Line by line for long: each would move all rows.
+        let long: Vec<String> = (0..5000).map(|number| format!("{number:0>100}\n")).collect();
+        let shown = piped(&long).pictures_in_time().unwrap();
+        assert!(shown["rows"].as_u64().unwrap() <= 24 && shown["cut"] == false, "{} {}", shown["rows"], shown["cut"]);
     }
 
     impl Cast {
