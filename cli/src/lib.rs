@@ -3,6 +3,9 @@
 //! Exit codes: 0 done, 1 refused or failed, 2 wrong use, 3 a check found something. `tether run` has its command's.
 #![forbid(unsafe_code)]
 
+#[macro_use]
+mod out;
+
 mod bundle;
 mod central;
 mod chain;
@@ -23,8 +26,8 @@ use std::process::ExitCode;
 #[derive(Parser)]
 #[command(version, propagate_version = true)]
 struct Arguments {
-    /// Print one JSON object to stdout instead of words
-    #[arg(long, global = true)]
+    /// Print JSON to stdout instead of words
+    #[arg(long, global = true, display_order = 900)]
     json: bool,
     #[command(flatten)]
     who: central::Who,
@@ -141,8 +144,32 @@ pub fn main() -> ExitCode {
         Ok(Found::Fine) => ExitCode::SUCCESS,
         Ok(Found::Something) => ExitCode::from(3),
         Err(error) => {
-            eprintln!("tether: {error:#}");
+            eprintln!("tether: {}", words(&error));
             ExitCode::FAILURE
         }
+    }
+}
+
+/// An error and its causes, each once: some say their cause themselves.
+fn words(error: &anyhow::Error) -> String {
+    error
+        .chain()
+        .skip(1)
+        .map(ToString::to_string)
+        .fold(error.to_string(), |text, cause| if text.contains(&cause) { text } else { format!("{text}: {cause}") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::words;
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let cause = || anyhow::anyhow!("no such file");
+        assert_eq!(words(&cause().context("cannot read x")), "cannot read x: no such file");
+        assert_eq!(
+            words(&cause().context("no agentd: no such file; see systemctl")),
+            "no agentd: no such file; see systemctl"
+        );
     }
 }

@@ -54,6 +54,10 @@ fn the_story_as_a_tree() {
     let some = scene.run(&["session", "show", "s-"], "80");
     assert!(some.code == 1 && some.err.contains("more than one session begins with"), "{some:?}");
     assert_eq!(scene.run(&["session", "show", "none"], "80").code, 1);
+    let mut nowhere = Command::new(env!("CARGO_BIN_EXE_tether"));
+    nowhere.args(["session", "show", S1, "--from", "nowhere"]).current_dir(scene.0.path());
+    let nowhere = ran(nowhere.output().unwrap());
+    assert_eq!((nowhere.code, nowhere.err.as_str()), (1, "tether: nowhere is not here\n"));
 }
 
 #[test]
@@ -241,4 +245,95 @@ fn the_page_in_a_browser() {
         "{dom:.300}\n{}",
         String::from_utf8_lossy(&done.stderr)
     );
+}
+
+/// A recording of pipes, as a host keeps it.
+fn recorded(text: &str) -> Vec<u8> {
+    use tether_recording::{Header, Kind, Stream, frame_head};
+    let header = Header {
+        name: "exec-9".into(),
+        session: S1.into(),
+        host: "web-01".into(),
+        kind: Kind::Exec,
+        command: json!("ls /srv"),
+        started_us: 1_795_860_000_000_000,
+        columns: 0,
+        rows: 0,
+    };
+    let mut file = header.encode().unwrap();
+    for (stream, data) in [(Stream::Output, text.as_bytes()), (Stream::End, &0_i32.to_le_bytes())] {
+        file.extend(frame_head(7000, stream, u32::try_from(data.len()).unwrap()));
+        file.extend(data);
+    }
+    file
+}
+
+#[test]
+fn a_page_from_files_shows_only_recordings_that_are_what_the_chain_says() {
+    let good = recorded("first line\nsecond line\n");
+    let mut world = believable();
+    let mut pieces = tether_recording::Pieces::new();
+    pieces.take(&good, |_| ());
+    let begun = json!({"recording": "exec-9", "kind": "exec", "command": "ls /srv"});
+    let ended =
+        json!({"recording": "exec-9", "bytes": good.len(), "sha256": pieces.digest(), "regular": true, "status": 0});
+    world.web.write(told("recording.started", S1, None, begun));
+    world.web.write(told("recording.ended", S1, None, ended));
+    let scene = Scene::new(&world);
+    // In the export's own folder, so that it need not be named.
+    let folder = scene.0.path().join("export/recordings").join(S1);
+    std::fs::create_dir_all(&folder).unwrap();
+    let file = folder.join("exec-9.rec");
+    let show = |more: &[&str]| {
+        let done = scene.run(&[&["session", "show", S1, "--html", "page.html"], more].concat(), "80");
+        (done, std::fs::read_to_string(scene.0.path().join("page.html")).unwrap())
+    };
+    std::fs::write(&file, &good).unwrap();
+    let (done, page) = show(&[]);
+    assert_eq!(done.code, 0, "{done:?}");
+    assert!(page.contains("<figcaption>exec-9 <b>ls /srv</b></figcaption>"), "{page}");
+    // One row below the other, each from the first column on; and no more rows than it has.
+    assert!(page.contains(r#"[0,[["first line"]]],[1,[["second line"]]]"#) && page.contains(r#""rows":2"#), "{page}");
+    let mut changed = good.clone();
+    let at = good.windows(6).position(|part| part == b"second").unwrap();
+    changed[at] ^= 1;
+    let more = [good.as_slice(), &frame_of_more()].concat();
+    for (bytes, why) in
+        [(changed, "differs from byte 0"), (more, "more bytes than at its end"), (Vec::new(), "differs")]
+    {
+        std::fs::write(&file, bytes).unwrap();
+        let (done, page) = show(&[]);
+        assert!(done.code == 3 && done.err.contains(why), "{why}: {done:?}");
+        assert!(!page.contains("<figure"), "{why}");
+    }
+    std::fs::remove_file(&file).unwrap();
+    let (done, _) = show(&["--recordings", "export/recordings"]);
+    assert!(done.code == 3 && done.err.contains("exec-9 is not in export/recordings"), "{done:?}");
+    let nowhere = scene.run(&["session", "show", S1, "--html", "page.html", "--recordings", "nowhere"], "80");
+    assert!(nowhere.code == 1 && nowhere.err.contains("nowhere is no folder"), "{nowhere:?}");
+}
+
+fn frame_of_more() -> Vec<u8> {
+    let mut frame = tether_recording::frame_head(8000, tether_recording::Stream::Output, 1).to_vec();
+    frame.push(b'x');
+    frame
+}
+
+/// `tether … | head`: no panic, no word, and never 0, since nobody saw the end.
+#[test]
+fn a_reader_that_goes_ends_it_quietly() {
+    let scene = Scene::new(&believable());
+    for words in [
+        &["session", "show", S1][..],
+        &["--json", "session", "show", S1],
+        &["audit", "search"],
+        &["audit", "export", "--format", "ocsf"],
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tether"));
+        command.args(words).args(["--from", "export"]).current_dir(scene.0.path()).stdout(writer);
+        let done = command.stderr(std::process::Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
+        assert_eq!((done.status.code(), String::from_utf8(done.stderr).unwrap().as_str()), (Some(1), ""), "{words:?}");
+    }
 }

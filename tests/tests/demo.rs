@@ -1,19 +1,23 @@
 //! The story that `cargo xtask demo` tells, and what its `--json` promises to programs.
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use tether::linked::linked;
 use tether_testhost::Suite;
-use tether_tests::demo::{self, Told};
+use tether_tests::demo::{self, Kept, Told};
+use tether_tests::evidence::verify;
 use tether_tests::on_both_suites;
 
 on_both_suites!(the_story_comes_out_well);
 
 fn the_story_comes_out_well(suite: Suite) -> anyhow::Result<()> {
     let (mut begun, mut done) = (0, 0);
-    let story = demo::run(suite, &mut |told| match told {
+    let folder = tempfile::tempdir()?;
+    let story = demo::run(suite, Some(folder.path()), &mut |told| match told {
         Told::Begun(_) => begun += 1,
         Told::Done(..) => done += 1,
     })?;
+    let kept = story.kept.as_ref().context("nothing was kept")?;
+    an_auditor_looks_at(kept)?;
     let json = serde_json::to_value(&story)?;
     ensure!(json["ok"] == true && begun == done && done == story.steps.len() && done >= 15, "{json}");
     ensure!(json["steps"][0]["name"].is_string() && json["steps"][0]["milliseconds"].is_u64(), "{json}");
@@ -35,6 +39,23 @@ fn the_story_comes_out_well(suite: Suite) -> anyhow::Result<()> {
         ("central  - ", "REFUSED  token.refused       "),
     ] {
         ensure!(trail.contains(&format!("{place}  {told}")), "{place} {told:?} is not in\n{trail}");
+    }
+    Ok(())
+}
+
+/// What `--keep` leaves is enough: both copies of a chain hold, and every recording is what was recorded.
+fn an_auditor_looks_at(kept: &Kept) -> anyhow::Result<()> {
+    let path = |name: &str| kept.folder.join(name).display().to_string();
+    let root = kept.roots.first().context("no root")?;
+    let export = path("export");
+    for (more, recordings) in [
+        (vec!["--recordings".to_owned(), path("export/recordings")], 10),
+        (vec!["--dir".to_owned(), path("web-01/audit"), "--recordings".to_owned(), path("web-01/recordings")], 9),
+    ] {
+        let mut words = vec!["--export", &export, "--root", root];
+        words.extend(more.iter().map(String::as_str));
+        let (code, found) = verify(&words)?;
+        ensure!(code == 0 && found["recordings"]["whole"] == recordings, "{found:#}");
     }
     Ok(())
 }

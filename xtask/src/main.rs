@@ -19,6 +19,7 @@ mod seal;
 mod setup;
 mod test;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -50,6 +51,9 @@ enum Task {
         /// Which Debian the host runs
         #[arg(long, default_value = "bookworm")]
         suite: Suite,
+        /// Keep what an auditor looks at in this folder, new or empty: central's export, the hosts' chains and recordings
+        #[arg(long, value_name = "DIR")]
+        keep: Option<PathBuf>,
     },
     /// Measure on real hosts, each figure beside what it is compared with: `host`, `confine`, `central`,
     /// `revocation`, `fleet` (its second row alone), `audit`, `recording`, `channels`
@@ -93,7 +97,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }),
         Task::Host(command) => host::run(command),
-        Task::Demo { json, suite } => demo::run(suite, json),
+        Task::Demo { json, suite, keep } => demo::run(suite, json, keep.as_deref()),
         Task::Bench { name, quick, json, suite } => bench::run(&name, suite, quick, json),
         Task::Test { long } => test::run(long),
         Task::Ablation => ablation::build().map(|path| {

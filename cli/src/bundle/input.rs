@@ -115,7 +115,7 @@ pub fn text(path: &Path) -> Result<String> {
 /// Writes to a file, or to stdout.
 pub fn write(output: Option<&Path>, text: &str) -> Result<()> {
     match output {
-        None => std::io::stdout().write_all(text.as_bytes()).context("cannot write to stdout"),
+        None => crate::out::Out::new().write_all(text.as_bytes()).context("cannot write to stdout"),
         Some(path) => std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display())),
     }
 }

@@ -15,17 +15,20 @@ use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
 use tether_centrallink::{Central, Credential};
 
+/// The heading of these options in every help.
+const AT_CENTRAL: &str = "Where central is, and who asks";
+
 /// Which central, and who asks.
 #[derive(Args)]
 pub struct Who {
     /// Central's URL
-    #[arg(long, global = true, env = "TETHER_CENTRAL")]
+    #[arg(long, global = true, help_heading = AT_CENTRAL, hide_env_values = true, env = "TETHER_CENTRAL")]
     central: Option<String>,
     /// The authority that signed central's TLS certificate, a PEM file
-    #[arg(long, global = true, env = "TETHER_CENTRAL_AUTHORITY")]
+    #[arg(long, global = true, help_heading = AT_CENTRAL, hide_env_values = true, env = "TETHER_CENTRAL_AUTHORITY")]
     authority: Option<PathBuf>,
     /// A file with your ID token, or with the break-glass token; for enroll with the enrolment token, - for stdin
-    #[arg(long, global = true, env = "TETHER_TOKEN_FILE")]
+    #[arg(long, global = true, help_heading = AT_CENTRAL, hide_env_values = true, env = "TETHER_TOKEN_FILE")]
     token_file: Option<PathBuf>,
 }
 

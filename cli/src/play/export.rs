@@ -19,7 +19,7 @@ pub fn raw(mut film: Film) -> Result<Option<Film>> {
 /// asciicast v2. None if the reader went away.
 pub fn cast(mut film: Film) -> Result<Option<Film>> {
     let mut out = BufWriter::new(std::io::stdout().lock());
-    let (mut cast, mut lines) = (Cast::new(), Cast::header(film.header()));
+    let (mut cast, mut lines) = (Cast::of(film.header()), Cast::header(film.header()));
     while let Some(step) = film.next()? {
         cast.frame(&Frame { micros: step.micros, stream: step.stream, data: &step.data }, &mut lines);
         if gone(out.write_all(lines.as_bytes()))? {

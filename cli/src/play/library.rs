@@ -77,7 +77,9 @@ fn session(recordings: &Path, begins: &str) -> Result<PathBuf> {
     let naming = || format!("cannot read {}", recordings.display());
     let mut found = Vec::new();
     let entries = match fs::read_dir(recordings) {
-        Err(error) if error.kind() == ErrorKind::NotFound => bail!("there are no recordings on this host"),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            bail!("{begins} is no file, and there are no recordings on this host")
+        }
         other => other.with_context(naming)?,
     };
     for entry in entries {

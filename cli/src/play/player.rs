@@ -76,6 +76,9 @@ impl Player {
         }
         let left = self.play();
         if self.keys.are_there() {
+            if self.spoiled {
+                self.write(&format!("\x1b7{RESET}\x1b[999;1H\x1b[K\x1b8"))?;
+            }
             self.write(&(self.tame.end() + "\r\n"))?;
         }
         Ok((!left? && !self.gone).then_some(self.film))

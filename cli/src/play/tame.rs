@@ -23,6 +23,8 @@ pub struct Tame {
     /// The sequence so far, without its introducer.
     sequence: String,
     second_screen: bool,
+    /// Whether rows are counted from the margins.
+    origin: bool,
 }
 
 /// Where in a sequence the next character stands.
@@ -54,7 +56,13 @@ impl Tame {
 
     /// What brings the terminal back to how it was.
     pub fn end(&self) -> String {
-        if self.second_screen { format!("\x1b[?1049l{RESET}") } else { RESET.to_owned() }
+        let first = if self.second_screen { "\x1b[?1049l" } else { "" };
+        // Margins and origin send the cursor home, and what comes next would be written over what was shown. To bring it
+        // back brings the origin back, too: then it goes to the last line.
+        if self.origin {
+            return format!("{first}{RESET}\x1b[999;1H");
+        }
+        format!("{first}\x1b7{RESET}\x1b8\x1b(B\x0f\x1b[0m")
     }
 
     fn character(&mut self, character: char, shown: &mut String, plain: &mut String) {
@@ -134,6 +142,9 @@ impl Tame {
         let passes = modes.split(';').all(|mode| MODES.contains(&mode));
         if passes && modes.split(';').any(|mode| matches!(mode, "47" | "1047" | "1049")) {
             self.second_screen = on;
+        }
+        if passes && modes.split(';').any(|mode| mode == "6") {
+            self.origin = on;
         }
         passes
     }
@@ -249,6 +260,18 @@ mod tests {
     #[test]
     fn the_characters_alone_are_there_for_a_search() {
         assert_eq!(tamed(b"pa\x1b[1mss\x1b[0mword\x1b]0;hidden\x07\r\n").1, "password\r\n");
+    }
+
+    #[test]
+    fn the_cursor_is_at_the_end_where_it_was_or_in_the_last_line() {
+        let (mut tame, mut shown, mut plain) = (Tame::default(), String::new(), String::new());
+        let end = tame.end();
+        let (kept, back) = (end.find("\x1b7").unwrap(), end.find("\x1b8").unwrap());
+        assert!(kept < end.find("\x1b[r").unwrap() && end.find("\x1b[r").unwrap() < back);
+        tame.take(b"\x1b[?6h", &mut shown, &mut plain);
+        assert!(tame.end().ends_with("\x1b[999;1H") && !tame.end().contains("\x1b8"));
+        tame.take(b"\x1b[?6l", &mut shown, &mut plain);
+        assert_eq!(tame.end(), end);
     }
 
     #[test]

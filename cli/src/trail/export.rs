@@ -4,6 +4,7 @@ use super::filter::Filter;
 use super::proof;
 use crate::Found;
 use crate::central::Who;
+use crate::out::Out;
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use std::io::{BufWriter, Write};
@@ -46,7 +47,7 @@ pub fn run(who: &Who, arguments: &Arguments) -> Result<Found> {
         Some(path) => {
             Box::new(std::fs::File::create(path).with_context(|| format!("cannot write {}", path.display()))?)
         }
-        None => Box::new(std::io::stdout().lock()),
+        None => Box::new(Out::new()),
     };
     let mut out = BufWriter::with_capacity(1 << 16, out);
     let mut ocsf = Ocsf::new();

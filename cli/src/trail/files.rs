@@ -103,6 +103,7 @@ impl Files {
 
     /// One file, which may be a part of a chain.
     pub fn single(path: &Path) -> Result<Self> {
+        ensure!(path.exists(), "{} is not here", path.display());
         ensure!(path.is_file(), "{} is no file", path.display());
         let segment = Segment { path: path.into(), first: number_in(path) };
         let generation = u64::MAX;

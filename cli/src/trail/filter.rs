@@ -49,7 +49,7 @@ pub struct Filter {
     /// Of this session: its id, or as much of it as is enough; from central, the whole id
     #[arg(long)]
     session: Option<String>,
-    /// Of this event, such as sudo.command
+    /// Of this event, as --json and docs/audit.md name it, such as sudo.command, login.bound or token.issued
     #[arg(long)]
     event: Option<String>,
     /// With this outcome

@@ -59,7 +59,9 @@ fn chain(sum: &Summary, look: Look) -> Vec<String> {
     out.push(mark("signed", &sum.signed, "nothing: no head is here"));
     let (_, unchecked) = sum.countersignatures;
     let none = if unchecked > 0 {
-        format!("not checked: {unchecked} are here, and no key set with their key")
+        format!(
+            "not checked: {unchecked} here, and no key set that has their key and a root's signature (--root, --keys)"
+        )
     } else {
         "nothing".to_owned()
     };

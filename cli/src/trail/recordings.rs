@@ -13,6 +13,8 @@ use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use tether_recording::Pieces;
 
+/// This host's recordings.
+pub const HERE: &str = "/var/lib/tether/recordings";
 /// How much is read at a time.
 const READ: usize = 1 << 18;
 

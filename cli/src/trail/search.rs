@@ -7,6 +7,7 @@ use super::words::{label, told};
 use super::{proof, show};
 use crate::Found;
 use crate::central::Who;
+use crate::out::Out;
 use crate::render::{RED, moment, painted, printable};
 use anyhow::Result;
 use clap::Args;
@@ -33,7 +34,7 @@ impl Arguments {
 /// Runs it. With `--json` a line for each record, as it is found.
 pub fn run(who: &Who, arguments: &Arguments, json: bool) -> Result<Found> {
     let look = show::look();
-    let mut out = BufWriter::new(std::io::stdout().lock());
+    let mut out = BufWriter::new(Out::new());
     let mut found = 0_u64;
     let sums = arguments.filter.read(who, &mut |seen| {
         if json {
@@ -41,7 +42,11 @@ pub fn run(who: &Who, arguments: &Arguments, json: bool) -> Result<Found> {
             writeln!(out, "{}", json!({"id": id, "chain": seen.chain, "hash": seen.hash, "record": seen.link}))?;
         } else {
             if found == 0 {
-                writeln!(out, "{:<19}   {:<24} {:<12} {:<11} WHAT", "TIME (UTC)", "FOR", "AGENT", "EVENT")?;
+                writeln!(
+                    out,
+                    "{:<19}   {:<24} {:<12} {:<8} {:<17} WHAT",
+                    "TIME (UTC)", "FOR", "AGENT", "SESSION", "EVENT"
+                )?;
             }
             line(&mut out, &seen, look.colour)?;
         }
@@ -74,11 +79,13 @@ fn line(out: &mut impl Write, seen: &Seen<'_>, colour: bool) -> std::io::Result<
     let paint = |text: &str| if paint.is_empty() { text.to_owned() } else { painted(text, paint, colour) };
     writeln!(
         out,
-        "{} {} {:<24} {:<12} {:<11} {}{}  {}#{}",
+        "{} {} {:<24} {:<12} {:<8} {:<17} {}{}  {}#{}",
         moment(seen.link.time_us),
         paint(mark),
         id(&event.ids.human),
         id(&event.ids.agent),
+        // As much of it as `session show` needs.
+        id(&event.ids.session).chars().take(8).collect::<String>(),
         label(&event.event),
         told(&record),
         paint(&code),

@@ -2,7 +2,7 @@
 
 use super::check::{Seen, Summary};
 use super::page::cast::{Cast, Pictured, Room};
-use super::recordings::is_name;
+use super::recordings::{HERE as RECORDINGS, is_name};
 use super::source::{Chains, Trust, from_central, place_words};
 use super::story::{Rec, Story};
 use super::tree::Look;
@@ -13,10 +13,13 @@ use crate::render::printable;
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::io::IsTerminal;
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use tether_audit::Parent;
+use tether_recording::{Checked, Told};
 
 /// How many times causes' causes are looked for.
 const STEPS: usize = 16;
@@ -32,7 +35,8 @@ pub struct Arguments {
     /// Write it as a page of its own, which needs nothing else
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
-    /// A folder with recordings (NAME.cast), to be played in the page; else, from central, those that it has
+    /// A folder with recordings (NAME.rec or SESSION/NAME.rec, as hosts keep them; or NAME.cast), to be played in the
+    /// page; else those of central, of the export, or of this host
     #[arg(long, value_name = "DIR", requires = "html")]
     recordings: Option<PathBuf>,
     #[command(flatten)]
@@ -67,10 +71,14 @@ pub fn run(who: &Who, arguments: &Arguments, json: bool) -> Result<Found> {
         println!("{}", as_json(&story, &sums, far));
     } else if let Some(file) = &arguments.html {
         let mut reel = Reel { room: Room::new(), casts: Vec::new(), all: true };
-        match (&link, &arguments.recordings) {
-            (Some(link), None) => far_casts(link, &story.session, &mut reel)?,
-            (_, Some(folder)) => casts(&story, folder, &mut reel),
-            (None, None) => {}
+        match (&link, &arguments.recordings, &arguments.from) {
+            (_, Some(folder), _) => {
+                ensure!(folder.is_dir(), "{} is no folder of recordings", folder.display());
+                casts(&story, folder, true, &mut reel);
+            }
+            (Some(link), None, _) => far_casts(link, &story.session, &mut reel)?,
+            (None, None, Some(from)) => casts(&story, &from.join("recordings"), false, &mut reel),
+            (None, None, None) => casts(&story, Path::new(RECORDINGS), false, &mut reel),
         }
         all = reel.all;
         let page = page::page(&story, &sums, far, &reel.casts);
@@ -202,20 +210,60 @@ fn names(record: &Rec) -> Vec<Parent> {
 }
 
 /// The recordings that the story names and the folder has. A name is no path: what has a '/' is none.
-fn casts(story: &Story, folder: &Path, reel: &mut Reel) {
-    let names: BTreeSet<&str> = story
-        .records
-        .iter()
-        .filter_map(|record| record.about("recording").as_str())
-        .filter(|name| is_name(name))
-        .collect();
-    for name in names {
-        let endings = [".cast", ".rec", ""];
-        let found = endings.iter().map(|ending| folder.join(format!("{name}{ending}"))).find(|path| path.is_file());
-        if let Some(path) = found {
-            reel.add(name, || Cast::read(&path));
+/// Those of a folder: a session's, or that of all sessions'. A recording as hosts keep it is shown only if it is what
+/// the chain says; an asciicast has no digest there.
+fn casts(story: &Story, folder: &Path, asked: bool, reel: &mut Reel) {
+    let mut told: BTreeMap<&str, Told> = BTreeMap::new();
+    let mut removed = BTreeSet::new();
+    for record in story.records.iter().filter(|record| !story.is_strange(record)) {
+        if let Some(name) = record.about("recording").as_str().filter(|name| is_name(name)) {
+            told.entry(name).or_default().take(record.event(), &record.link.event.details);
+            removed.extend((record.event() == "recording.removed").then_some(name));
         }
     }
+    let within = folder.join(&story.session);
+    for (name, told) in &told {
+        let places = [folder.join(format!("{name}.cast")), folder.join(format!("{name}.rec")), folder.join(name)];
+        let found = places.into_iter().chain([within.join(format!("{name}.rec"))]).find(|path| path.is_file());
+        match found {
+            Some(path) => reel.add(name, || compared(name, &path, told)),
+            None if removed.contains(name) || !asked => {}
+            None => {
+                eprintln!("tether: {name} is not in {}", folder.display());
+                reel.all = false;
+            }
+        }
+    }
+}
+
+fn compared(name: &str, path: &Path, told: &Told) -> Result<Cast> {
+    if path.extension().is_none_or(|ending| ending != "rec") {
+        return Cast::read(path);
+    }
+    let mut file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let known = match told.check(&mut file)? {
+        Checked::Whole => told.length(),
+        Checked::Begun { to } if to < told.length() => {
+            bail!("{name} ends at byte {to}, and the audit chain has {}: it was cut. It is not shown", told.length())
+        }
+        Checked::Begun { to } => {
+            eprintln!("tether: of {name} only the first {to} bytes are on record so far, and shown");
+            to
+        }
+        Checked::Differ { from } => bail!(
+            "{name} is not what the audit chain says: it differs from byte {from} on. It is not shown; \
+             tether session play {} plays it all the same",
+            path.display()
+        ),
+        Checked::Untold => bail!("the audit chain has no digest of {name} so far; it is not shown"),
+    };
+    let more = file.metadata()?.len() > known;
+    ensure!(
+        !(more && told.end().is_some_and(|end| end.regular)),
+        "{name} has more bytes than at its end: it was changed"
+    );
+    // What lies behind what was compared is nobody's word.
+    Cast::read_as_far(name, &PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd())), known)
 }
 
 /// The stable shape of `--json`: docs/audit.md has it.

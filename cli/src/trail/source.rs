@@ -49,6 +49,10 @@ pub struct Chains {
 impl Chains {
     /// This host's own chain.
     pub fn of_host(trust: &Trust) -> Result<Self> {
+        ensure!(
+            Path::new(HERE).exists(),
+            "this machine has no audit chain ({HERE} is not here); name files, or central: --help says how"
+        );
         let mut chains = Self::new(vec![Files::folder(Path::new(HERE), None)?], None, trust)?;
         if chains.keys.is_empty() && trust.root.is_empty() {
             chains.keys = Keys::of_host(&roots_of_host());

@@ -28,6 +28,7 @@ pub fn tree(story: &Story, sums: &[Summary], from_central: bool, look: Look) -> 
     page.heading();
     page.papers();
     page.nodes();
+    page.how_to_play();
     page.out.push('\n');
     page.out.push_str(&proof::words(sums, from_central, look));
     page.out
@@ -93,6 +94,13 @@ impl Page<'_> {
         let lasted = span(to.saturating_sub(from));
         parts.push(if ended { format!("over after {lasted}") } else { format!("not over, {lasted} so far") });
         parts.join(", ")
+    }
+
+    fn how_to_play(&mut self) {
+        if self.story.of("recording.started").next().is_some() {
+            let words = format!("to see a recording: tether session play {} NAME", printable(&self.story.session));
+            let _ = writeln!(self.out, "\n{}", self.paint(&words, DIM));
+        }
     }
 
     fn papers(&mut self) {
@@ -196,11 +204,6 @@ impl Page<'_> {
                 format!(" [{}]", printable(&ended.link.event.code))
             };
             rows.push((format!("{}{code}", outcome_of(record, ended).join(" · ")), paint));
-        }
-        if event.event == "recording.started"
-            && let Some(name) = record.about("recording").as_str()
-        {
-            rows.push((format!("tether session play {} {}", printable(&self.story.session), printable(name)), DIM));
         }
         rows
     }

@@ -5,7 +5,7 @@ use super::copy::Copy;
 use super::files::Files;
 use super::finding::{Finding, What};
 use super::keys::in_export;
-use super::recordings::{Held, Recordings};
+use super::recordings::{HERE as RECORDINGS, Held, Recordings};
 use super::source::{Chains, Trust};
 use super::{proof, show};
 use crate::Found;
@@ -20,7 +20,7 @@ pub struct Arguments {
     #[arg(long, conflicts_with = "file", value_name = "DIR")]
     dir: Option<PathBuf>,
     /// One file, which may be a part of a chain
-    #[arg(long, conflicts_with = "export", value_name = "F")]
+    #[arg(long, conflicts_with = "export", value_name = "FILE")]
     file: Option<PathBuf>,
     /// An export of central's: all chains, and the log. With --dir, the host's chain is compared with central's copy
     #[arg(long, value_name = "DIR")]
@@ -32,9 +32,6 @@ pub struct Arguments {
     #[command(flatten)]
     trust: Trust,
 }
-
-/// This host's recordings.
-const RECORDINGS: &str = "/var/lib/tether/recordings";
 
 impl Arguments {
     /// Whether only root can read what is asked for.

@@ -38,7 +38,8 @@ pub fn told(record: &Rec) -> String {
         "certificate.issued" => format!("serial {}, for {}", get("serial"), get("account")),
         "session.reserved" => format!("{}, uid {}, bundle {}", get("account"), get("uid"), get("bundle")),
         "login.bound" => format!("from {}", get("connection").split(' ').next().unwrap_or_default()),
-        "sudo.command" | "sudo.ended" => command_words(record),
+        "sudo.command" => command_words(record),
+        "sudo.ended" => format!("{} ({})", command_words(record), status(record.about("status"))),
         "session.ending" => with_count(&get("reason"), record.about("connections"), "connection"),
         "session.removed" => removed(record),
         event if event.starts_with("recording.") => recording(record),
@@ -76,7 +77,20 @@ fn recording(record: &Rec) -> String {
     parts.extend(record.about("bytes").as_u64().map(size));
     parts.extend(record.about("chunks").as_u64().map(|chunks| format!("{chunks} chunks")));
     parts.extend(record.about("why").as_str().map(printable));
-    if parts.is_empty() { rest(record) } else { parts.join(", ") }
+    let what = shown_by(record);
+    match (parts.is_empty(), what.is_empty()) {
+        (true, _) => rest(record),
+        (false, true) => parts.join(", "),
+        (false, false) => format!("{}: {what}", parts.join(", ")),
+    }
+}
+
+/// The command whose output a recording is, as far as its record says.
+pub fn shown_by(record: &Rec) -> String {
+    match record.about("command") {
+        Value::Array(words) => words.iter().map(text).collect::<Vec<_>>().join(" "),
+        other => text(other),
+    }
 }
 
 /// An event that has no words of its own: its reason, or what it holds.
@@ -85,8 +99,18 @@ fn rest(record: &Rec) -> String {
     if !why.is_empty() {
         return why;
     }
-    let each = |(name, value): (&String, &Value)| format!("{} {}", printable(name), text(value));
-    record.link.event.details.iter().map(each).collect::<Vec<_>>().join(", ")
+    members(&record.link.event.details)
+}
+
+fn members(all: &serde_json::Map<String, Value>) -> String {
+    let each = |(name, value): (&String, &Value)| match value {
+        // No deeper: what lies there is text again.
+        Value::Object(within) if within.values().all(|value| !value.is_object()) => {
+            format!("{} {}", printable(name), members(within))
+        }
+        value => format!("{} {}", printable(name), text(value)),
+    };
+    all.iter().map(each).collect::<Vec<_>>().join(", ")
 }
 
 /// How it came out: a command's end, how long it took and what it used; what of a recording is kept.

@@ -15,12 +15,21 @@ pub struct Cast {
     /// A character may have begun in each.
     outputs: [Text; 2],
     micros: u64,
+    /// Whether a line ends as in a pipe, by a newline alone. A player's terminal would go down there, and not back.
+    pipe: bool,
+    /// Whether the last character was a carriage return.
+    returned: bool,
 }
 
 impl Cast {
     /// At the beginning.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// At the beginning of a recording. Of one without a terminal the lines end as a terminal shows them.
+    pub fn of(header: &Header) -> Self {
+        Self { pipe: header.columns == 0 || header.rows == 0, ..Self::default() }
     }
 
     /// The first line, with its newline.
@@ -65,8 +74,23 @@ impl Cast {
         let mut text = String::new();
         output.take(data, &mut text);
         if !text.is_empty() {
-            event(self.micros, "o", &text, out);
+            event(self.micros, "o", &self.lines(text), out);
         }
+    }
+
+    fn lines(&mut self, text: String) -> String {
+        if !self.pipe {
+            return text;
+        }
+        let mut lines = String::with_capacity(text.len());
+        for character in text.chars() {
+            if character == '\n' && !self.returned {
+                lines.push('\r');
+            }
+            lines.push(character);
+            self.returned = character == '\r';
+        }
+        lines
     }
 }
 

@@ -65,6 +65,28 @@ fn a_cast_of_characters_in_two_frames_resizes_and_bytes_that_are_none() {
 }
 
 #[test]
+fn a_cast_of_pipes_has_lines_as_a_terminal_shows_them() {
+    let frames: [(u64, Stream, &[u8]); 3] =
+        [(0, Stream::Output, b"one\ntwo\r"), (1, Stream::Error, b"\n\nthree\r\n"), (2, Stream::Output, b"\n")];
+    let said = |header: &Header| {
+        let (mut cast, mut out) = (Cast::of(header), String::new());
+        for (micros, stream, data) in frames {
+            cast.frame(&tether_recording::Frame { micros, stream, data }, &mut out);
+        }
+        out
+    };
+    let pipes = Header { columns: 0, rows: 0, ..header() };
+    let wanted = concat!(
+        "[0.000000,\"o\",\"one\\r\\ntwo\\r\"]\n[0.000001,\"o\",\"\\n\\r\\nthree\\r\\n\"]\n",
+        "[0.000002,\"o\",\"\\r\\n\"]\n"
+    );
+    assert_eq!(said(&pipes), wanted);
+    // A terminal's bytes are what it showed.
+    let terminal = Header { columns: 80, rows: 24, ..header() };
+    assert!(said(&terminal).starts_with("[0.000000,\"o\",\"one\\ntwo\\r\"]\n"));
+}
+
+#[test]
 fn what_no_recorder_writes_is_found() {
     let good = file(&[(5, Stream::Output, b"x".to_vec())]);
     let end = good.len() - 17;

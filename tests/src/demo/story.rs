@@ -1,7 +1,7 @@
 //! The story itself.
 
-use super::Story;
 use super::teller::{Teller, Told};
+use super::{Story, keep};
 use crate::agent::{Agent, Connection};
 use crate::central::random_name;
 use crate::programs::Programs;
@@ -20,8 +20,9 @@ use tether_testhost::{Host, HostSpec, Image, Storage, Suite};
 
 const HOSTS: [&str; 2] = ["web-01", "web-02"];
 
-/// Tells the story on one suite with a package; `tell` hears each step with what was seen.
-pub fn run_with(suite: Suite, package: &Path, tell: &mut dyn FnMut(Told<'_>)) -> Result<Story> {
+/// Tells the story on one suite with a package; `tell` hears each step with what was seen. With `folder`, what an
+/// auditor looks at is kept there.
+pub fn run_with(suite: Suite, package: &Path, folder: Option<&Path>, tell: &mut dyn FnMut(Told<'_>)) -> Result<Story> {
     let mut teller = Teller::new(tell);
     let realm = teller.step("two hosts, an OpenID provider and central start", || start(suite, package))?;
     let [one, two] = realm.hosts.as_slice() else { bail!("two hosts are wanted") };
@@ -75,7 +76,10 @@ pub fn run_with(suite: Suite, package: &Path, tell: &mut dyn FnMut(Told<'_>)) ->
         Ok(((), left(two, &second.account)?))
     })?;
     let events = teller.step("the three audit chains hold", || records(&realm))?;
-    Ok(Story { ok: true, steps: teller.steps, events })
+    let sessions = [first.session, second.session];
+    let kept =
+        folder.map(|folder| teller.step("chains and recordings are kept", || keep::keep(&realm, &sessions, folder)));
+    Ok(Story { ok: true, steps: teller.steps, events, kept: kept.transpose()? })
 }
 
 fn start(suite: Suite, package: &Path) -> Result<(Realm, String)> {

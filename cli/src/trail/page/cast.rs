@@ -23,6 +23,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const PATIENCE_ALL: Duration = Duration::from_secs(60);
 /// So many characters before the time is looked at again.
 const PART: usize = 4096;
+/// How wide what was no terminal is shown: pipes have no size, and the page has room for so many columns.
+const PIPE_COLUMNS: usize = 130;
+/// As many events may move all rows of a large screen up; each makes all of them anew.
+const MOVES: usize = 200;
 /// The largest terminal.
 const SIZE_MAX: usize = 400;
 
@@ -43,6 +47,8 @@ pub struct Cast {
     events: Vec<(f64, Event)>,
     /// Whether there is more of it.
     cut: bool,
+    /// Whether it is of pipes: then it has as many rows as it needs.
+    pipe: bool,
 }
 
 /// A recording in the page.
@@ -101,17 +107,26 @@ impl Cast {
 
     /// A recording as Tether keeps it, from a file under whatever name.
     pub fn read_as(name: &str, path: &Path) -> Result<Self> {
-        let read = Self::read(path).with_context(|| format!("recording {name}"))?;
+        Self::read_as_far(name, path, FILE_MAX)
+    }
+
+    /// The same, and so many bytes of it at most.
+    pub fn read_as_far(name: &str, path: &Path, most: u64) -> Result<Self> {
+        let read = Self::read_some(path, most.min(FILE_MAX)).with_context(|| format!("recording {name}"))?;
         Ok(Self { name: name.to_owned(), ..read })
     }
 
     fn of(name: &str, bytes: &[u8]) -> Result<Self> {
-        let text = if bytes.starts_with(tether_recording::MAGIC) {
-            converted(bytes)
-        } else {
-            String::from_utf8_lossy(bytes).into_owned()
-        };
-        Self::parse(name, &text)
+        if !bytes.starts_with(tether_recording::MAGIC) {
+            return Self::parse(name, &String::from_utf8_lossy(bytes));
+        }
+        let (text, pipe) = converted(bytes);
+        let read = Self::parse(name, &text)?;
+        if !pipe {
+            return Ok(read);
+        }
+        let rows = read.piped_rows();
+        Ok(Self { pipe, columns: PIPE_COLUMNS, rows, ..read })
     }
 
     /// asciicast v2: a header, then `[seconds, kind, text]` a line. What is cut at the end is left out.
@@ -130,7 +145,21 @@ impl Cast {
             rows: size("height", SIZE_MAX),
             events,
             cut: false,
+            pipe: false,
         })
+    }
+
+    /// So many that nothing is moved out of sight, if that many are not too many.
+    fn piped_rows(&self) -> usize {
+        let (mut rows, mut characters) = (1, 0);
+        for (_, event) in &self.events {
+            if let Event::Output(text) = event {
+                rows += text.matches('\n').count();
+                characters += text.chars().count();
+            }
+        }
+        let rows = rows + characters / PIPE_COLUMNS;
+        if rows <= SIZE_MAX || self.events.len() <= MOVES { rows.min(SIZE_MAX) } else { self.rows }
     }
 
     /// The pictures, for the page's player: each says which rows are new.
@@ -157,7 +186,8 @@ impl Cast {
         }
         let duration = millis(self.events.last().map_or(0.0, |(time, _)| *time));
         Ok(json!({
-            "name": self.name, "columns": screen.columns, "rows": screen.rows, "duration": duration, "cut": screen.cut,
+            "name": self.name, "columns": screen.columns, "rows": if self.pipe { screen.used } else { screen.rows },
+            "duration": duration, "cut": screen.cut,
             "pictures": screen.pictures,
         }))
     }
@@ -177,14 +207,19 @@ fn event(line: &str) -> Option<Option<(f64, Event)>> {
     })
 }
 
-fn converted(bytes: &[u8]) -> String {
-    let (mut reader, mut cast, mut out) =
-        (tether_recording::Reader::new(), tether_recording::Cast::new(), String::new());
+/// As asciicast, and whether it is of pipes.
+fn converted(bytes: &[u8]) -> (String, bool) {
+    use tether_recording::{Cast, Reader};
+    let frames = bytes.split_inclusive(|byte| *byte == b'\n').take(2).map(<[u8]>::len).sum();
+    let (header, frames) = bytes.split_at(frames);
+    let mut reader = Reader::new();
     // What is broken at its end is left out; how much of it holds is for `tether session play` to say.
-    let _ = reader.take(bytes, |frame| cast.frame(frame, &mut out));
+    let _ = reader.take(header, |_| ());
+    let Some(header) = reader.header().cloned() else { return (String::new(), false) };
+    let (mut cast, mut out) = (Cast::of(&header), Cast::header(&header));
+    let _ = reader.take(frames, |frame| cast.frame(frame, &mut out));
     cast.finish(&mut out);
-    let header = reader.header().map(tether_recording::Cast::header).unwrap_or_default();
-    header + &out
+    (out, header.columns == 0 || header.rows == 0)
 }
 
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
@@ -196,6 +231,8 @@ struct Screen {
     terminal: Terminal,
     columns: usize,
     rows: usize,
+    /// How many rows ever had something.
+    used: usize,
     shown: Vec<Value>,
     pictures: Vec<Value>,
     bytes: usize,
@@ -205,7 +242,7 @@ struct Screen {
 impl Screen {
     fn new(columns: usize, rows: usize) -> Result<Self> {
         let terminal = Terminal::new(columns, rows).context("a terminal of no size")?;
-        Ok(Self { terminal, columns, rows, shown: Vec::new(), pictures: Vec::new(), bytes: 0, cut: false })
+        Ok(Self { terminal, columns, rows, used: 1, shown: Vec::new(), pictures: Vec::new(), bytes: 0, cut: false })
     }
 
     /// Whether it was done in time.
@@ -238,6 +275,8 @@ impl Screen {
                 changed.push(json!([at, new]));
             }
         }
+        let full = |row: &Value| row.as_array().is_some_and(|runs| !runs.is_empty());
+        self.used = rows.iter().rposition(full).map_or(1, |at| at + 1).max(self.used);
         self.shown = rows;
         let cursor = self.terminal.cursor().position().map(|(column, row)| json!([column, row]));
         let picture = json!([millis(at), changed, cursor]);
@@ -314,6 +353,40 @@ mod tests {
             text = format!("{text}\n{event}");
         }
         Cast::parse("r", &text).unwrap()
+    }
+
+    fn piped(lines: &[String]) -> Cast {
+        let header = tether_recording::Header {
+            name: "exec-1".into(),
+            session: "s".into(),
+            host: "h".into(),
+            kind: tether_recording::Kind::Exec,
+            command: json!("seq"),
+            started_us: 0,
+            columns: 0,
+            rows: 0,
+        };
+        let mut file = header.encode().unwrap();
+        for (at, line) in (0..).zip(lines) {
+            let length = u32::try_from(line.len()).unwrap();
+            file.extend(tether_recording::frame_head(at * 40_000, tether_recording::Stream::Output, length));
+            file.extend(line.as_bytes());
+        }
+        Cast::of("exec-1", &file).unwrap()
+    }
+
+    #[test]
+    fn what_pipes_showed_is_all_in_sight_unless_that_costs_too_much() {
+        let line = |number: usize| format!("{number}\n");
+        let rows = |lines: &[String]| piped(lines).pictures_in_time().unwrap()["rows"].as_u64().unwrap();
+        assert_eq!(rows(&[line(1), line(2), line(3)]), 3);
+        assert_eq!(rows(&(0..380).map(line).collect::<Vec<_>>()), 380);
+        // At once, and longer than a screen may be: as much as it may.
+        assert!(rows(&[(0..5000).map(line).collect::<String>()]) >= SIZE_MAX as u64 - 1);
+        // Line by line for long: each would move all rows.
+        let long: Vec<String> = (0..5000).map(|number| format!("{number:0>100}\n")).collect();
+        let shown = piped(&long).pictures_in_time().unwrap();
+        assert!(shown["rows"].as_u64().unwrap() <= 24 && shown["cut"] == false, "{} {}", shown["rows"], shown["cut"]);
     }
 
     impl Cast {

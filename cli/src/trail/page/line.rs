@@ -64,7 +64,8 @@ fn ticks(out: &mut String, scale: &Scale, high: u64) {
     for part in 0..=4 {
         let time_us = scale.from + (scale.to - scale.from) / 4 * part;
         let (x, text) = (scale.x(time_us), clock(time_us));
-        let text = text.get(..8).unwrap_or_default();
+        // Whole seconds would all be one in a short session.
+        let text = text.get(..if scale.to - scale.from < 20_000_000 { 10 } else { 8 }).unwrap_or_default();
         let anchor = if part == 0 {
             "start"
         } else if part == 4 {

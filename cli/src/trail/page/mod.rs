@@ -9,7 +9,7 @@ use super::check::Summary;
 use super::proof;
 use super::story::{Node, Rec, Story};
 use super::tree::{Look, fold, many, stranger};
-use super::words::{counts, label, outcome_of, papers, span, told};
+use super::words::{counts, label, outcome_of, papers, shown_by, span, told};
 use crate::render::{clock, moment};
 use cast::Pictured;
 use escape::{block, digest, html};
@@ -41,7 +41,7 @@ pub fn page(story: &Story, sums: &[Summary], far: bool, casts: &[Pictured]) -> S
         line::time_line(story)
     );
     trail(&mut out, story);
-    recordings(&mut out, casts);
+    recordings(&mut out, story, casts);
     paper_section(&mut out, story);
     proof_section(&mut out, sums, far);
     out.push_str("</main>\n");
@@ -210,19 +210,22 @@ impl Tree<'_, '_> {
     }
 }
 
-fn recordings(out: &mut String, casts: &[Pictured]) {
+fn recordings(out: &mut String, story: &Story, casts: &[Pictured]) {
     if casts.is_empty() {
         return;
     }
     out.push_str("<section class=\"recordings\">\n<h2>Recordings</h2>\n");
     for (at, cast) in casts.iter().enumerate() {
         let name = html(&cast.name);
+        let started = story.of("recording.started").find(|record| record.about("recording") == cast.name.as_str());
+        let command = started.map(shown_by).unwrap_or_default();
+        let command = if command.is_empty() { command } else { format!(" <b>{}</b>", html(&command)) };
         let _ = writeln!(
             out,
-            "<figure id=\"rec-{name}\" data-cast=\"{at}\"><figcaption>{name}</figcaption>\
+            "<figure id=\"rec-{name}\" data-cast=\"{at}\"><figcaption>{name}{command}</figcaption>\
              <div class=\"scroll\"><pre class=\"screen\" aria-label=\"terminal\">This plays with scripts on; `tether session play` does too.</pre></div>\
              <div class=\"controls\" hidden><button type=\"button\" class=\"play\" aria-label=\"Play\">Play</button>\
-             <input class=\"seek\" type=\"range\" min=\"0\" value=\"0\" step=\"10\" aria-label=\"Time\">\
+             <input class=\"seek\" type=\"range\" min=\"0\" value=\"0\" step=\"1\" aria-label=\"Time\">\
              <output>0:00</output>\
              <select class=\"speed\" aria-label=\"Speed\"><option value=\"0.5\">½×</option><option value=\"1\" selected>1×</option>\
              <option value=\"2\">2×</option><option value=\"4\">4×</option><option value=\"16\">16×</option></select>\
