@@ -9,18 +9,24 @@ use crate::sys;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, openat};
 use rustix::io::{Errno, FdFlags, fcntl_setfd};
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitOptions, getpid, getppid, pidfd_open, pidfd_send_signal,
+    set_parent_process_death_signal, waitpid,
+};
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, Command, ExitStatus};
-use std::time::Duration;
+use std::process::{Child, Command, ExitCode, ExitStatus};
+use std::time::{Duration, Instant};
 use tether_hostlink::paths::{CONFINE, is_agent_uid};
 use tether_hostlink::{Answer, Deadline, Link, LinkError, Refusal, Reply, Request, codes};
 
 /// How long agentd may take for each question, and its caller for the name.
 const ANSWER: Duration = Duration::from_secs(2);
+/// How long agentd is told how the command ended, at most, and how long the pause between two tries is.
+const TOLD: Duration = Duration::from_secs(30);
+const AGAIN: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 /// A plan's name: so many hexadecimal digits.
 const NAME: usize = 32;
 /// The plan, the program, the host's mounts and network; more are path arguments.
@@ -39,8 +45,33 @@ struct Taken {
     lent: [OwnedFd; 3],
 }
 
-/// Runs the launcher of the plan that stdin names, and tells agentd how it ended.
-pub fn run() -> Result<(), Refusal> {
+/// Runs the launcher of the plan that stdin names, and tells agentd how it ended. By a process of its own: the one that
+/// systemd started is put into its unit's cgroup by systemd, too, before version 254 (`exec_spawn` in src/core/execute.c),
+/// and that may come when agentd has put it into the session's. It would be nobody's then, and so would its launcher.
+pub fn run() -> Result<ExitCode, Refusal> {
+    let wrong = |why: &dyn std::fmt::Display| failed("run.launcher", "splitting the runner", why);
+    let started = getpid();
+    let Some(child) = sys::fork().map_err(|error| wrong(&error))? else {
+        // What ends the one ends the other, and then agentd the command.
+        set_parent_process_death_signal(Some(Signal::KILL)).map_err(|errno| wrong(&errno))?;
+        if getppid() != Some(started) {
+            return Err(wrong(&"the process that systemd started is gone"));
+        }
+        return serve().map(|()| ExitCode::SUCCESS);
+    };
+    loop {
+        match waitpid(Some(child), WaitOptions::empty()) {
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(wrong(&errno)),
+            Ok(ended) => {
+                let code = ended.and_then(|(_, status)| status.exit_status()).and_then(|code| u8::try_from(code).ok());
+                return Ok(code.map_or(ExitCode::FAILURE, ExitCode::from));
+            }
+        }
+    }
+}
+
+fn serve() -> Result<(), Refusal> {
     let name = read_name()?;
     let Taken { uid, of_plan, lifeline, cgroup, ipc, lent } = take(&name)?;
     // From here on a refusal is told where the command would have printed.
@@ -51,8 +82,7 @@ pub fn run() -> Result<(), Refusal> {
     drop(of_plan);
     let status = wait(&mut launcher, &lifeline, &cgroup, &name)?;
     // agentd sees this process's end too: news that does not arrive is not lost.
-    let ended = Request::Ended { plan: name, status: status.into_raw() };
-    ask(&ended).map(drop).map_err(unreachable_agentd)
+    tell(&Request::Ended { plan: name, status: status.into_raw() }, &lifeline).map_err(unreachable_agentd)
 }
 
 /// The plan's name, as agentd sent it in one piece.
@@ -159,6 +189,22 @@ fn end_command(cgroup: &OwnedFd, name: &str) -> Result<(), Errno> {
     let path = format!("run-{name}/cgroup.kill");
     let kill = openat(cgroup, path, OFlags::WRONLY | OFlags::CLOEXEC, rustix::fs::Mode::empty())?;
     rustix::io::write(kill, b"1").map(drop)
+}
+
+/// Tells agentd how the command ended, again if agentd has no time: all that it knew otherwise is that this process is
+/// gone, and the command would be one that was killed. A lifeline that hangs up says that it knows, or is gone itself.
+fn tell(ended: &Request, lifeline: &OwnedFd) -> Result<(), LinkError> {
+    let until = Instant::now() + TOLD;
+    loop {
+        let error = match ask(ended) {
+            Ok(_) => return Ok(()),
+            Err(error) => error,
+        };
+        let hung_up = poll(&mut [PollFd::new(lifeline, PollFlags::IN)], Some(&AGAIN)).is_ok_and(|ready| ready > 0);
+        if hung_up || Instant::now() >= until {
+            return Err(error);
+        }
+    }
 }
 
 fn ask(request: &Request) -> Result<Answer, LinkError> {

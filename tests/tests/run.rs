@@ -1,6 +1,7 @@
 //! `tether run`: what sudo does for an agent, without sudo. The same decision, the same launcher, the same records.
 
 use anyhow::{Context, ensure};
+use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 use tether_statement::Revocation;
 use tether_testhost::{Host, Storage, Suite};
@@ -16,6 +17,7 @@ on_both_suites!(
     it_needs_no_sudo,
     only_the_sessions_own_agent_is_served,
     whatever_goes_the_command_goes_too,
+    an_end_is_told_to_an_agentd_that_had_no_time,
     a_plan_is_taken_once_in_time_and_by_root,
     a_flood_delays_nobody,
     descriptors_that_take_for_ever_to_close_hold_nobody,
@@ -222,6 +224,30 @@ fn it_needs_no_sudo(suite: Suite) -> Result {
     scene.host.sh("systemctl stop tether-runner.socket; systemctl restart tether-agentd")?;
     scene.resume()?;
     ensure!(run(&connection, "uptime")?.code == 0, "after agentd's restart the socket is not served");
+    Ok(())
+}
+
+/// It ended, and was not killed, whoever had no time to hear so.
+fn an_end_is_told_to_an_agentd_that_had_no_time(suite: Suite) -> Result {
+    let mut scene = wide(suite)?;
+    let (_, agent) = scene.session()?;
+    let connection = agent.connect()?;
+    let mut child = connection.start("tether run dash -c 'echo in; read x; exit 7'")?;
+    let mut seen = [0; 3];
+    child.stdout.as_mut().context("stdout")?.read_exact(&mut seen)?;
+    let host = &scene.host;
+    let runner = host.sh("pgrep -n -x tether-runner")?;
+    host.sh("pid=$(systemctl show -p MainPID --value tether-agentd); kill -STOP $pid; \
+         while grep -q '^State:.[^T]' /proc/$pid/task/*/status; do sleep 0.01; done")?;
+    child.stdin.as_mut().context("stdin")?.write_all(b"\n")?;
+    host.sh("timeout 10 sh -c 'while pgrep -x tether-confine >/dev/null; do sleep 0.01; done'")?;
+    // For longer than it waits for one answer.
+    let waits = host.sh(&format!("timeout 3 tail --pid={} -f /dev/null; echo $?", runner.trim()))?;
+    host.sh("systemctl kill -s CONT tether-agentd")?;
+    ensure!(waits == "124\n", "its runner did not wait for agentd: {waits}");
+    let ran = Ran::from(child.wait_with_output()?);
+    ensure!(ran.code == 7 && ran.err.is_empty(), "{ran:?}");
+    ensure!(run(&connection, "uptime")?.code == 0, "the session does not go on");
     Ok(())
 }
 
