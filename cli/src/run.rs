@@ -3,6 +3,7 @@
 
 use clap::Args;
 use std::ffi::OsString;
+use std::io::Write;
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::ExitStatusExt;
@@ -115,7 +116,8 @@ fn tell(refusal: &Refusal) {
     let text = format!("tether: {refusal}{hint}");
     // What an agent typed is part of it: no control characters reach a terminal.
     let shown: String = text.chars().map(|c| if c.is_control() && c != '\n' { '?' } else { c }).collect();
-    eprintln!("{shown}");
+    // In one piece: what several commands say at once to one file does not mix. Where nobody can be told, nobody is.
+    let _ = std::io::stderr().write_all(format!("{shown}\n").as_bytes());
 }
 
 #[cfg(test)]
