@@ -21,29 +21,12 @@ use tether_tests::provider::ALICE;
 use tether_tests::realm::Realm;
 use tether_tests::recordings::{Recording, wait_for};
 use tether_tests::scene::SHIPPED_BUNDLE;
-use tether_tests::{People, Scene, Trail};
+use tether_tests::{People, Scene, Trail, on_bookworm_and_trixie_if_long};
 
 type Result<T = ()> = anyhow::Result<T>;
 
-/// What is shipped is the same on both suites.
-macro_rules! on_bookworm {
-    ($($name:ident),+ $(,)?) => {
-        mod bookworm {
-            $(#[test] fn $name() -> anyhow::Result<()> { super::$name(tether_testhost::Suite::Bookworm) })+
-        }
-        mod trixie {
-            $(#[test] fn $name() -> anyhow::Result<()> {
-                if std::env::var_os("TETHER_TEST_LONG").is_none() {
-                    eprintln!("skipped: TETHER_TEST_LONG is not set");
-                    return Ok(());
-                }
-                super::$name(tether_testhost::Suite::Trixie)
-            })+
-        }
-    };
-}
-
-on_bookworm!(
+// What is shipped is the same on both suites.
+on_bookworm_and_trixie_if_long!(
     agents_work_until_there_is_no_room_and_all_of_it_comes_in,
     recordings_fill_the_host_and_go_once_central_has_them,
     a_revocation_passes_a_long_backlog,

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, ensure};
 use std::io::{Read, Write};
+use std::process::Child;
 use std::time::{Duration, Instant};
 use tether_statement::Revocation;
 use tether_testhost::{Host, Storage, Suite};
@@ -18,6 +19,7 @@ on_both_suites!(
     only_the_sessions_own_agent_is_served,
     whatever_goes_the_command_goes_too,
     an_end_is_told_to_an_agentd_that_had_no_time,
+    what_systemd_moves_back_takes_no_command_with_it,
     a_plan_is_taken_once_in_time_and_by_root,
     a_flood_delays_nobody,
     descriptors_that_take_for_ever_to_close_hold_nobody,
@@ -227,14 +229,35 @@ fn it_needs_no_sudo(suite: Suite) -> Result {
     Ok(())
 }
 
+/// A command that ends with 7 once it is written to.
+fn waiting(connection: &Connection<'_>) -> anyhow::Result<Child> {
+    let mut child = connection.start("tether run dash -c 'echo in; read x; exit 7'")?;
+    let mut seen = [0; 3];
+    child.stdout.as_mut().context("stdout")?.read_exact(&mut seen)?;
+    Ok(child)
+}
+
+/// systemd puts what it started into its unit's cgroup once more (before version 254), here as late as can be.
+fn what_systemd_moves_back_takes_no_command_with_it(suite: Suite) -> Result {
+    let mut scene = wide(suite)?;
+    let (_, agent) = scene.session()?;
+    let connection = agent.connect()?;
+    let mut child = waiting(&connection)?;
+    scene.host.sh("unit=$(systemctl list-units --plain --no-legend 'tether-runner@*' | cut -d' ' -f1); \
+         of() { systemctl show -p $1 --value \"$unit\"; }; \
+         group=/sys/fs/cgroup$(of ControlGroup); mkdir -p $group; of MainPID > $group/cgroup.procs")?;
+    child.stdin.as_mut().context("stdin")?.write_all(b"\n")?;
+    let ran = Ran::from(child.wait_with_output()?);
+    ensure!(ran.code == 7 && ran.err.is_empty(), "{ran:?}");
+    Ok(())
+}
+
 /// It ended, and was not killed, whoever had no time to hear so.
 fn an_end_is_told_to_an_agentd_that_had_no_time(suite: Suite) -> Result {
     let mut scene = wide(suite)?;
     let (_, agent) = scene.session()?;
     let connection = agent.connect()?;
-    let mut child = connection.start("tether run dash -c 'echo in; read x; exit 7'")?;
-    let mut seen = [0; 3];
-    child.stdout.as_mut().context("stdout")?.read_exact(&mut seen)?;
+    let mut child = waiting(&connection)?;
     let host = &scene.host;
     let runner = host.sh("pgrep -n -x tether-runner")?;
     host.sh("pid=$(systemctl show -p MainPID --value tether-agentd); kill -STOP $pid; \
@@ -343,6 +366,7 @@ fn whatever_goes_the_command_goes_too(suite: Suite) -> Result {
     for (what, deed, silent) in [
         ("the client", "pkill -KILL -x tether", ""),
         ("the runner", "pkill -KILL -x tether-runner", ""),
+        ("what systemd started", "pkill -KILL -o -x tether-runner", ""),
         ("the client, without a keeper", "pkill -KILL -x tether", " >/dev/null 2>&1"),
         ("the runner, without a keeper", "pkill -KILL -x tether-runner", " >/dev/null 2>&1"),
     ] {
@@ -462,6 +486,12 @@ fn a_plan_is_taken_once_in_time_and_by_root(suite: Suite) -> Result {
             && runner.contains("[plan.void]"),
         "{runner}"
     );
+    // By its socket: systemd starts it, and the journal has why it did not begin.
+    let call = "import socket; s = socket.socket(socket.AF_UNIX); s.connect('/run/tether/runner.sock'); s.send(b'x')";
+    scene.host.sh(&format!("python3 -c \"{call}\""))?;
+    scene
+        .host
+        .sh("timeout 10 sh -c 'until journalctl -q -t tether-runner | grep -qF [run.plan]; do sleep 0.01; done'")?;
     Ok(())
 }
 

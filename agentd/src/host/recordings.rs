@@ -5,7 +5,7 @@ use crate::log::{LogError, Ticket, warn};
 use crate::recordings::{Sink, Wanted};
 use crate::session::Reason;
 use serde_json::{Value, json};
-use tether_audit::{Ids, Known, Outcome};
+use tether_audit::{Ids, Known};
 use tether_hostlink::Refusal;
 use tether_identity::SessionId;
 
@@ -73,9 +73,10 @@ impl Host {
     /// A recording holds less than was shown, or something else.
     pub fn record_gap(&mut self, name: &str, why: &str, started: Option<u64>, ids: Ids) {
         let about = json!({"recording": name, "why": why});
-        warn(format_args!("recording.gap: {about}"));
-        let cause = started.map(|number| self.record_number(number));
-        self.record_best("recording.gap", (Outcome::Error, "recording.gap"), cause, ids, about);
+        match started.map(|number| self.record_number(number)) {
+            None => self.record_error("recording.gap", "recording.gap", ids, about),
+            cause => self.record_error_under("recording.gap", "recording.gap", cause, ids, about),
+        }
     }
 
     /// A record about a recording, which came of another about it, where that is known: its session may be long over.

@@ -79,8 +79,13 @@ impl Host {
 
     /// Records something that a person should look at.
     pub fn record_error(&mut self, event: &str, code: &str, ids: Ids, about: Value) {
-        warn(format_args!("{event} [{code}]: {about}"));
         let parent = self.parent_of(event, &ids);
+        self.record_error_under(event, code, parent, ids, about);
+    }
+
+    /// The same of a known cause.
+    pub fn record_error_under(&mut self, event: &str, code: &str, parent: Option<Parent>, ids: Ids, about: Value) {
+        warn(format_args!("{event} [{code}]: {about}"));
         self.record_best(event, (Outcome::Error, code), parent, ids, about);
     }
 

@@ -6,7 +6,7 @@ use super::*;
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::sync::Mutex;
-use tether_audit::{Ids, Line, Link, Outcome, Reached, Verifier};
+use tether_audit::{Ids, Known, Line, Link, Outcome, Reached, Verifier};
 
 fn event(what: &str) -> Event {
     let details = json!({"what": what, "more": "x".repeat(600)}).as_object().unwrap().clone();
@@ -322,4 +322,34 @@ fn what_is_no_file_is_no_chain_and_is_not_waited_for() {
             assert_eq!(open().closed(), None, "the control: without {what} at {first}");
         }
     }
+}
+
+/// An agentd that starts knows what the earlier one had begun, by which record, and how much each session has caused.
+#[test]
+fn what_is_not_over_is_known_after_a_restart() {
+    let disk = Forgetful::new(1);
+    let mut log = open(&disk, small());
+    let of = |session: &str, event: &str, recording: Option<&str>| {
+        let ids = Ids { session: Known::Id(session.to_owned()), ..Ids::unknown("a test") };
+        let details = json!({"recording": recording}).as_object().unwrap().clone();
+        let event = Event { event: event.to_owned(), ids, details, ..self::event("x") };
+        log.append(&event).unwrap().number()
+    };
+    of("s1", "session.reserved", None);
+    of("s1", "recording.started", Some("exec-1"));
+    let begun = of("s1", "recording.started", Some("sudo-1"));
+    of("s1", "recording.ended", Some("exec-1"));
+    of("s2", "recording.started", Some("exec-1"));
+    of("s2", "session.removed", None);
+    let late = of("s2", "recording.ended", Some("exec-1"));
+    assert_eq!((begun, late), (3, 7));
+    log.stop();
+    let log = open(&disk, small());
+    let left = log.left();
+    let open: Vec<_> =
+        left.recordings.iter().map(|((of, name), begun)| (of.as_str(), name.as_str(), begun.record)).collect();
+    assert_eq!(open, [("s1", "sudo-1", 3)]);
+    assert_eq!(left.recordings.values().next().unwrap().ids.session, Known::Id("s1".to_owned()));
+    assert_eq!(left.records.get("s1"), Some(&4));
+    assert_eq!(left.records.get("s2"), Some(&1), "only what came after its removal");
 }

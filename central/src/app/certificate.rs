@@ -1,15 +1,15 @@
 //! The certificate: first the grant goes to the host, and only when the host has acknowledged it does the agent get
 //! its certificate. So a login never comes before its account.
 
-use super::chains::came_of;
 use super::{App, Failed, fault, restored_at};
-use crate::audit::{Record, ids_of};
+use crate::audit::{self, Record, ids_of};
 use crate::clock;
 use crate::store::{Act, Delegation, Host, Issued, Seen};
 use serde_json::json;
+use tether_audit::Parent;
 use tether_centrallink::random;
 use tether_centrallink::wire::Certified;
-use tether_identity::{AccountName, HostId, Principal};
+use tether_identity::{AccountName, HostId, Principal, SessionId};
 use tether_oauth::{Proof, Refusal, Standard};
 use tether_sshcert::issue::{Request, ed25519_key, fingerprint, p256_key};
 use tether_statement::{Body, Claims, Grant, Revocation, Typ, jws};
@@ -304,4 +304,10 @@ fn session_key(proof: &Proof) -> Result<ssh_key::PublicKey, Failed> {
         }),
         (None, None) => Err(Refusal::new(Standard::InvalidDpopProof, "proof.jwk", "the key is of another kind").into()),
     }
+}
+
+/// The parent of what comes of a session's token.
+fn came_of(act: &dyn Act, session: &SessionId, event: &str) -> Result<Option<Parent>, Failed> {
+    let number = act.own_record(session, event)?;
+    Ok(number.map(|number| Parent::record(audit::HOST, number)))
 }

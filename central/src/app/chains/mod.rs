@@ -247,13 +247,3 @@ fn taken(chain: &HostChain) -> Taken {
         }),
     }
 }
-
-/// The parent of what comes of a session's token.
-pub(super) fn came_of(
-    act: &dyn Act,
-    session: &tether_identity::SessionId,
-    event: &str,
-) -> Result<Option<tether_audit::Parent>, Failed> {
-    let number = act.own_record(session, event)?;
-    Ok(number.map(|number| tether_audit::Parent::record(audit::HOST, number)))
-}
